@@ -1,0 +1,63 @@
+"""xtl: cross-lingual latent transplantation on TransformerLens.
+
+What happens when a multilingual model, while it reads a question in one language, is handed the activation that it computed
+for the same question in another? `load_model` gives a model, `ParallelPair` holds a question in two languages, `transplant`
+runs one transplant, `sweep` the whole map of them. The method is XTransplant (Ye et al., arXiv 2412.12686).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xtl import plots
+    from xtl.engine import sweep, sweep_many
+    from xtl.errors import ContractError, InputError, ModelError, XtlError
+    from xtl.models import load_model
+    from xtl.pairs import ParallelPair
+    from xtl.tasks import get_task
+    from xtl.transplants import transplant
+
+__all__ = [
+    "ContractError",
+    "InputError",
+    "ModelError",
+    "ParallelPair",
+    "XtlError",
+    "get_task",
+    "load_model",
+    "plots",
+    "sweep",
+    "sweep_many",
+    "transplant",
+]
+
+_HOME = {
+    "load_model": "xtl.models",
+    "ParallelPair": "xtl.pairs",
+    "transplant": "xtl.transplants",
+    "sweep": "xtl.engine",
+    "sweep_many": "xtl.engine",
+    "get_task": "xtl.tasks",
+    "XtlError": "xtl.errors",
+    "InputError": "xtl.errors",
+    "ModelError": "xtl.errors",
+    "ContractError": "xtl.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import xtl` and `xtl --help` stay quick, torch loads when needed."""
+    import importlib
+
+    if name == "plots":
+        return importlib.import_module("xtl.plots")
+    if name not in _HOME:
+        raise AttributeError(f"module 'xtl' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

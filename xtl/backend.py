@@ -1,0 +1,164 @@
+"""What the rest of xtl needs from a model, the same for `HookedTransformer` and `TransformerBridge`.
+
+Tokenising, the forward pass under hooks (with or without a KV cache), and the model's sizes. This is the only place
+that knows which of the two it holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from xtl.errors import InputError
+from xtl.hooks import Hooks, Module
+from xtl.pairs import Prompt, check_prompt
+
+Model = Any
+"""A `transformer_lens.HookedTransformer` or a `transformer_lens.model_bridge.TransformerBridge`."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What `load_model` knows about a model that the model itself doesn't; kept as `model.xtl_info`.
+
+    Attributes:
+        name: the name or path that was asked for.
+        eos_token_ids: tokens that end a generation.
+        contract: largest relative deviation per check of the contract (see `xtl.models.contract`).
+    """
+
+    name: str
+    eos_token_ids: tuple[int, ...] = ()
+    contract: dict[str, float] = field(default_factory=dict)
+
+
+def model_info(model: Model) -> ModelInfo:
+    """The model's `ModelInfo`; for a model that `load_model` did not load, what its config and tokenizer tell."""
+    info = getattr(model, "xtl_info", None)
+    if info is not None:
+        return info
+    eos = getattr(model.tokenizer, "eos_token_id", None)
+    return ModelInfo(name=str(model.cfg.model_name), eos_token_ids=() if eos is None else (eos,))
+
+
+def is_bridge(model: Model) -> bool:
+    """Whether `model` is a `TransformerBridge` (otherwise a `HookedTransformer`). Raises `InputError` for anything else."""
+    kinds = {cls.__name__ for cls in type(model).__mro__}
+    if "TransformerBridge" in kinds:
+        return True
+    if "HookedTransformer" in kinds:
+        return False
+    raise InputError(
+        f"model must be a HookedTransformer or a TransformerBridge, got {type(model).__name__}; use xtl.load_model"
+    )
+
+
+def backend_name(model: Model) -> str:
+    """`"bridge"` or `"hooked"`."""
+    return "bridge" if is_bridge(model) else "hooked"
+
+
+def encode(model: Model, prompt: Prompt, argument: str = "prompt") -> list[int]:
+    """Token ids of a prompt, by the rule of the model's own tokenizer; token ids are taken as they are.
+
+    A text that already starts with the BOS token does not get a second one.
+
+    Raises:
+        InputError: an empty prompt, a token id outside the vocabulary, a text for a model without tokenizer.
+    """
+    check_prompt(argument, prompt)
+    if not isinstance(prompt, str):
+        outside = [t for t in prompt if not 0 <= t < model.cfg.d_vocab]
+        if outside:
+            raise InputError(f"{argument} has token id {outside[0]}; valid: 0 to {model.cfg.d_vocab - 1}")
+        return list(prompt)
+    if model.tokenizer is None:
+        raise InputError(f"{argument} is a text but the model has no tokenizer; give token ids")
+    ids = model.to_tokens(prompt, truncate=False)[0].tolist()
+    bos = model.tokenizer.bos_token_id
+    if bos is not None and ids[:2] == [bos, bos]:
+        ids = ids[1:]
+    return ids
+
+
+def encode_continuation(model: Model, prompt: Prompt, prompt_ids: list[int], text: str) -> list[int]:
+    """Token ids of `text` as it continues `prompt`, without the prompt's own tokens.
+
+    The two are tokenised together and the prompt's tokens taken off. Where they merge across the boundary (the prompt's
+    tokens are no prefix of the whole), the text is tokenised alone: the prompt's last token must stay what it is.
+    """
+    if model.tokenizer is None:
+        raise InputError(f"option {text!r} is a text but the model has no tokenizer")
+    if isinstance(prompt, str):
+        whole = encode(model, prompt + text)
+        if whole[: len(prompt_ids)] == prompt_ids and len(whole) > len(prompt_ids):
+            return whole[len(prompt_ids) :]
+    ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise InputError(f"{text!r} has no tokens in this model's tokenizer")
+    return list(ids)
+
+
+def decode(model: Model, tokens: list[int]) -> str:
+    """Text of generated tokens, without special tokens; empty for a model without tokenizer."""
+    return "" if model.tokenizer is None else model.tokenizer.decode(tokens, skip_special_tokens=True)
+
+
+def context_length(model: Model) -> int:
+    """Most tokens that the model takes, prompt and generated ones together."""
+    return int(model.cfg.n_ctx)
+
+
+def check_fits(model: Model, argument: str, n_prompt: int, n_more: int = 0) -> None:
+    """Raise `InputError` when a prompt and what follows it exceed the model's context."""
+    n_ctx = context_length(model)
+    if n_prompt + n_more > n_ctx:
+        more = f" and {n_more} more to come" if n_more else ""
+        raise InputError(f"{argument} has {n_prompt} tokens{more}; the model's context holds {n_ctx}")
+
+
+def check_hooks_exist(model: Model, module: Module) -> None:
+    """Raise `InputError` when the architecture lacks a hook point of the module (a bridge would skip it silently)."""
+    for name in (module.read_hook(0), module.write_hook(0)):
+        if name not in model.hook_dict:
+            raise InputError(
+                f"module {module.name!r} needs {name}, which this architecture does not have "
+                "(its attention and feed-forward run in parallel, or it has none)"
+            )
+
+
+def new_cache(model: Model) -> Any:
+    """An empty KV cache for `forward`."""
+    if is_bridge(model):
+        from transformers import DynamicCache
+
+        return DynamicCache(config=model.original_model.config)
+    from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
+
+    return TransformerLensKeyValueCache.init_cache(model.cfg, model.cfg.device, batch_size=1)
+
+
+@torch.no_grad()
+def forward(
+    model: Model, tokens: list[int], *, hooks: Hooks | None = None, cache: Any = None
+) -> Float[Tensor, "pos d_vocab"]:
+    """Logits of one forward pass under `run_with_hooks`; the hooks are off again afterwards, also after an exception.
+
+    Args:
+        model: HookedTransformer or TransformerBridge.
+        tokens: the prompt, or with a filled `cache` the tokens that continue it.
+        hooks: `(hook name, hook function)`, all names known to the model.
+        cache: from `new_cache`; filled in place.
+    """
+    ids: Int[Tensor, "batch pos"] = torch.tensor([tokens], device=model.cfg.device)
+    extra: dict[str, Any]
+    if is_bridge(model):
+        extra = {} if cache is None else {"past_key_values": cache, "use_cache": True}
+    else:
+        # The mask is given: TransformerLens would otherwise take a pad or EOS token inside the prompt for padding.
+        extra = {"past_kv_cache": cache, "attention_mask": torch.ones_like(ids)}
+    return model.run_with_hooks(ids, fwd_hooks=hooks or [], **extra)[0]

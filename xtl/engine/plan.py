@@ -1,0 +1,52 @@
+"""What an engine is asked to do: the cells of one pair's map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from xtl.hooks import Module
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One transplant of the map: module, source layer, target layer (0-based)."""
+
+    module: Module
+    source_layer: int
+    target_layer: int
+
+    def __str__(self) -> str:
+        return f"{self.module.name} {self.source_layer} -> {self.target_layer}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The map of one pair: token ids of both prompts, the cells, and the continuations to score.
+
+    Attributes:
+        source_ids: the source prompt.
+        target_ids: the target prompt.
+        modules: in the order of the result.
+        source_layers, target_layers: 0-based, in the order of the result.
+        continuations: token ids to score after the target prompt.
+    """
+
+    source_ids: list[int]
+    target_ids: list[int]
+    modules: tuple[Module, ...]
+    source_layers: tuple[int, ...]
+    target_layers: tuple[int, ...]
+    continuations: tuple[tuple[int, ...], ...]
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return len(self.modules) * len(self.source_layers) * len(self.target_layers)
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell, modules outermost, target layers innermost."""
+        for module in self.modules:
+            for source_layer in self.source_layers:
+                for target_layer in self.target_layers:
+                    yield Cell(module, source_layer, target_layer)

@@ -1,0 +1,60 @@
+"""What xtl raises when it cannot go on, and the two helpers that word it.
+
+Every error that a user can cause is an `XtlError` with a one-line message that names the argument, the value
+and what to do. The command line prints that line and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class XtlError(Exception):
+    """Base class: the message is one clear line for the user."""
+
+
+class InputError(XtlError, ValueError):
+    """An argument is wrong: an unknown name, a layer out of range, an empty prompt, ..."""
+
+
+class ModelError(XtlError, RuntimeError):
+    """A model cannot be had: not found, no network, damaged files, an architecture that no backend supports."""
+
+
+class ContractError(XtlError, RuntimeError):
+    """A loaded model breaks the contract on which transplants rest (see `xtl.models.contract`)."""
+
+
+def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of `choices`, else raise an `InputError` that lists them.
+
+    >>> check_choice("module", "attn", ["attn", "mlp"])
+    'attn'
+    >>> check_choice("module", "atn", ["attn", "mlp"])
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: unknown module 'atn' (did you mean 'attn'?); valid: attn, mlp
+    """
+    valid = list(choices)
+    if isinstance(value, str) and value in valid:
+        return value
+    close = difflib.get_close_matches(str(value), valid, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise InputError(f"unknown {argument} {value!r}{hint}; valid: {', '.join(valid)}")
+
+
+def check_layer(argument: str, value: object, n_layers: int) -> int:
+    """Return a 0-based layer; a negative one counts from the end. Raise `InputError` when out of range.
+
+    >>> check_layer("source_layer", -1, 18)
+    17
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{argument} must be a whole number, got {value!r}")
+    if not -n_layers <= value < n_layers:
+        raise InputError(
+            f"{argument} {value} is out of range for a model of {n_layers} layers; "
+            f"valid: 0 to {n_layers - 1}, or -{n_layers} to -1 counted from the end"
+        )
+    return value % n_layers

@@ -1,0 +1,117 @@
+"""The hook functions: read an activation from one forward pass, write it into another.
+
+A *transplant* (Ye et al., XTransplant, arXiv 2412.12686, section 2) reads the output of a module (attention or
+feed-forward) at the **last** position of the source prompt, at source layer i, and writes it over the same module's output
+at the **last** position of the target prompt, at target layer j. In TransformerLens both ends are hook points of the
+residual stream's contributions:
+
+>>> MODULES["attn"].read_hook(12), MODULES["attn"].write_hook(13)
+('blocks.12.hook_attn_out', 'blocks.13.hook_attn_out')
+
+Two functions make the two hooks, and `run_with_hooks` runs them:
+
+>>> import torch
+>>> captured = {}
+>>> read = capture(captured, key=12)
+>>> write = transplant_at(torch.zeros(4), position=2)
+>>> activation = torch.ones(1, 3, 4)
+>>> read(activation, hook=None), captured[12].tolist()
+(None, [[1.0, 1.0, 1.0, 1.0]])
+>>> write(activation, hook=None)[0, :, 0].tolist()
+[1.0, 1.0, 0.0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from xtl.errors import InputError, check_choice
+
+HookFunction = Callable[..., Any]
+"""What TransformerLens calls at a hook point: `(activation, hook) -> activation or None`."""
+
+Hooks = list[tuple[str, HookFunction]]
+"""Hook points by name, each with its function: the `fwd_hooks` of `run_with_hooks`."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """Where a transplant reads and where it writes.
+
+    Attributes:
+        name: what the user types.
+        read: hook point in the source layer's block.
+        write: hook point in the target layer's block.
+        description: one line for listings.
+    """
+
+    name: str
+    read: str
+    write: str
+    description: str
+
+    def read_hook(self, layer: int) -> str:
+        """Name of the hook point that is read at source layer `layer`."""
+        return f"blocks.{layer}.{self.read}"
+
+    def write_hook(self, layer: int) -> str:
+        """Name of the hook point that is written at target layer `layer`."""
+        return f"blocks.{layer}.{self.write}"
+
+
+MODULES: dict[str, Module] = {
+    module.name: module
+    for module in (
+        Module("attn", "hook_attn_out", "hook_attn_out", "attention output (the paper's attention level)"),
+        Module("mlp", "hook_mlp_out", "hook_mlp_out", "feed-forward output (the paper's FFN level)"),
+        Module(
+            "attn_released",
+            "hook_resid_mid",
+            "hook_attn_out",
+            "residual stream after attention, written as attention output (what the paper's released code does)",
+        ),
+        Module("resid", "hook_resid_post", "hook_resid_post", "whole residual stream after the block (a control)"),
+    )
+}
+
+
+def get_modules(names: Sequence[str]) -> list[Module]:
+    """The modules of these names, in order. Raises `InputError` for an unknown, repeated or missing name."""
+    if isinstance(names, str):
+        raise InputError(f"modules must be a list of names, got the text {names!r}; write [{names!r}]")
+    if not names:
+        raise InputError(f"modules is empty; valid: {', '.join(MODULES)}")
+    if len(set(names)) != len(names):
+        raise InputError(f"modules names one twice: {', '.join(names)}")
+    return [MODULES[check_choice("module", name, MODULES)] for name in names]
+
+
+def capture(store: dict[Any, Tensor], key: Any, position: int = -1) -> HookFunction:
+    """A hook function that puts a snapshot of the activation at `position` into `store[key]`, and changes nothing.
+
+    The snapshot, `[batch, d_model]`, is a clone: later in-place work of the model can't reach it.
+    """
+
+    def read(activation: Float[Tensor, "batch pos d_model"], hook: Any) -> None:
+        store[key] = activation[:, position].detach().clone()
+
+    return read
+
+
+def transplant_at(source: Float[Tensor, "d_model"], position: int = -1) -> HookFunction:
+    """A hook function that returns the activation with `source` in place of what stood at `position`.
+
+    All other positions, and the tensor that the model passed in, stay as they are.
+    """
+
+    def write(activation: Float[Tensor, "batch pos d_model"], hook: Any) -> Float[Tensor, "batch pos d_model"]:
+        patched = activation.clone()
+        patched[:, position] = source.to(activation)
+        return patched
+
+    return write

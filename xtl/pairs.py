@@ -1,0 +1,100 @@
+"""Parallel pairs: the same question in two languages.
+
+A `ParallelPair` holds a *source prompt* (where activations are read) and a *target prompt* (where one is written), with what is
+needed to score the answer to the target prompt: `options` and the index `gold` of the right one, or an `answer`.
+The order of languages is free: en -> es lends English knowledge to Spanish, es -> en the other way round.
+
+>>> pair = ParallelPair(
+...     source="The capital of France is", target="La capital de Francia es",
+...     source_lang="en", target_lang="es", options=(" París", " Roma"), gold=0,
+... )
+>>> pair.direction
+'en->es'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xtl.errors import InputError
+
+Prompt = str | Sequence[int]
+"""A prompt: text, or token ids (taken as they are, with no BOS added)."""
+
+
+@dataclass(frozen=True)
+class ParallelPair:
+    """One question in two languages, and how to score the answer.
+
+    Args:
+        source: prompt whose activations are read; text or token ids.
+        target: prompt into whose forward pass one of them is written; text or token ids.
+        source_lang: language code of the source prompt, if known.
+        target_lang: language code of the target prompt, if known.
+        options: strings that continue the target prompt; at least two, all different.
+        gold: index in `options` of the right one. Required with `options`.
+        answer: string that continues the target prompt. Instead of `options`, never together with them.
+        id: name of the instance, the same in every language.
+        meta: anything else worth keeping (country, row, ...).
+
+    Raises:
+        InputError: an empty prompt, `gold` not an index of `options`, an empty or repeated option, `options` with `answer`.
+    """
+
+    source: Prompt
+    target: Prompt
+    source_lang: str | None = None
+    target_lang: str | None = None
+    options: Sequence[str] | None = None
+    gold: int | None = None
+    answer: str | None = None
+    id: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("source", "target"):
+            check_prompt(name, getattr(self, name))
+        check_question(self.options, self.gold, self.answer)
+
+    @property
+    def direction(self) -> str:
+        """`source->target` as language codes, `?` where unknown."""
+        return f"{self.source_lang or '?'}->{self.target_lang or '?'}"
+
+
+def check_prompt(name: str, prompt: object) -> None:
+    """Raise `InputError` unless `prompt` is a non-empty text or a non-empty sequence of token ids."""
+    if isinstance(prompt, str):
+        if not prompt.strip():
+            raise InputError(f"{name} is an empty prompt: give a text or a list of token ids")
+        return
+    if not isinstance(prompt, Sequence) or not all(isinstance(t, int) and not isinstance(t, bool) for t in prompt):
+        raise InputError(f"{name} must be a text or a list of token ids, got {type(prompt).__name__}")
+    if len(prompt) == 0:
+        raise InputError(f"{name} is an empty prompt: give at least one token id")
+
+
+def check_question(options: Sequence[str] | None, gold: int | None, answer: str | None) -> None:
+    """Raise `InputError` unless options, gold and answer fit together (all of them may be absent)."""
+    if options is None:
+        if gold is not None:
+            raise InputError(f"gold={gold!r} was given without options; give the options that it is an index of")
+        if answer is not None and not answer:
+            raise InputError("answer is empty: give the text that should continue the target prompt")
+        return
+    if answer is not None:
+        raise InputError("give options with gold, or answer, not both")
+    if isinstance(options, str) or len(options) < 2:
+        raise InputError(f"options must be a list of at least two strings, got {options!r}")
+    for index, option in enumerate(options):
+        if not isinstance(option, str) or not option:
+            raise InputError(f"option {index} must be a non-empty string, got {option!r}")
+    repeated = sorted({option for option in options if list(options).count(option) > 1})
+    if repeated:
+        raise InputError(f"options must differ; repeated: {', '.join(map(repr, repeated))}")
+    if isinstance(gold, bool) or not isinstance(gold, int):
+        raise InputError(f"gold must be the index of the right option (0 to {len(options) - 1}), got {gold!r}")
+    if not 0 <= gold < len(options):
+        raise InputError(f"gold {gold} is not among the options; valid: 0 to {len(options) - 1}")

@@ -1,0 +1,277 @@
+"""Plotly figures of transplant maps. Nothing here runs a model: the input is what `xtl.sweep` or `xtl.sweep_many` returned.
+
+How every figure reads: one cell is one transplant; its colour is the gain (score with the transplant minus vanilla
+score), averaged over the examples. Blue helps, red harms, white changes nothing; grey has no finite value. All panels
+of a figure share one colour scale, symmetric about zero. Layers are numbered from 0, and layer 0 is at the bottom
+(left, for target layers). The scale, `RdBu`, runs over lightness symmetrically and keeps its two arms apart under
+the three kinds of colour blindness.
+
+>>> import numpy as np, xarray as xr
+>>> gain = xr.DataArray(np.zeros((2, 18, 18), "float32"), dims=("module", "source_layer", "target_layer"),
+...     coords={"module": ["attn", "mlp"], "source_layer": range(18), "target_layer": range(18)})
+>>> figure = gain_map(xr.Dataset({"gain": gain}, attrs={"model": "my model"}))
+>>> [panel.type for panel in figure.data]
+['heatmap', 'heatmap']
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from plotly.subplots import make_subplots
+
+from xtl.errors import InputError, XtlError, check_choice
+
+COLOUR_SCALE = "RdBu"
+GAIN_DIMS = ("module", "source_layer", "target_layer")
+NOISE = 1e-5
+"""Gains (nats) below this are float32 rounding: a figure that holds nothing larger is drawn white, on a scale of +-1."""
+
+_PANEL_WIDTH = {1: 440, 2: 380}
+_WIDE_PANEL = 300
+_MARGIN = {"l": 70, "r": 110, "t": 110, "b": 60}
+_GAP = 70
+
+
+class FigureError(XtlError, RuntimeError):
+    """A figure cannot be turned into an image: a package or a browser is missing."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One heatmap: `values` [rows, columns], whose dims name the axes, and `counts` (examples averaged), same shape."""
+
+    title: str
+    values: xr.DataArray
+    counts: xr.DataArray
+    hover: str
+
+
+def escape(text: object) -> str:
+    """Text as plotly must be given it so that it is shown as it is: no tags, no LaTeX, no hover variables.
+
+    >>> escape("<b> & $x$")
+    '&lt;b&gt; &amp; &#36;x&#36;'
+    """
+    return html.escape(str(text), quote=False).replace("$", "&#36;").replace("%{", "&#37;{")
+
+
+def with_directions(results: xr.Dataset) -> xr.Dataset:
+    """Check sweep results, give a single sweep an `example` dim of 1, and label every example with its direction.
+
+    Args:
+        results: Dataset with `gain` (nats), dims `module, source_layer, target_layer` and, unless a single sweep, `example`.
+
+    Returns:
+        The same data with dims in that order (`example` first) and a coord `direction` (example), such as "en->es";
+        "?" stands for a language that is not known.
+
+    Raises:
+        InputError: no `gain`, a missing or an unknown dim, nothing in it.
+    """
+    if not isinstance(results, xr.Dataset):
+        raise InputError(f"results must be the Dataset of xtl.sweep or xtl.sweep_many, got {type(results).__name__}")
+    if "gain" not in results:
+        raise InputError(f"results have no 'gain'; they have: {', '.join(map(str, results.data_vars)) or 'nothing'}")
+    missing = [dim for dim in GAIN_DIMS if dim not in results["gain"].dims]
+    unknown = [str(dim) for dim in results["gain"].dims if dim not in ("example", *GAIN_DIMS)]
+    if missing or unknown:
+        found = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(unknown)}"
+        raise InputError(f"gain must have the dims (example), {', '.join(GAIN_DIMS)}; it {found}")
+    if results["gain"].size == 0:
+        raise InputError(f"results are empty: gain has the sizes {dict(results['gain'].sizes)}")
+    if "example" not in results["gain"].dims:
+        results = results.expand_dims("example")
+    languages = [per_example(results, name) for name in ("source_lang", "target_lang")]
+    labels = [f"{source or '?'}->{target or '?'}" for source, target in zip(*languages, strict=True)]
+    return results.assign_coords(direction=("example", labels)).transpose("example", *GAIN_DIMS, ...)
+
+
+def per_example(data: xr.Dataset, name: str) -> list[str]:
+    """A coord or variable as one text per example; "" where it is missing or unknown."""
+    values = data[name].values if name in data.variables else ""
+    flat = np.broadcast_to(np.asarray(values, dtype=object), (data.sizes["example"],))
+    return ["" if value is None or value != value else str(value) for value in flat]
+
+
+def score_unit(data: xr.Dataset) -> str:
+    """The unit of score and gain: the attribute `score_unit`, else "nats"."""
+    return str(data.attrs.get("score_unit") or "nats")
+
+
+def gain_map(data: xr.Dataset, *, direction: str | None = None, title: str | None = None) -> go.Figure:
+    """Heatmaps of the mean gain, source layer (y, 0 at the bottom) by target layer (x): one per module, one scale.
+
+    Args:
+        data: result of `xtl.sweep` or `xtl.sweep_many`; averaged over `example` if it has that dim.
+        direction: draw the examples of this direction only, such as "en->es". None: all examples.
+        title: first line of the title, instead of model, task and direction.
+
+    Raises:
+        InputError: see `with_directions`; or a direction that the data does not have.
+    """
+    part = _select(data, direction)
+    mean, counts = _mean_gain(part)
+    hover = "source layer %{y} → target layer %{x}"
+    panels = [
+        Panel(str(module), mean[index], counts[index], f"{escape(module)}<br>{hover}")
+        for index, module in enumerate(part["module"].values)
+    ]
+    columns = math.ceil(len(panels) / math.ceil(len(panels) / 3))
+    headline = title or _headline("Gain map", part)
+    return heatmap_grid(panels, columns=columns, title=headline, subtitle=_subtitle(part), unit=score_unit(part))
+
+
+def layer_module_heatmap(data: xr.Dataset, *, direction: str | None = None, title: str | None = None) -> go.Figure:
+    """Heatmaps of the mean gain, layer (y, 0 at the bottom) by module (x): with the layer as target, and as source.
+
+    Left, a cell is the mean over all source layers of the gain when that layer is the target; right, the mean over
+    all target layers when it is the source. Arguments and errors: as for `gain_map`.
+    """
+    part = _select(data, direction)
+    mean, counts = _mean_gain(part)
+    panels = []
+    for role, other in (("target", "source"), ("source", "target")):
+        values = mean.mean(f"{other}_layer").rename({f"{role}_layer": "layer"}).transpose("layer", "module")
+        n = counts.max(f"{other}_layer").rename({f"{role}_layer": "layer"}).transpose("layer", "module")
+        hover = f"%{{x}}<br>layer %{{y}} as {role} layer,<br>mean over {mean.sizes[f'{other}_layer']} {other} layers"
+        panels.append(Panel(f"layer as {role}", values, n, hover))
+    headline = title or _headline("Gain by layer and module", part)
+    return heatmap_grid(panels, columns=2, title=headline, subtitle=_subtitle(part), unit=score_unit(part))
+
+
+def heatmap_grid(panels: Sequence[Panel], *, columns: int, title: str, subtitle: str = "", unit: str = "nats") -> go.Figure:
+    """Draw panels in rows of `columns`, all on one colour scale that is symmetric about zero.
+
+    Values are mean gains in `unit`; NaN and infinite values stay grey. Titles and labels are shown as they are (escaped).
+    `Panel.hover` is a plotly hover template: whoever builds it escapes it.
+    """
+    rows = math.ceil(len(panels) / columns)
+    width = _PANEL_WIDTH.get(columns, _WIDE_PANEL)
+    inner_width, inner_height = columns * width + (columns - 1) * _GAP, rows * width + (rows - 1) * (_GAP + 20)
+    figure = make_subplots(
+        rows=rows, cols=columns, subplot_titles=[escape(panel.title) for panel in panels],
+        horizontal_spacing=_GAP / inner_width, vertical_spacing=(_GAP + 20) / inner_height if rows > 1 else 0,
+    )  # fmt: skip
+    for index, panel in enumerate(panels):
+        row, column = divmod(index, columns)
+        _add_heatmap(figure, panel, row + 1, column + 1, escape(unit))
+    limit = symmetric_limit([panel.values for panel in panels])
+    figure.update_layout(
+        template="plotly_white",
+        title={"text": escape(title), "subtitle": {"text": escape(subtitle)}, "x": 0.01, "y": 0.98, "yanchor": "top"},
+        coloraxis={
+            "colorscale": COLOUR_SCALE, "cmin": -limit, "cmax": limit, "cmid": 0,
+            "colorbar": {"title": {"text": f"mean gain<br>({escape(unit)})"}, "thickness": 14, "len": min(width, inner_height),
+                         "lenmode": "pixels", "y": 1, "yanchor": "top", "tickformat": "+.2~g"},
+        },
+        plot_bgcolor="#c8c8c8",
+        margin=_MARGIN,
+        width=inner_width + _MARGIN["l"] + _MARGIN["r"],
+        height=inner_height + _MARGIN["t"] + _MARGIN["b"],
+    )  # fmt: skip
+    return figure
+
+
+def symmetric_limit(values: Sequence[xr.DataArray]) -> float:
+    """The largest finite absolute value, for a colour scale from minus it to plus it; 1 where that is nothing but noise.
+
+    >>> symmetric_limit([xr.DataArray([0.5, -2.0, float("nan")])])
+    2.0
+    >>> symmetric_limit([xr.DataArray([0.0])])
+    1.0
+    """
+    largest = max((float(np.abs(v.values[np.isfinite(v.values)]).max(initial=0.0)) for v in values), default=0.0)
+    return largest if largest > NOISE else 1.0
+
+
+def save_png(
+    figure: go.Figure, path: str | os.PathLike[str], width: int | None = None, height: int | None = None, scale: float = 2
+) -> Path:
+    """Write a figure as a PNG image through kaleido and Chrome or Chromium.
+
+    Args:
+        figure: any plotly figure.
+        path: file to write; its folder must exist.
+        width, height: size in layout pixels; the figure's own by default.
+        scale: image pixels per layout pixel.
+
+    Raises:
+        FigureError: kaleido, or a browser for it, is not installed. The message says how to install it.
+        InputError: `path` cannot be written.
+    """
+    target = Path(path)
+    if target.is_dir() or not target.parent.is_dir():
+        raise InputError(f"cannot write {str(path)!r}: give a file name in a folder that exists")
+    try:
+        import kaleido  # noqa: F401
+        from kaleido.errors import ChromeNotFoundError
+    except ImportError as error:
+        raise FigureError("PNG export needs the package kaleido 1.x: pip install 'kaleido>=1'") from error
+    hint = "install chromium (apt-get install chromium) or run plotly_get_chrome; BROWSER_PATH names one elsewhere"
+    try:
+        image = figure.to_image(format="png", width=width, height=height, scale=scale)
+    except Exception as error:  # a browser fails in many ways; plotly wraps some of them in a RuntimeError
+        missing = isinstance(error, ChromeNotFoundError) or "chrome" in str(error).lower()
+        what = "found no Chrome or Chromium" if missing else f"failed ({type(error).__name__})"
+        raise FigureError(f"PNG export {what}: {hint}") from error
+    target.write_bytes(image)
+    return target
+
+
+def _add_heatmap(figure: go.Figure, panel: Panel, row: int, column: int, unit: str) -> None:
+    """Add one panel at a 1-based place, on category axes, so that a subset of layers has cells of one size."""
+    y_name, x_name = (str(dim) for dim in panel.values.dims)
+    labels = {name: [escape(label) for label in panel.values[name].values] for name in (y_name, x_name)}
+    values = panel.values.values.astype("float64")
+    trace = go.Heatmap(
+        z=np.where(np.isfinite(values), values, np.nan),
+        x=labels[x_name], y=labels[y_name], customdata=panel.counts.values, coloraxis="coloraxis", hoverongaps=False,
+        hovertemplate=f"{panel.hover}<br>mean gain %{{z:+.4f}} {unit}<br>n = %{{customdata}}<extra></extra>",
+    )  # fmt: skip
+    figure.add_trace(trace, row=row, col=column)
+    for update, name in ((figure.update_xaxes, x_name), (figure.update_yaxes, y_name)):
+        text = labels[name]
+        step = 1 if name == "module" else math.ceil(len(text) / 9)
+        update(
+            type="category", categoryorder="array", categoryarray=text, tickmode="array", tickvals=text[::step],
+            title={"text": escape(name.replace("_", " ")), "standoff": 6}, showgrid=False, zeroline=False,
+            ticks="outside", ticklen=3, tickangle=0, constrain="domain", row=row, col=column,
+        )  # fmt: skip
+
+
+def _select(data: xr.Dataset, direction: str | None) -> xr.Dataset:
+    """The examples of one direction, or all of them."""
+    data = with_directions(data)
+    if direction is None:
+        return data
+    labels = data["direction"].values
+    check_choice("direction", direction, dict.fromkeys(labels))
+    return data.isel(example=np.flatnonzero(labels == direction))
+
+
+def _mean_gain(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """Mean gain and number of examples behind it, both (module, source_layer, target_layer); NaN is left out."""
+    gain = data["gain"].astype("float64")
+    return gain.mean("example", skipna=True), gain.notnull().sum("example")
+
+
+def _headline(what: str, data: xr.Dataset) -> str:
+    directions = ", ".join(dict.fromkeys(map(str, data["direction"].values)))
+    named = [data.attrs.get("model"), data.attrs.get("task"), "" if directions == "?->?" else directions]
+    return f"{what}: {', '.join(str(name) for name in named if name)}".removesuffix(": ")
+
+
+def _subtitle(data: xr.Dataset) -> str:
+    score = data.attrs.get("score") or "score of the right answer"
+    n = data.sizes["example"]
+    grey = "" if np.isfinite(data["gain"].values).all() else "; grey: no finite value"
+    return f"mean of n = {n}; gain in {score} ({score_unit(data)}); blue helps, red harms{grey}"

@@ -1,0 +1,231 @@
+"""One transplant: run it, let the model answer, say what was patched.
+
+The source prompt runs once and its module output at the last position is read. Then the target prompt runs twice, greedily:
+once as it is (*vanilla*) and once with that activation written over the same module's output at its last position
+(XTransplant, arXiv 2412.12686, section 2). With `steps="first"`, the paper's rule, only the pass over the prompt is
+patched: later tokens run unpatched, over keys and values that keep what the patch changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from xtl.backend import (
+    Model,
+    check_fits,
+    check_hooks_exist,
+    decode,
+    encode,
+    forward,
+    model_info,
+    new_cache,
+)
+from xtl.errors import InputError, check_choice, check_layer
+from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
+from xtl.pairs import ParallelPair, Prompt
+
+STEPS = ("first", "every")
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What a transplant wrote, and where.
+
+    Attributes:
+        module: name of the module.
+        source_layer, target_layer: 0-based.
+        read_hook: hook point that was read in the source prompt's pass.
+        write_hook: hook point that was written in the target prompt's pass.
+        source_position, position: the last position of the source and of the target prompt, 0-based.
+        source_token, token: the texts of the tokens there (their ids, as text, for a model without tokenizer).
+    """
+
+    module: str
+    source_layer: int
+    target_layer: int
+    read_hook: str
+    write_hook: str
+    source_position: int
+    position: int
+    source_token: str
+    token: str
+
+
+@dataclass(frozen=True, eq=False)
+class Transplant:
+    """What came of one transplant.
+
+    Attributes:
+        text: the answer under the transplant, without special tokens.
+        tokens: its token ids, with the end-of-sequence token if the model gave one.
+        vanilla_text, vanilla_tokens: the same with no transplant.
+        logits: of the first new token under the transplant, `[d_vocab]`.
+        vanilla_logits: of the first new token with no transplant, `[d_vocab]`.
+        patch: what was written, and where.
+        steps: "first" or "every".
+    """
+
+    text: str
+    tokens: list[int]
+    vanilla_text: str
+    vanilla_tokens: list[int]
+    logits: Float[Tensor, "d_vocab"]
+    vanilla_logits: Float[Tensor, "d_vocab"]
+    patch: Patch
+    steps: str
+
+    def __repr__(self) -> str:
+        patch = self.patch
+        return (
+            f"Transplant({patch.module} {patch.source_layer} -> {patch.target_layer} at position {patch.position} "
+            f"{patch.token!r}: {self.vanilla_text!r} -> {self.text!r})"
+        )
+
+
+def transplant(
+    model: Model,
+    pair: ParallelPair | None = None,
+    *,
+    source: Prompt | None = None,
+    target: Prompt | None = None,
+    module: str,
+    source_layer: int,
+    target_layer: int,
+    max_new_tokens: int = 20,
+    steps: str = "first",
+) -> Transplant:
+    """Run one transplant and the vanilla answer beside it, greedily, with a KV cache.
+
+    Args:
+        model: from `xtl.load_model`, or any HookedTransformer or TransformerBridge.
+        pair: a `ParallelPair`, instead of `source` and `target`.
+        source: prompt whose activation is read; text or token ids.
+        target: prompt into which it is written; text or token ids.
+        module: "attn", "mlp", "attn_released" or "resid" (see `xtl.hooks.MODULES`).
+        source_layer: 0-based; a negative one counts from the end.
+        target_layer: 0-based; a negative one counts from the end.
+        max_new_tokens: most tokens to generate, at least 1.
+        steps: "first" patches the pass over the prompt alone; "every" also each later step, at the new token's position.
+
+    Returns:
+        A `Transplant`: texts, tokens, first-token logits, with and without, and what was patched.
+
+    Raises:
+        InputError: an unknown module, a layer out of range, an empty prompt, a prompt over the model's context, ...
+
+    Example:
+        >>> import xtl
+        >>> model = xtl.load_model()  # doctest: +SKIP
+        >>> xtl.transplant(  # doctest: +SKIP
+        ...     model,
+        ...     source="Country: France. Capital:",
+        ...     target="País: Francia. Capital:",
+        ...     module="attn", source_layer=12, target_layer=13, max_new_tokens=3,
+        ... ).text
+    """
+    source, target = check_source_and_target(pair, source, target)
+    spec = get_modules([module])[0]
+    check_hooks_exist(model, spec)
+    source_layer = check_layer("source_layer", source_layer, model.cfg.n_layers)
+    target_layer = check_layer("target_layer", target_layer, model.cfg.n_layers)
+    check_choice("steps", steps, STEPS)
+    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+        raise InputError(f"max_new_tokens must be a whole number of at least 1, got {max_new_tokens!r}")
+    source_ids, target_ids = encode(model, source, "source"), encode(model, target, "target")
+    check_fits(model, "source", len(source_ids))
+    check_fits(model, "target", len(target_ids), max_new_tokens)
+
+    activation = read_activations(model, source_ids, [spec], [source_layer])[spec.name, source_layer]
+    position = len(target_ids) - 1
+    prompt_hooks: Hooks = [(spec.write_hook(target_layer), transplant_at(activation, position))]
+    step_hooks: Hooks = [(spec.write_hook(target_layer), transplant_at(activation))] if steps == "every" else []
+
+    vanilla_tokens, vanilla_logits = generate(model, target_ids, max_new_tokens)
+    tokens, logits = generate(model, target_ids, max_new_tokens, prompt_hooks, step_hooks)
+    return Transplant(
+        text=decode(model, tokens),
+        tokens=tokens,
+        vanilla_text=decode(model, vanilla_tokens),
+        vanilla_tokens=vanilla_tokens,
+        logits=logits,
+        vanilla_logits=vanilla_logits,
+        patch=Patch(
+            module=spec.name,
+            source_layer=source_layer,
+            target_layer=target_layer,
+            read_hook=spec.read_hook(source_layer),
+            write_hook=spec.write_hook(target_layer),
+            source_position=len(source_ids) - 1,
+            position=position,
+            source_token=_token_text(model, source_ids[-1]),
+            token=_token_text(model, target_ids[-1]),
+        ),
+        steps=steps,
+    )
+
+
+def check_source_and_target(
+    pair: ParallelPair | None, source: Prompt | None, target: Prompt | None
+) -> tuple[Prompt, Prompt]:
+    """The two prompts, from a pair or given loose. Raises `InputError` for both at once or for neither."""
+    if pair is not None:
+        if not isinstance(pair, ParallelPair):
+            raise InputError(f"pair must be a ParallelPair, got {type(pair).__name__}; prompts go to source= and target=")
+        if source is not None or target is not None:
+            raise InputError("give a pair, or source and target, not both")
+        return pair.source, pair.target
+    if source is None or target is None:
+        missing = "source" if source is None else "target"
+        raise InputError(f"{missing} is missing: give source and target, or a ParallelPair")
+    return source, target
+
+
+def read_activations(
+    model: Model, source_ids: list[int], modules: Sequence[Module], layers: Sequence[int]
+) -> dict[tuple[str, int], Float[Tensor, "d_model"]]:
+    """What each module puts out at the last position of the source prompt, from one forward pass.
+
+    Returns:
+        `{(module name, layer): [d_model]}`, snapshots.
+    """
+    store: dict[tuple[str, int], Tensor] = {}
+    hooks = [
+        (module.read_hook(layer), capture(store, (module.name, layer))) for module in modules for layer in layers
+    ]
+    forward(model, source_ids, hooks=hooks)
+    return {key: activation[0] for key, activation in store.items()}
+
+
+def generate(
+    model: Model,
+    prompt_ids: list[int],
+    max_new_tokens: int,
+    prompt_hooks: Hooks | None = None,
+    step_hooks: Hooks | None = None,
+) -> tuple[list[int], Float[Tensor, "d_vocab"]]:
+    """Greedy tokens, up to and with the end-of-sequence token, and the logits of the first new one.
+
+    Args:
+        model: HookedTransformer or TransformerBridge.
+        prompt_ids: the prompt.
+        max_new_tokens: most tokens to generate.
+        prompt_hooks: hooks of the pass over the prompt.
+        step_hooks: hooks of each later, one-token pass.
+    """
+    ends = model_info(model).eos_token_ids
+    cache = new_cache(model)
+    first = logits = forward(model, prompt_ids, hooks=prompt_hooks, cache=cache)[-1].clone()
+    tokens: list[int] = []
+    while True:
+        tokens.append(int(logits.argmax()))
+        if len(tokens) == max_new_tokens or tokens[-1] in ends:
+            return tokens, first
+        logits = forward(model, tokens[-1:], hooks=step_hooks, cache=cache)[-1]
+
+
+def _token_text(model: Model, token: int) -> str:
+    return str(token) if model.tokenizer is None else model.tokenizer.decode([token])
