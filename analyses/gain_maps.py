@@ -133,11 +133,11 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
     sources = part.sizes["source_layer"]
     over = f"averaged over {sources} source layers" if sources > 1 else "from the one source layer tried"
     if gain > plots.NOISE:
-        first = f"{language} is lifted the most by {module} at target layer {layer}: {gain:+.3f} {unit}, {over}"
+        first = f"The largest lift of {language} comes from {module} at target layer {layer}: {gain:+.3f} {unit}, {over}"
         source = _largest(part["gain_as_source"])
         if source is not None and source[1] > plots.NOISE:
             (module, layer), gain = source
-            first += f"; the best layer to read from is {layer} of {module} ({gain:+.3f} {unit} over all target layers)"
+            first += f"; the best source layer is {layer} of {module} ({gain:+.3f} {unit} over all target layers)"
     else:
         first = f"No target layer of any module lifts {language}: the best, {layer} of {module}, has {gain:+.3f} {unit}, {over}"
     cell = _largest(part["gain"])
@@ -173,7 +173,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     named = ", ".join(str(data.attrs[name]) for name in ("model", "task") if data.attrs.get(name))
     return plots.heatmap_grid(
         panels, columns=data.sizes["module"], title=f"Gain maps: {named}".removesuffix(": "), unit=plots.score_unit(data),
-        subtitle="mean gain over n examples; blue helps, red harms; layer 0 at the bottom left",
+        subtitle="mean gain over n examples; blue helps, red harms",
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import html
 import math
 import os
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,8 @@ NOISE = 1e-5
 """Gains (nats) below this are float32 rounding: a figure that holds nothing larger is drawn white, on a scale of +-1."""
 
 _PANEL_WIDTH = {1: 440, 2: 380}
-_WIDE_PANEL = 300
-_MARGIN = {"l": 70, "r": 110, "t": 110, "b": 60}
+_WIDE_PANEL = 290
+_MARGIN = {"l": 70, "r": 110, "t": 120, "b": 60}
 _GAP = 70
 
 
@@ -165,18 +166,24 @@ def heatmap_grid(panels: Sequence[Panel], *, columns: int, title: str, subtitle:
         row, column = divmod(index, columns)
         _add_heatmap(figure, panel, row + 1, column + 1, escape(unit))
     limit = symmetric_limit([panel.values for panel in panels])
+    total = inner_width + _MARGIN["l"] + _MARGIN["r"]
+    headline, lines = (_wrap(text, total // characters) for text, characters in ((title, 9), (subtitle, 7)))
+    top = _MARGIN["t"] + 24 * (len(headline) - 1) + 16 * max(0, len(lines) - 2)
     figure.update_layout(
         template="plotly_white",
-        title={"text": escape(title), "subtitle": {"text": escape(subtitle)}, "x": 0.01, "y": 0.98, "yanchor": "top"},
+        title={
+            "text": "<br>".join(headline), "subtitle": {"text": "<br>".join(lines)},
+            "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"l": 12, "t": 26 if len(headline) > 1 else 14},
+        },
         coloraxis={
             "colorscale": COLOUR_SCALE, "cmin": -limit, "cmax": limit, "cmid": 0,
-            "colorbar": {"title": {"text": f"mean gain<br>({escape(unit)})"}, "thickness": 14, "len": min(width, inner_height),
+            "colorbar": {"title": {"text": f"mean gain<br>({escape(unit)})<br>&nbsp;"}, "thickness": 14, "len": min(width, inner_height),
                          "lenmode": "pixels", "y": 1, "yanchor": "top", "tickformat": "+.2~g"},
         },
         plot_bgcolor="#c8c8c8",
-        margin=_MARGIN,
-        width=inner_width + _MARGIN["l"] + _MARGIN["r"],
-        height=inner_height + _MARGIN["t"] + _MARGIN["b"],
+        margin=_MARGIN | {"t": top},
+        width=total,
+        height=inner_height + top + _MARGIN["b"],
     )  # fmt: skip
     return figure
 
@@ -265,13 +272,21 @@ def _mean_gain(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
 
 
 def _headline(what: str, data: xr.Dataset) -> str:
-    directions = ", ".join(dict.fromkeys(map(str, data["direction"].values)))
+    names = list(dict.fromkeys(map(str, data["direction"].values)))
+    directions = ", ".join(names) if len(names) <= 4 else f"{len(names)} directions"
     named = [data.attrs.get("model"), data.attrs.get("task"), "" if directions == "?->?" else directions]
     return f"{what}: {', '.join(str(name) for name in named if name)}".removesuffix(": ")
 
 
 def _subtitle(data: xr.Dataset) -> str:
-    score = data.attrs.get("score") or "score of the right answer"
     n = data.sizes["example"]
+    examples = f"n = {n} example{'' if n == 1 else 's'}"
     grey = "" if np.isfinite(data["gain"].values).all() else "; grey: no finite value"
-    return f"mean of n = {n}; gain in {score} ({score_unit(data)}); blue helps, red harms{grey}"
+    what = f"mean gain ({score_unit(data)}) over {examples}; blue helps, red harms{grey}"
+    return f"{what}\nscore: {data.attrs['score']}" if data.attrs.get("score") else what
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Escaped lines of at most `width` characters, one at least."""
+    lines = [piece for line in text.splitlines() for piece in textwrap.wrap(line, max(width, 20))]
+    return [escape(line) for line in lines] or [""]

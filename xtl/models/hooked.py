@@ -8,6 +8,7 @@ folded or centred.
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from typing import Any
 
@@ -35,7 +36,7 @@ def hooked_from_hf(
         # TransformerLens reads a configuration from a folder, and takes one whose name hints at "llama" or "gemma" for a
         # published model: so this one gets a neutral name.
         with tempfile.TemporaryDirectory(prefix="xtl-") as folder:
-            hf_model.config.save_pretrained(folder)
+            _complete(hf_model.config).save_pretrained(folder)
             cfg = _config(hf_model, architecture, folder, device, dtype)
             state_dict = loading.get_pretrained_state_dict(folder, cfg, hf_model, dtype=dtype)
     except (NotImplementedError, ValueError, AttributeError, RuntimeError, TypeError) as error:
@@ -55,6 +56,14 @@ def hooked_from_hf(
     model.requires_grad_(False)
     _attach_tokenizer(model, tokenizer)
     return model.eval()
+
+
+def _complete(hf_config: Any) -> Any:
+    """A copy of the configuration with the field that TransformerLens reads and GPT-2's class no longer sets."""
+    hf_config = copy.deepcopy(hf_config)
+    if hf_config.model_type == "gpt2" and not hasattr(hf_config, "n_ctx"):
+        hf_config.n_ctx = hf_config.n_positions
+    return hf_config
 
 
 def _config(hf_model: PreTrainedModel, architecture: str, folder: str, device: str, dtype: torch.dtype) -> Any:

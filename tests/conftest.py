@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+import xtl
+from tests import tiny
+
+SOURCE = "The capital of France is"
+TARGET = "La capital de Francia es la bella"
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a tiny model, by architecture; built once."""
+    built: dict[str, Path] = {}
+
+    def get(architecture: str) -> Path:
+        if architecture not in built:
+            built[architecture] = tiny.build(architecture, tmp_path_factory.mktemp(architecture))
+        return built[architecture]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_folder: Callable[[str], Path]) -> Callable[..., object]:
+    """A loaded tiny model, by architecture and backend; loaded once."""
+    loaded: dict[tuple[str, str], object] = {}
+
+    def get(architecture: str = "llama", backend: str = "hooked") -> object:
+        key = (architecture, backend)
+        if key not in loaded:
+            loaded[key] = xtl.load_model(tiny_folder(architecture), backend=backend)
+        return loaded[key]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def embedded() -> object:
+    """The real embedded model, as a HookedTransformer."""
+    return xtl.load_model()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of the paper's data and golden outputs, named by XTL_SHARED."""
+    folder = os.environ.get("XTL_SHARED")
+    if not folder:
+        pytest.skip("XTL_SHARED is not set: the folder with the paper's data and golden outputs")
+    return Path(folder)

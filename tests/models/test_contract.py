@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+import xtl
+from tests import tiny
+from tests.conftest import TARGET
+from xtl.backend import encode, forward
+from xtl.models.contract import check_contract
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+@pytest.mark.parametrize("architecture", tiny.CONFIGS)
+def test_the_contract_holds(tiny_model, architecture, backend):
+    contract = tiny_model(architecture, backend).xtl_info.contract
+    assert "logits equal Hugging Face's" in contract
+    assert max(contract.values()) < 1e-5
+    sums = [check for check in contract if "==" in check]
+    assert len(sums) == (1 if architecture == "pythia" else 2)
+
+
+@pytest.mark.parametrize("architecture", tiny.CONFIGS)
+def test_both_backends_give_the_same_logits(tiny_model, architecture):
+    hooked, bridge = tiny_model(architecture, "hooked"), tiny_model(architecture, "bridge")
+    ids = encode(hooked, TARGET)
+    assert ids == encode(bridge, TARGET)
+    a, b = forward(hooked, ids), forward(bridge, ids)
+    assert (a - b).abs().max() <= 1e-5 * a.abs().max()
+
+
+def test_a_model_that_breaks_the_contract_is_refused(tiny_folder):
+    model = xtl.load_model(tiny_folder("llama"))
+    ids = encode(model, TARGET)
+    reference = forward(model, ids)
+    check_contract(model, ids, reference)
+    with pytest.raises(xtl.ContractError, match="logits equal Hugging Face's is off by"):
+        check_contract(model, ids, reference + 0.01 * reference.abs().max())
+    with pytest.raises(xtl.ContractError, match="logits"):
+        check_contract(model, ids, reference * float("nan"))
+
+
+def test_a_block_whose_sum_does_not_hold_is_named(tiny_folder):
+    model = xtl.load_model(tiny_folder("llama"))
+    ids = encode(model, TARGET)
+    # A permanent hook that changes resid_mid breaks resid_pre + attn_out == resid_mid in block 2 alone.
+    model.blocks[2].hook_resid_mid.add_perma_hook(lambda activation, hook: activation * 1.5)
+    with pytest.raises(xtl.ContractError, match=r"resid_pre \+ attn_out == resid_mid is off .*block 2"):
+        check_contract(model, ids, None)
+
+
+def test_a_processed_model_differs_in_what_the_hooks_hold(tiny_model):
+    """Why models run unprocessed: folding changes what `hook_mlp_out` holds, though not the logits."""
+    model = tiny_model("gpt2")
+    assert model.cfg.normalization_type == "LN"  # folding would make it LNPre
+    assert torch.is_tensor(model.blocks[0].ln1.w)
