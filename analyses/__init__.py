@@ -1,1 +1,1 @@
-"""One question per module, asked of sweep results: `compute()` gives labelled data, `figure()` draws it. No model runs here."""
+"""One question per module, asked of sweep results: `compute()` gives labelled data, `figure()` draws it."""

@@ -1,16 +1,16 @@
 """Which layers and which module lift the target language?
 
 Method: the layer-wise transplantation maps of XTransplant (arXiv 2412.12686, section 3). Every transplant (module,
-source layer i, target layer j) of a pair is scored; its gain is the score minus the vanilla score. `compute` averages the
-gains over the examples of one direction (such as en->es), then over source layers (how good is layer j as a target?)
-and over target layers (how good is layer i as a source?).
+source layer i, target layer j) of a pair is scored; its gain is the score minus the vanilla score. `compute` averages
+the gains over the examples of one direction (such as en->es), then over source layers (how good is layer j as a
+target?) and over target layers (how good is layer i as a source?).
 
 How to read the figure: one row of maps per direction, one column per module, one colour scale for all. Blue cells
 lift the gold answer, red cells push it down. A blue column is a target layer that takes activations from many
 source layers; a blue row is a source layer that serves many target layers; a lone blue cell may well be chance.
 
-What would falsify the claim that a module helps a language: no layer with a mean gain above zero; or a gain that goes away
-on examples other than those that the cell was chosen on; or one that is as large with unrelated source prompts.
+What would falsify the claim that a module helps a language: no layer with a mean gain above zero; or a gain that goes
+away on examples other than those that the cell was chosen on; or one that is as large with unrelated source prompts.
 
 >>> import numpy as np, xarray as xr
 >>> gain = xr.DataArray([[[[0.0, 0.5], [-0.5, 1.0]]]], dims=("example", "module", "source_layer", "target_layer"),
@@ -82,16 +82,16 @@ def compute(results: xr.Dataset) -> xr.Dataset:
 def best_cells(data: xr.Dataset) -> pd.DataFrame:
     """The cell with the largest mean gain, per direction and module.
 
-    The cell is chosen on the same examples that its gain and accuracy are measured on. Those two are therefore too high,
-    the more so the more cells and the fewer examples there are; the columns say `in_sample`. A fair estimate
+    The cell is chosen on the same examples that its gain and accuracy are measured on. Those two are therefore too
+    high, the more so the more cells and the fewer examples there are; the columns say `in_sample`. A fair estimate
     measures the chosen cell on other examples.
 
     Args:
         data: result of `compute`.
 
     Returns:
-        One row per direction x module, columns `COLUMNS`; scores and gains in nats, NaN or NA where unknown. Of equal cells,
-        the one with the lowest source layer, then the lowest target layer.
+        One row per direction x module, columns `COLUMNS`; scores and gains in nats, NaN or NA where unknown. Of equal
+        cells, the one with the lowest source layer, then the lowest target layer.
     """
     _check_computed(data)
     rows = []
@@ -133,13 +133,16 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
     sources = part.sizes["source_layer"]
     over = f"averaged over {sources} source layers" if sources > 1 else "from the one source layer tried"
     if gain > plots.NOISE:
-        first = f"The largest lift of {language} comes from {module} at target layer {layer}: {gain:+.3f} {unit}, {over}"
+        first = (
+            f"The largest lift of {language} comes from {module} at target layer {layer}: {gain:+.3f} {unit}, {over}"
+        )
         source = _largest(part["gain_as_source"])
         if source is not None and source[1] > plots.NOISE:
             (module, layer), gain = source
             first += f"; the best source layer is {layer} of {module} ({gain:+.3f} {unit} over all target layers)"
     else:
-        first = f"No target layer of any module lifts {language}: the best, {layer} of {module}, has {gain:+.3f} {unit}, {over}"
+        first = f"No target layer of any module lifts {language}: "
+        first += f"the best, {layer} of {module}, has {gain:+.3f} {unit}, {over}"
     cell = _largest(part["gain"])
     if cell is None:
         return [f"{first}."]
@@ -172,8 +175,8 @@ def figure(data: xr.Dataset) -> go.Figure:
     ]  # fmt: skip
     named = ", ".join(str(data.attrs[name]) for name in ("model", "task") if data.attrs.get(name))
     return plots.heatmap_grid(
-        panels, columns=data.sizes["module"], title=f"Gain maps: {named}".removesuffix(": "), unit=plots.score_unit(data),
-        subtitle="mean gain over n examples; blue helps, red harms",
+        panels, columns=data.sizes["module"], title=f"Gain maps: {named}".removesuffix(": "),
+        subtitle="mean gain over n examples; blue helps, red harms", unit=plots.score_unit(data),
     )  # fmt: skip
 
 

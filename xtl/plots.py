@@ -1,4 +1,4 @@
-"""Plotly figures of transplant maps. Nothing here runs a model: the input is what `xtl.sweep` or `xtl.sweep_many` returned.
+"""Plotly figures of transplant maps, drawn from what `xtl.sweep` or `xtl.sweep_many` returned. No model runs here.
 
 How every figure reads: one cell is one transplant; its colour is the gain (score with the transplant minus vanilla
 score), averaged over the examples. Blue helps, red harms, white changes nothing; grey has no finite value. All panels
@@ -34,7 +34,7 @@ from xtl.errors import InputError, XtlError, check_choice
 COLOUR_SCALE = "RdBu"
 GAIN_DIMS = ("module", "source_layer", "target_layer")
 NOISE = 1e-5
-"""Gains (nats) below this are float32 rounding: a figure that holds nothing larger is drawn white, on a scale of +-1."""
+"""Gains (nats) below this are float32 rounding: a figure with nothing larger is drawn white, on a scale of +-1."""
 
 _PANEL_WIDTH = {1: 440, 2: 380}
 _WIDE_PANEL = 290
@@ -69,7 +69,8 @@ def with_directions(results: xr.Dataset) -> xr.Dataset:
     """Check sweep results, give a single sweep an `example` dim of 1, and label every example with its direction.
 
     Args:
-        results: Dataset with `gain` (nats), dims `module, source_layer, target_layer` and, unless a single sweep, `example`.
+        results: Dataset with `gain` (nats), dims `module, source_layer, target_layer` and, but for a single sweep,
+            `example`.
 
     Returns:
         The same data with dims in that order (`example` first) and a coord `direction` (example), such as "en->es";
@@ -149,11 +150,13 @@ def layer_module_heatmap(data: xr.Dataset, *, direction: str | None = None, titl
     return heatmap_grid(panels, columns=2, title=headline, subtitle=_subtitle(part), unit=score_unit(part))
 
 
-def heatmap_grid(panels: Sequence[Panel], *, columns: int, title: str, subtitle: str = "", unit: str = "nats") -> go.Figure:
+def heatmap_grid(
+    panels: Sequence[Panel], *, columns: int, title: str, subtitle: str = "", unit: str = "nats"
+) -> go.Figure:
     """Draw panels in rows of `columns`, all on one colour scale that is symmetric about zero.
 
-    Values are mean gains in `unit`; NaN and infinite values stay grey. Titles and labels are shown as they are (escaped).
-    `Panel.hover` is a plotly hover template: whoever builds it escapes it.
+    Values are mean gains in `unit`; NaN and infinite values stay grey. Titles and labels are shown as they are
+    (escaped). `Panel.hover` is a plotly hover template: whoever builds it escapes it.
     """
     rows = math.ceil(len(panels) / columns)
     width = _PANEL_WIDTH.get(columns, _WIDE_PANEL)
@@ -177,8 +180,10 @@ def heatmap_grid(panels: Sequence[Panel], *, columns: int, title: str, subtitle:
         },
         coloraxis={
             "colorscale": COLOUR_SCALE, "cmin": -limit, "cmax": limit, "cmid": 0,
-            "colorbar": {"title": {"text": f"mean gain<br>({escape(unit)})<br>&nbsp;"}, "thickness": 14, "len": min(width, inner_height),
-                         "lenmode": "pixels", "y": 1, "yanchor": "top", "tickformat": "+.2~g"},
+            "colorbar": {
+                "title": {"text": f"mean gain<br>({escape(unit)})<br>&nbsp;"}, "tickformat": "+.2~g",
+                "thickness": 14, "len": min(width, inner_height), "lenmode": "pixels", "y": 1, "yanchor": "top",
+            },
         },
         plot_bgcolor="#c8c8c8",
         margin=_MARGIN | {"t": top},
@@ -189,7 +194,7 @@ def heatmap_grid(panels: Sequence[Panel], *, columns: int, title: str, subtitle:
 
 
 def symmetric_limit(values: Sequence[xr.DataArray]) -> float:
-    """The largest finite absolute value, for a colour scale from minus it to plus it; 1 where that is nothing but noise.
+    """The largest finite absolute value, for a scale from minus it to plus it; 1 where that is nothing but noise.
 
     >>> symmetric_limit([xr.DataArray([0.5, -2.0, float("nan")])])
     2.0
@@ -201,7 +206,11 @@ def symmetric_limit(values: Sequence[xr.DataArray]) -> float:
 
 
 def save_png(
-    figure: go.Figure, path: str | os.PathLike[str], width: int | None = None, height: int | None = None, scale: float = 2
+    figure: go.Figure,
+    path: str | os.PathLike[str],
+    width: int | None = None,
+    height: int | None = None,
+    scale: int | float = 2,
 ) -> Path:
     """Write a figure as a PNG image through kaleido and Chrome or Chromium.
 

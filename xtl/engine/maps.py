@@ -115,6 +115,32 @@ def sweep_many(
         >>> pairs = xtl.get_task("capitals").pairs("en", "es", limit=5)
         >>> xtl.sweep_many(xtl.load_model(), pairs)  # doctest: +SKIP
     """
+    return concat_maps(
+        list(
+            sweep_each(
+                model,
+                pairs,
+                modules=modules,
+                source_layers=source_layers,
+                target_layers=target_layers,
+                engine=engine,
+                progress=progress,
+            )
+        )
+    )
+
+
+def sweep_each(
+    model: Model,
+    pairs: Sequence[ParallelPair],
+    *,
+    modules: Sequence[str] = ("attn", "mlp"),
+    source_layers: Sequence[int] | None = None,
+    target_layers: Sequence[int] | None = None,
+    engine: str = "loop",
+    progress: Progress | None = None,
+) -> Iterator[xr.Dataset]:
+    """The maps of `sweep_many`, one at a time as they are done: what is finished is kept when the work is stopped."""
     pairs = list(pairs)
     if not pairs:
         raise InputError("pairs is empty: give at least one ParallelPair")
@@ -123,25 +149,34 @@ def sweep_many(
     check_choice("engine", engine, ENGINES)
     sizes = [make_plan(model, pair, modules, source_layers, target_layers)[0].n_cells for pair in pairs]
 
-    results = []
-    for index, pair in enumerate(pairs):
-        before = sum(sizes[:index])
+    def each() -> Iterator[xr.Dataset]:
+        for index, pair in enumerate(pairs):
+            before = sum(sizes[:index])
 
-        def count(done: int, _: int, before: int = before) -> None:
-            if progress is not None:
-                progress(before + done, sum(sizes))
+            def count(done: int, _: int, before: int = before) -> None:
+                if progress is not None:
+                    progress(before + done, sum(sizes))
 
-        result = sweep(
-            model,
-            pair,
-            modules=modules,
-            source_layers=source_layers,
-            target_layers=target_layers,
-            engine=engine,
-            progress=count,
-        )
-        results.append(result.assign_coords(example=pair.id or str(index)))
-    return xr.concat(results, dim="example", coords="different", compat="equals", join="exact", combine_attrs="drop_conflicts")
+            result = sweep(
+                model,
+                pair,
+                modules=modules,
+                source_layers=source_layers,
+                target_layers=target_layers,
+                engine=engine,
+                progress=count,
+            )
+            yield result.assign_coords(example=pair.id or str(index))
+
+    return each()
+
+
+def concat_maps(maps: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Maps of several pairs as one Dataset, along a first dim `example`; attributes that differ are dropped."""
+    per_example = ["source_lang", "target_lang", "source", "target", "gold"]
+    return xr.concat(
+        maps, dim="example", data_vars="all", coords=per_example, compat="equals", join="exact", combine_attrs="drop_conflicts"
+    )
 
 
 def make_plan(

@@ -123,7 +123,12 @@ def _section(examples: xr.Dataset, data: xr.Dataset, direction: str, index: int)
 
 
 def _figure_html(figure: go.Figure, name: str) -> Markup:
-    config = {"displaylogo": False, "responsive": False, "toImageButtonOptions": {"filename": name}}
+    config = {
+        "displaylogo": False,
+        "responsive": False,
+        "showSendToCloud": False,  # plotly.js 4 offers an upload by default; a report stays on this machine
+        "toImageButtonOptions": {"filename": name},
+    }
     return Markup(figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config))
 
 

@@ -1,0 +1,215 @@
+"""Laws of the figures: right means, one colour scale symmetric about zero, nothing read as HTML."""
+
+import builtins
+import inspect
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from plotly.colors import get_colorscale, unlabel_rgb
+
+from tests.synthetic import single_sweep, synthetic_results
+from xtl import plots
+from xtl.errors import InputError, XtlError
+
+
+def drawn(figure: go.Figure) -> list[np.ndarray]:
+    return [np.asarray(trace.z, dtype=float) for trace in figure.data]
+
+
+def title_of(figure: go.Figure) -> str:
+    return f"{figure.layout.title.text}\n{figure.layout.title.subtitle.text}"
+
+
+def test_gain_map_shows_the_mean_over_examples_with_source_layers_as_rows() -> None:
+    results = synthetic_results(directions=[("en", "es")])
+    expected = results["gain"].values.astype("float64").mean(axis=0)
+    for panel, mean in zip(drawn(plots.gain_map(results)), expected, strict=True):
+        np.testing.assert_allclose(panel, mean, rtol=1e-6)
+
+
+def test_gain_map_does_not_depend_on_the_order_of_dims() -> None:
+    results = synthetic_results()
+    turned = results.transpose("target_layer", "module", "example", "source_layer")
+    for panel, other in zip(drawn(plots.gain_map(results)), drawn(plots.gain_map(turned)), strict=True):
+        np.testing.assert_array_equal(panel, other)
+
+
+def test_a_direction_draws_its_own_examples_only() -> None:
+    results = synthetic_results()
+    spanish = results["gain"].values[results["target_lang"].values == "es"].astype("float64").mean(axis=0)
+    figure = plots.gain_map(results, direction="en->es")
+    np.testing.assert_allclose(drawn(figure)[1], spanish[1], rtol=1e-6)
+    assert "en-&gt;es" in title_of(figure)
+    assert "n = 4" in title_of(figure)
+    assert "sw" not in figure.layout.title.text
+
+
+def test_an_unknown_direction_is_an_error_that_lists_the_valid_ones() -> None:
+    with pytest.raises(InputError, match="en->es, en->sw"):
+        plots.gain_map(synthetic_results(), direction="en->fr")
+
+
+def test_a_single_sweep_without_example_dim_is_drawn_as_it_is() -> None:
+    sweep = single_sweep()
+    figure = plots.gain_map(sweep)
+    np.testing.assert_allclose(drawn(figure)[0], sweep["gain"].values[0], rtol=1e-6)
+    assert "n = 1 example;" in title_of(figure)
+    assert "en-&gt;es" in title_of(figure)
+
+
+def test_languages_that_are_not_known_leave_the_title_without_a_direction() -> None:
+    sweep = single_sweep().drop_vars(["source_lang", "target_lang"])
+    assert "?" not in title_of(plots.gain_map(sweep))
+    assert plots.with_directions(sweep)["direction"].values.tolist() == ["?->?"]
+
+
+@pytest.mark.parametrize("draw", [plots.gain_map, plots.layer_module_heatmap])
+def test_all_panels_share_one_scale_symmetric_about_zero(draw) -> None:  # type: ignore[no-untyped-def]
+    figure = draw(synthetic_results())
+    axis = figure.layout.coloraxis
+    assert {trace.coloraxis for trace in figure.data} == {"coloraxis"}
+    assert axis.cmin == -axis.cmax
+    assert axis.cmid == 0
+    assert axis.cmax == pytest.approx(max(np.abs(z).max() for z in drawn(figure)))
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-7, math.nan, -math.inf])
+def test_maps_with_nothing_to_show_still_have_a_range(value: float) -> None:
+    results = synthetic_results()
+    results["gain"][:] = value
+    assert (plots.gain_map(results).layout.coloraxis.cmin, plots.gain_map(results).layout.coloraxis.cmax) == (-1, 1)
+
+
+def test_a_missing_cell_is_a_gap_and_leaves_the_mean_of_the_others() -> None:
+    results = synthetic_results(directions=[("en", "es")])
+    results["gain"][0, 0, 2, 1] = np.nan
+    results["gain"][:, 1, 0, 0] = np.nan
+    figure = plots.gain_map(results)
+    attn, mlp = drawn(figure)
+    assert attn[2, 1] == pytest.approx(results["gain"].values[1:, 0, 2, 1].mean(), rel=1e-5)
+    assert figure.data[0].customdata[2, 1] == 3
+    assert figure.data[0].customdata[0, 0] == 4
+    assert np.isnan(mlp[0, 0])
+    assert np.isnan(mlp).sum() == 1
+    assert "grey" in title_of(figure)
+    assert "grey" not in title_of(plots.gain_map(synthetic_results()))
+
+
+def test_layer_module_heatmap_averages_over_the_layers_of_the_other_side() -> None:
+    results = synthetic_results(directions=[("en", "es")])
+    mean = results["gain"].values.astype("float64").mean(axis=0)
+    as_target, as_source = drawn(plots.layer_module_heatmap(results))
+    np.testing.assert_allclose(as_target, mean.mean(axis=1).T, rtol=1e-6)
+    np.testing.assert_allclose(as_source, mean.mean(axis=2).T, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [range(5), range(18), range(32), range(0, 18, 3), [0, 1, 17]])
+def test_layers_are_labelled_by_number_and_cells_have_one_size(layers) -> None:  # type: ignore[no-untyped-def]
+    figure = plots.gain_map(synthetic_results(layers=list(layers)))
+    names = [str(layer) for layer in layers]
+    assert list(figure.data[0].x) == names
+    assert list(figure.data[0].y) == names
+    for axis in (figure.layout.xaxis, figure.layout.yaxis, figure.layout.xaxis2, figure.layout.yaxis2):
+        assert axis.type == "category"
+        assert list(axis.categoryarray) == names
+        assert len(axis.tickvals) <= 9
+        assert axis.tickvals[0] == names[0]
+    assert figure.layout.xaxis.title.text == "target layer"
+    assert figure.layout.yaxis.title.text == "source layer"
+
+
+def test_title_names_model_task_and_unit_and_can_be_replaced() -> None:
+    figure = plots.gain_map(synthetic_results())
+    for part in ("tiny-model", "capitals", "nats", "n = 8", "gold option"):
+        assert part in title_of(figure)
+    assert plots.gain_map(synthetic_results(), title="mine").layout.title.text == "mine"
+
+
+def test_hover_names_module_cell_gain_with_unit_and_n() -> None:
+    results = synthetic_results()
+    results.attrs["score_unit"] = "bits"
+    hover = plots.gain_map(results).data[1].hovertemplate
+    for part in ("mlp", "source layer %{y}", "target layer %{x}", "%{z", "bits", "n = %{customdata}"):
+        assert part in hover
+
+
+def test_text_from_the_data_is_never_read_as_html_latex_or_hover_variable() -> None:
+    results = synthetic_results(modules=["<b>m</b>%{z}", "mlp"])
+    results.attrs |= {"model": "<script>alert(1)</script>", "task": "$x$", "score": "<i>s</i>"}
+    assert "&#37;{z}<br>source layer" in plots.gain_map(results).data[0].hovertemplate
+    for figure in (plots.gain_map(results), plots.layer_module_heatmap(results)):
+        text = figure.to_json()
+        for raw in ("<script", "\\u003cscript", "<b>m", "\\u003cb\\u003em", "$x$", "<i>", "\\u003ci\\u003e"):
+            assert raw not in text
+
+
+def test_the_colour_scale_is_as_dark_on_both_sides_and_runs_from_red_to_blue() -> None:
+    colours = [unlabel_rgb(colour) for _, colour in get_colorscale(plots.COLOUR_SCALE)]
+    light = [0.2126 * (r / 255) ** 2.2 + 0.7152 * (g / 255) ** 2.2 + 0.0722 * (b / 255) ** 2.2 for r, g, b in colours]
+    assert all(abs(low - high) < 0.06 for low, high in zip(light, light[::-1], strict=True))
+    assert colours[0][0] > colours[0][2]
+    assert colours[-1][2] > colours[-1][0]
+    assert max(light) == light[len(light) // 2]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda data: data.drop_vars("gain"), "no 'gain'"),
+        (lambda data: data.isel(source_layer=0), "lacks source_layer"),
+        (lambda data: data.expand_dims(seed=2), "has seed"),
+        (lambda data: data.isel(example=slice(0)), "empty"),
+        (lambda data: data["gain"], "DataArray"),
+    ],
+)
+def test_unfit_data_is_an_error_that_says_what_is_wrong(spoil, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match=message):
+        inspect.unwrap(plots.with_directions)(spoil(synthetic_results()))
+
+
+def test_plots_load_neither_torch_nor_analyses() -> None:
+    code = "import sys, xtl.plots; sys.exit(any(name in sys.modules for name in ('torch', 'analyses')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(plots.__file__).parents[1]).returncode == 0
+
+
+def test_save_png_writes_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+    monkeypatch.setattr(go.Figure, "to_image", lambda self, **options: asked.update(options) or b"image")
+    assert plots.save_png(go.Figure(), tmp_path / "a.png", 300, 200, 1.5).read_bytes() == b"image"
+    assert asked == {"format": "png", "width": 300, "height": 200, "scale": 1.5}
+
+
+def test_save_png_without_kaleido_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = builtins.__import__
+
+    def without_kaleido(name: str, *rest, **named):  # type: ignore[no-untyped-def]
+        if name.startswith("kaleido"):
+            raise ImportError(name)
+        return load(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without_kaleido)
+    with pytest.raises(XtlError, match="pip install"):
+        plots.save_png(go.Figure(), tmp_path / "a.png")
+
+
+def test_save_png_without_a_browser_says_how_to_install_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("kaleido")
+
+    def no_browser(self: go.Figure, **options: object) -> bytes:
+        raise RuntimeError("\n\nKaleido requires Google Chrome to be installed.\n")
+
+    monkeypatch.setattr(go.Figure, "to_image", no_browser)
+    with pytest.raises(plots.FigureError, match="apt-get install chromium") as caught:
+        plots.save_png(go.Figure(), tmp_path / "a.png")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_save_png_into_a_folder_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="folder"):
+        plots.save_png(go.Figure(), tmp_path / "none" / "a.png")

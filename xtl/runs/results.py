@@ -1,0 +1,94 @@
+"""A map as a tidy table, and back.
+
+One row a cell and instance: `example, source_lang, target_lang, module, source_layer, target_layer, score, gain, correct,
+vanilla_score, vanilla_correct, source, target, gold`. pandas, polars, DuckDB and `datasets` read the Parquet file as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xarray as xr
+
+from xtl.errors import InputError
+
+CELL = ["example", "module", "source_layer", "target_layer"]
+METADATA = b"xtl"
+
+
+def to_table(results: xr.Dataset) -> pd.DataFrame:
+    """A sweep's result as a DataFrame, a row a cell and instance, in the result's order.
+
+    Args:
+        results: from `xtl.sweep` or `xtl.sweep_many`.
+    """
+    if "example" not in results.dims:
+        results = results.expand_dims(example=["0"])
+    table = results.to_dataframe(dim_order=CELL).reset_index()
+    first = ["example", "source_lang", "target_lang", "module", "source_layer", "target_layer", "score", "gain", "correct"]
+    return table[[name for name in first if name in table] + [name for name in table if name not in first]]
+
+
+def save_results(results: xr.Dataset, path: str | os.PathLike[str]) -> Path:
+    """Write a sweep's result as Parquet (zstd), its attributes in the file's metadata. Whole or not at all.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    table = pa.Table.from_pandas(to_table(results), preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA: json.dumps(results.attrs).encode()})
+    return write_whole(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Read what `save_results` wrote: dims `example, module, source_layer, target_layer`, attributes included.
+
+    Raises:
+        InputError: no such file, or one that `save_results` did not write.
+    """
+    try:
+        table = pq.read_table(path)
+        attrs = json.loads((table.schema.metadata or {})[METADATA])
+    except FileNotFoundError as error:
+        raise InputError(f"no results at {str(path)!r}") from error
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{str(path)!r} is not a results file of xtl") from error
+    frame = table.to_pandas()
+    axes = {name: list(dict.fromkeys(frame[name])) for name in ("module", "source_layer", "target_layer")}
+    cells = [len(values) for values in axes.values()]
+    shape = (len(frame) // max(math.prod(cells), 1), *cells)
+    if math.prod(shape) != len(frame):
+        raise InputError(f"{str(path)!r} is not whole: {len(frame)} rows do not make maps of {' x '.join(map(str, cells))} cells")
+    per_cell = [name for name in ("score", "gain", "correct") if name in frame]
+    per_example = [name for name in frame if name not in [*CELL, *per_cell]]
+    first_rows = frame.iloc[:: math.prod(cells)]
+    measured = [name for name in per_example if name.startswith("vanilla")]
+    return xr.Dataset(
+        {name: (CELL, frame[name].to_numpy().reshape(shape)) for name in per_cell}
+        | {name: ("example", first_rows[name].to_numpy()) for name in measured},
+        coords={name: ("example", list(first_rows[name])) for name in ["example", *per_example] if name not in measured} | axes,
+        attrs=attrs,
+    )
+
+
+def write_whole(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then move it there: readers see the old file or the new one."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {str(path)!r}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
