@@ -36,8 +36,7 @@ GAIN_DIMS = ("module", "source_layer", "target_layer")
 NOISE = 1e-5
 """Gains (nats) below this are float32 rounding: a figure with nothing larger is drawn white, on a scale of +-1."""
 
-_PANEL_WIDTH = {1: 440, 2: 380}
-_WIDE_PANEL = 290
+_PANEL_WIDTH = {1: 440, 2: 380, 3: 290}  # pixels, by number of columns; more columns: as for 3
 _MARGIN = {"l": 70, "r": 110, "t": 120, "b": 60}
 _GAP = 70
 
@@ -83,10 +82,10 @@ def with_directions(results: xr.Dataset) -> xr.Dataset:
         raise InputError(f"results must be the Dataset of xtl.sweep or xtl.sweep_many, got {type(results).__name__}")
     if "gain" not in results:
         raise InputError(f"results have no 'gain'; they have: {', '.join(map(str, results.data_vars)) or 'nothing'}")
-    missing = [dim for dim in GAIN_DIMS if dim not in results["gain"].dims]
-    unknown = [str(dim) for dim in results["gain"].dims if dim not in ("example", *GAIN_DIMS)]
+    dims = results["gain"].dims
+    missing, unknown = set(GAIN_DIMS).difference(dims), set(map(str, dims)).difference(GAIN_DIMS, ["example"])
     if missing or unknown:
-        found = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(unknown)}"
+        found = f"lacks {', '.join(sorted(missing))}" if missing else f"has {', '.join(sorted(unknown))}"
         raise InputError(f"gain must have the dims (example), {', '.join(GAIN_DIMS)}; it {found}")
     if results["gain"].size == 0:
         raise InputError(f"results are empty: gain has the sizes {dict(results['gain'].sizes)}")
@@ -100,7 +99,7 @@ def with_directions(results: xr.Dataset) -> xr.Dataset:
 def per_example(data: xr.Dataset, name: str) -> list[str]:
     """A coord or variable as one text per example; "" where it is missing or unknown."""
     values = data[name].values if name in data.variables else ""
-    flat = np.broadcast_to(np.asarray(values, dtype=object), (data.sizes["example"],))
+    flat = np.broadcast_to(np.asarray(values, dtype=object), data.sizes["example"])
     return ["" if value is None or value != value else str(value) for value in flat]
 
 
@@ -159,7 +158,7 @@ def heatmap_grid(
     (escaped). `Panel.hover` is a plotly hover template: whoever builds it escapes it.
     """
     rows = math.ceil(len(panels) / columns)
-    width = _PANEL_WIDTH.get(columns, _WIDE_PANEL)
+    width = _PANEL_WIDTH[min(columns, 3)]
     inner_width, inner_height = columns * width + (columns - 1) * _GAP, rows * width + (rows - 1) * (_GAP + 20)
     figure = make_subplots(
         rows=rows, cols=columns, subplot_titles=[escape(panel.title) for panel in panels],
@@ -228,16 +227,15 @@ def save_png(
     if target.is_dir() or not target.parent.is_dir():
         raise InputError(f"cannot write {str(path)!r}: give a file name in a folder that exists")
     try:
-        import kaleido  # noqa: F401
         from kaleido.errors import ChromeNotFoundError
     except ImportError as error:
         raise FigureError("PNG export needs the package kaleido 1.x: pip install 'kaleido>=1'") from error
-    hint = "install chromium (apt-get install chromium) or run plotly_get_chrome; BROWSER_PATH names one elsewhere"
     try:
         image = figure.to_image(format="png", width=width, height=height, scale=scale)
     except Exception as error:  # a browser fails in many ways; plotly wraps some of them in a RuntimeError
         missing = isinstance(error, ChromeNotFoundError) or "chrome" in str(error).lower()
         what = "found no Chrome or Chromium" if missing else f"failed ({type(error).__name__})"
+        hint = "install chromium (apt-get install chromium) or run plotly_get_chrome; BROWSER_PATH names one elsewhere"
         raise FigureError(f"PNG export {what}: {hint}") from error
     target.write_bytes(image)
     return target

@@ -1,0 +1,322 @@
+"""The command line, thin: it reads flags, calls the library and prints.
+
+Bad input ends with exit code 2 and one line; nothing is written then. torch is imported only by commands that run a model.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xtl.errors import InputError, XtlError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from xtl.pairs import ParallelPair
+
+app = typer.Typer(
+    name="xtl",
+    help="Cross-lingual latent transplantation: hand a model, while it reads a question in one language, the activation that "
+    "it computed for the same question in another, and see what it gains.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="A name or folder (see `xtl models`); the embedded Gemma 3 270M by default.")
+]
+BackendOption = Annotated[str, typer.Option(help="hooked (HookedTransformer) or bridge (TransformerBridge).")]
+DtypeOption = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; CUDA where there is one by default.")]
+EngineOption = Annotated[str, typer.Option(help="How the map is computed: loop.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@app.command(epilog="Example: xtl demo --out runs/demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for results.parquet and report.html.")] = Path("runs/demo"),
+    json_output: JsonOption = False,
+) -> None:
+    """Show it: maps of English knowledge lent to two languages, on the embedded model, in under three minutes."""
+    from xtl.demo import DEMO, demo_pairs
+
+    results = _run_sweep(
+        pairs=demo_pairs(),
+        out=out,
+        title="xtl demo",
+        task=DEMO.task,
+        command=f"xtl demo --out {out}",
+        sweep_options=DEMO.sweep_options,
+    )
+    _print_sweep(results, out, json_output)
+
+
+@app.command(
+    epilog='Example: xtl transplant --source "Country: France. Capital:" --target "País: Francia. Capital:" '
+    "--module attn --source-layer 12 --target-layer 13 --max-new-tokens 5"
+)
+def transplant(
+    source: Annotated[str, typer.Option(help="Prompt whose activation is read.")],
+    target: Annotated[str, typer.Option(help="Prompt into which it is written.")],
+    module: Annotated[str, typer.Option(help="attn, mlp, attn_released or resid.")],
+    source_layer: Annotated[int, typer.Option(help="Layer that is read: 0-based; a negative one counts from the end.")],
+    target_layer: Annotated[int, typer.Option(help="Layer that is written: 0-based; a negative one counts from the end.")],
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens to generate.")] = 20,
+    steps: Annotated[str, typer.Option(help="first (patch the prompt's pass alone) or every (each new token too).")] = "first",
+    model: ModelOption = None,
+    backend: BackendOption = "hooked",
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Run one transplant; print the answer with and without it, and what was patched."""
+    from dataclasses import asdict
+
+    from xtl.errors import check_choice
+    from xtl.pairs import check_prompt
+
+    check_prompt("source", source)
+    check_prompt("target", target)
+    loaded = _load(model, backend, dtype, device)
+    from xtl.hooks import MODULES
+    from xtl.transplants import transplant as run
+
+    check_choice("module", module, MODULES)
+    result = run(
+        loaded,
+        source=source,
+        target=target,
+        module=module,
+        source_layer=source_layer,
+        target_layer=target_layer,
+        max_new_tokens=max_new_tokens,
+        steps=steps,
+    )
+    if json_output:
+        _print_json(
+            {
+                "model": loaded.xtl_info.name,
+                "text": result.text,
+                "tokens": result.tokens,
+                "vanilla_text": result.vanilla_text,
+                "vanilla_tokens": result.vanilla_tokens,
+                "patch": asdict(result.patch),
+                "steps": result.steps,
+            }
+        )
+        return
+    patch = result.patch
+    print(f"vanilla      {result.vanilla_text!r}")
+    print(f"transplanted {result.text!r}")
+    print(
+        f"patched      {patch.write_hook} at position {patch.position} ({patch.token!r}) with {patch.read_hook} "
+        f"from source position {patch.source_position} ({patch.source_token!r}); steps: {result.steps}"
+    )
+
+
+@app.command(
+    epilog="Example: xtl sweep --task capitals --source-lang en --target-lang es --modules attn,mlp --limit 5 --out runs/en-es"
+)
+def sweep(
+    task: Annotated[str, typer.Option(help="A built-in task (see `xtl tasks`).")],
+    source_lang: Annotated[str, typer.Option(help="Language that is read, as a code: en.")],
+    target_lang: Annotated[str, typer.Option(help="Language that is answered in, as a code: es.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.parquet and report.html.")],
+    modules: Annotated[str, typer.Option(help="Modules, separated by commas.")] = "attn,mlp",
+    limit: Annotated[int | None, typer.Option(help="Number of instances; all by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the order of instances and of their options.")] = 0,
+    source_layers: Annotated[str | None, typer.Option(help="Layers to read, as 0,3,6 or 0:18:3; all by default.")] = None,
+    target_layers: Annotated[str | None, typer.Option(help="Layers to write, in the same form; all by default.")] = None,
+    engine: EngineOption = "loop",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are already in the folder.")] = False,
+    model: ModelOption = None,
+    backend: BackendOption = "hooked",
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Build the maps of a task: every source layer x target layer, by module; write a table and a report."""
+    from xtl.tasks import get_task
+
+    pairs = get_task(task).pairs(source_lang, target_lang, limit=limit, seed=seed)
+    results = _run_sweep(
+        pairs=pairs,
+        out=out,
+        title=f"{task}: {pairs[0].direction}",
+        task=task,
+        command=" ".join(["xtl", *sys.argv[1:]]),
+        sweep_options={
+            "modules": [name.strip() for name in modules.split(",")],
+            "source_layers": _parse_layers("--source-layers", source_layers),
+            "target_layers": _parse_layers("--target-layers", target_layers),
+            "engine": engine,
+        },
+        model=(model, backend, dtype, device),
+        keep=not overwrite,
+    )
+    _print_sweep(results, out, json_output)
+
+
+@app.command(epilog="Example: xtl tasks --json")
+def tasks(json_output: JsonOption = False) -> None:
+    """List the built-in tasks and their languages."""
+    from xtl.tasks import get_task, task_names
+
+    known = [get_task(name) for name in task_names()]
+    if json_output:
+        _print_json([{"name": t.name, "description": t.description, "languages": list(t.languages)} for t in known])
+        return
+    for task in known:
+        print(f"{task.name}: {task.description}\n    {len(task.languages)} languages: {' '.join(task.languages)}")
+
+
+@app.command(epilog="Example: xtl models --json")
+def models(json_output: JsonOption = False) -> None:
+    """List the names that `--model` takes. Any Hugging Face id or model folder works beside them."""
+    from xtl.models.embedded import EMBEDDED
+    from xtl.models.load import known_names
+
+    others = sorted(set(known_names().values()))
+    if json_output:
+        _print_json({"embedded": EMBEDDED, "transformer_lens": others})
+        return
+    print(f"{EMBEDDED}  (the default; carried by the demo extra, needs no network)")
+    print("\n".join(others))
+
+
+def main() -> None:
+    """Entry point: run the command; a user's mistake is one line and exit code 2."""
+    try:
+        app()
+    except XtlError as error:
+        print(f"xtl: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("xtl: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _load(name: str | None, backend: str, dtype: str, device: str | None) -> Any:
+    from xtl.models import load_model
+
+    print(f"loading {name or 'the embedded model'} ...", file=sys.stderr)
+    return load_model(name, backend=backend, dtype=dtype, device=device)
+
+
+def _run_sweep(
+    *,
+    pairs: list[ParallelPair],
+    out: Path,
+    title: str,
+    task: str,
+    command: str,
+    sweep_options: dict[str, Any],
+    model: tuple[str | None, str, str, str | None] = (None, "hooked", "float32", None),
+    keep: bool = False,
+) -> xr.Dataset:
+    """Check everything, load, sweep with progress, write `results.parquet` and `report.html`.
+
+    Stopped with Ctrl-C, it writes the maps that are whole.
+    """
+    _check_out(out, keep)
+    loaded = _load(*model)
+    from xtl.engine.maps import concat_maps, sweep_each
+    from xtl.report import write_report
+    from xtl.runs import save_results
+
+    maps: list[xr.Dataset] = []
+    stopped = False
+    with _progress() as (progress, advance):
+        each = sweep_each(loaded, pairs, **sweep_options, progress=advance)
+        try:
+            for index, result in enumerate(each):
+                maps.append(result)
+                progress.update(progress.task_ids[0], description=f"maps {index + 1}/{len(pairs)}")
+        except KeyboardInterrupt:
+            stopped = True
+    if not maps:
+        raise KeyboardInterrupt
+    results = concat_maps(maps).assign_attrs(task=task)
+    save_results(results, out / "results.parquet")
+    write_report(out / "report.html", results, title=title, command=command)
+    if stopped:
+        print(f"xtl: stopped; kept the {len(maps)} of {len(pairs)} maps that were whole in {out}", file=sys.stderr)
+        sys.exit(130)
+    return results
+
+
+def _check_out(out: Path, keep: bool) -> None:
+    """Refuse, before any work, a folder that can't be written or whose results would be lost."""
+    import os
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {str(out)!r} is a file; give a folder")
+    if keep and (out / "results.parquet").exists():
+        raise InputError(f"--out {str(out)!r} already holds results; give another folder or --overwrite")
+    nearest = next(folder for folder in [out.absolute(), *out.absolute().parents] if folder.exists())
+    if not os.access(nearest, os.W_OK):
+        raise InputError(f"--out {str(out)!r} cannot be written: no permission in {str(nearest)!r}")
+
+
+def _progress() -> Any:
+    """A progress bar on stderr with cells a second and the time left, and the function that moves it."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    @contextmanager
+    def shown() -> Any:
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("cells"),
+            TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+        ]
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task("maps", total=None)
+            yield progress, lambda done, total: progress.update(task, completed=done, total=total)
+
+    return shown()
+
+
+def _print_sweep(results: xr.Dataset, out: Path, json_output: bool) -> None:
+    """The short table: per direction and module, vanilla, the best cell and its gain."""
+    from analyses.gain_maps import best_cells, compute
+
+    table = best_cells(compute(results))
+    files = {"results": str(out / "results.parquet"), "report": str(out / "report.html")}
+    if json_output:
+        _print_json({**files, "best_cells": json.loads(table.to_json(orient="records"))})
+        return
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    print("(the best cell is chosen on the same instances that its gain is measured on)")
+    print(f"wrote {files['results']} and {files['report']}")
+
+
+def _parse_layers(flag: str, text: str | None) -> list[int] | None:
+    """Layers from `0,3,6` or `start:stop:step`."""
+    if text is None:
+        return None
+    try:
+        if ":" in text:
+            return list(range(*(int(part) for part in text.split(":"))))
+        return [int(part) for part in text.split(",")]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{flag} {text!r} is no list of layers; write 0,3,6 or 0:18:3") from error
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
