@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from xtl.errors import InputError, check_choice
@@ -112,6 +112,22 @@ def transplant_at(source: Float[Tensor, "d_model"], position: int = -1) -> HookF
     def write(activation: Float[Tensor, "batch pos d_model"], hook: Any) -> Float[Tensor, "batch pos d_model"]:
         patched = activation.clone()
         patched[:, position] = source.to(activation)
+        return patched
+
+    return write
+
+
+def transplant_packed(
+    sources: Float[Tensor, "cell d_model"], rows: Int[Tensor, "cell"], n_nodes: int
+) -> HookFunction:
+    """`transplant_at` for cells that stand side by side on the position axis, each over `n_nodes` positions.
+
+    Row `rows[c]`'s first position, which is the target prompt's last one, gets `sources[c]`.
+    """
+
+    def write(activation: Float[Tensor, "1 packed d_model"], hook: Any) -> Float[Tensor, "1 packed d_model"]:
+        patched = activation.clone()
+        patched[0, rows * n_nodes] = sources.to(activation)
         return patched
 
     return write

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from xtl.backend import Model, backend_name, check_fits, check_hooks_exist, encode, model_info
 from xtl.engine.loop import run_loop
+from xtl.engine.packed import run_packed
 from xtl.engine.plan import Cell, Plan
 from xtl.errors import InputError, ModelError, check_choice, check_layer
 from xtl.hooks import get_modules
@@ -24,7 +25,7 @@ from xtl.transplants import check_source_and_target
 Engine = Callable[[Model, Plan], Iterator[tuple[Cell | None, Float[Tensor, "continuation"]]]]
 """Yields the continuations' log-probabilities for vanilla (None, first) and then for every cell, in the plan's order."""
 
-ENGINES: dict[str, Engine] = {"loop": run_loop}
+ENGINES: dict[str, Engine] = {"loop": run_loop, "packed": run_packed}
 
 Progress = Callable[[int, int], None]
 """Called with (cells done, cells in all)."""
@@ -202,6 +203,7 @@ def make_plan(
         source_layers=_check_layers("source_layers", source_layers, model.cfg.n_layers),
         target_layers=_check_layers("target_layers", target_layers, model.cfg.n_layers),
         continuations=question.continuations,
+        up_to_constant=question.has_options,
     )
     return plan, question
 

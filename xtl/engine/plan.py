@@ -30,6 +30,8 @@ class Plan:
         modules: in the order of the result.
         source_layers, target_layers: 0-based, in the order of the result.
         continuations: token ids to score after the target prompt.
+        up_to_constant: whether the score stays the same when a constant is added to all continuations' log-probabilities
+            (so among options); an engine may then leave out what all of them share.
     """
 
     source_ids: list[int]
@@ -38,6 +40,7 @@ class Plan:
     source_layers: tuple[int, ...]
     target_layers: tuple[int, ...]
     continuations: tuple[tuple[int, ...], ...]
+    up_to_constant: bool = False
 
     @property
     def n_cells(self) -> int:
