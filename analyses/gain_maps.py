@@ -125,7 +125,7 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
     _check_computed(data)
     check_choice("direction", direction, map(str, data["direction"].values))
     part, unit = data.sel(direction=direction), plots.score_unit(data)
-    language = direction.rpartition("->")[2].replace("?", "") or "the target language"
+    language = plots.language_name(direction.rpartition("->")[2])
     target = _largest(part["gain_as_target"])
     if target is None:
         return [f"No gain was measured for {direction}."]

@@ -213,3 +213,15 @@ def test_save_png_without_a_browser_says_how_to_install_one(tmp_path: Path, monk
 def test_save_png_into_a_folder_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="folder"):
         plots.save_png(go.Figure(), tmp_path / "none" / "a.png")
+
+
+def test_a_few_wrecked_cells_do_not_bleach_the_gains() -> None:
+    results = synthetic_results()
+    gain = results["gain"].values
+    gain[:] = 0.1
+    gain[..., 0, 0] = -50.0
+    gain[..., 2, 2] = 0.4
+    figure = plots.gain_map(results)
+    assert figure.layout.coloraxis.cmax == pytest.approx(0.4)
+    assert figure.layout.coloraxis.cmin == pytest.approx(-0.4)
+    assert "2 losses beyond -0.4 have the last colour" in figure.layout.title.subtitle.text

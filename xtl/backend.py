@@ -57,6 +57,11 @@ def is_bridge(model: Model) -> bool:
     )
 
 
+def check_model(model: Model) -> None:
+    """Raise `InputError` for anything but a HookedTransformer or a TransformerBridge."""
+    is_bridge(model)
+
+
 def backend_name(model: Model) -> str:
     """`"bridge"` or `"hooked"`."""
     return "bridge" if is_bridge(model) else "hooked"

@@ -30,32 +30,43 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+DEMO_TASK = "capitals"
+DEMO = (("en", "es", 6), ("en", "ru", 4))
+"""Source language, target language and number of instances of each part of the demo."""
+
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="A name or folder (see `xtl models`); the embedded Gemma 3 270M by default.")
+    str | None,
+    typer.Option("--model", help="A name or folder (see `xtl models`); the embedded Gemma 3 270M by default."),
 ]
 BackendOption = Annotated[str, typer.Option(help="hooked (HookedTransformer) or bridge (TransformerBridge).")]
 DtypeOption = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; CUDA where there is one by default.")]
-EngineOption = Annotated[str, typer.Option(help="How the map is computed: loop.")]
+EngineOption = Annotated[str, typer.Option(help="How the map is computed: auto, packed or loop.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @app.command(epilog="Example: xtl demo --out runs/demo")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for results.parquet and report.html.")] = Path("runs/demo"),
+    png: Annotated[bool, typer.Option("--png", help="Also draw a PNG a direction (figures extra, Chromium).")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Show it: maps of English knowledge lent to two languages, on the embedded model, in under three minutes."""
-    from xtl.demo import DEMO, demo_pairs
+    from xtl.tasks import get_task
 
+    pairs = [
+        pair for source, target, limit in DEMO for pair in get_task(DEMO_TASK).pairs(source, target, limit=limit)
+    ]
     results = _run_sweep(
-        pairs=demo_pairs(),
+        pairs=pairs,
         out=out,
-        title="xtl demo",
-        task=DEMO.task,
+        title="xtl demo: English knowledge lent to other languages",
+        task=DEMO_TASK,
         command=f"xtl demo --out {out}",
-        sweep_options=DEMO.sweep_options,
+        sweep_options={"modules": ["attn", "mlp"]},
     )
+    if png:
+        _write_pictures(results, out)
     _print_sweep(results, out, json_output)
 
 
@@ -68,9 +79,13 @@ def transplant(
     target: Annotated[str, typer.Option(help="Prompt into which it is written.")],
     module: Annotated[str, typer.Option(help="attn, mlp, attn_released or resid.")],
     source_layer: Annotated[int, typer.Option(help="Layer that is read: 0-based; a negative one counts from the end.")],
-    target_layer: Annotated[int, typer.Option(help="Layer that is written: 0-based; a negative one counts from the end.")],
+    target_layer: Annotated[
+        int, typer.Option(help="Layer that is written: 0-based; a negative one counts from the end.")
+    ],
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens to generate.")] = 20,
-    steps: Annotated[str, typer.Option(help="first (patch the prompt's pass alone) or every (each new token too).")] = "first",
+    steps: Annotated[
+        str, typer.Option(help="first (patch the prompt's pass alone) or every (each new token too).")
+    ] = "first",
     model: ModelOption = None,
     backend: BackendOption = "hooked",
     dtype: DtypeOption = "float32",
@@ -133,10 +148,16 @@ def sweep(
     modules: Annotated[str, typer.Option(help="Modules, separated by commas.")] = "attn,mlp",
     limit: Annotated[int | None, typer.Option(help="Number of instances; all by default.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the order of instances and of their options.")] = 0,
-    source_layers: Annotated[str | None, typer.Option(help="Layers to read, as 0,3,6 or 0:18:3; all by default.")] = None,
-    target_layers: Annotated[str | None, typer.Option(help="Layers to write, in the same form; all by default.")] = None,
-    engine: EngineOption = "loop",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are already in the folder.")] = False,
+    source_layers: Annotated[
+        str | None, typer.Option(help="Layers to read, as 0,3,6 or 0:18:3; all by default.")
+    ] = None,
+    target_layers: Annotated[
+        str | None, typer.Option(help="Layers to write, in the same form; all by default.")
+    ] = None,
+    engine: EngineOption = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that are already in the folder.")
+    ] = False,
     model: ModelOption = None,
     backend: BackendOption = "hooked",
     dtype: DtypeOption = "float32",
@@ -199,9 +220,6 @@ def main() -> None:
     except XtlError as error:
         print(f"xtl: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("xtl: stopped", file=sys.stderr)
-        sys.exit(130)
 
 
 def _load(name: str | None, backend: str, dtype: str, device: str | None) -> Any:
@@ -243,7 +261,8 @@ def _run_sweep(
         except KeyboardInterrupt:
             stopped = True
     if not maps:
-        raise KeyboardInterrupt
+        print("xtl: stopped before the first map was whole; nothing was written", file=sys.stderr)
+        sys.exit(130)
     results = concat_maps(maps).assign_attrs(task=task)
     save_results(results, out / "results.parquet")
     write_report(out / "report.html", results, title=title, command=command)
@@ -251,6 +270,17 @@ def _run_sweep(
         print(f"xtl: stopped; kept the {len(maps)} of {len(pairs)} maps that were whole in {out}", file=sys.stderr)
         sys.exit(130)
     return results
+
+
+def _write_pictures(results: xr.Dataset, out: Path) -> None:
+    """The gain map of each direction as PNG."""
+    from xtl import plots
+
+    directions = plots.with_directions(results)["direction"].values
+    for direction in dict.fromkeys(map(str, directions)):
+        name = "gain_map_" + direction.replace("->", "_") + ".png"
+        plots.save_png(plots.gain_map(results, direction=direction), out / name)
+        print(f"wrote {out / name}")
 
 
 def _check_out(out: Path, keep: bool) -> None:
@@ -271,7 +301,14 @@ def _progress() -> Any:
     from contextlib import contextmanager
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     @contextmanager
     def shown() -> Any:

@@ -103,7 +103,7 @@ def capture(store: dict[Any, Tensor], key: Any, position: int = -1) -> HookFunct
     return read
 
 
-def transplant_at(source: Float[Tensor, "d_model"], position: int = -1) -> HookFunction:
+def transplant_at(source: Float[Tensor, " d_model"], position: int = -1) -> HookFunction:
     """A hook function that returns the activation with `source` in place of what stood at `position`.
 
     All other positions, and the tensor that the model passed in, stay as they are.
@@ -117,9 +117,7 @@ def transplant_at(source: Float[Tensor, "d_model"], position: int = -1) -> HookF
     return write
 
 
-def transplant_packed(
-    sources: Float[Tensor, "cell d_model"], rows: Int[Tensor, "cell"], n_nodes: int
-) -> HookFunction:
+def transplant_packed(sources: Float[Tensor, "cell d_model"], rows: Int[Tensor, " cell"], n_nodes: int) -> HookFunction:
     """`transplant_at` for cells that stand side by side on the position axis, each over `n_nodes` positions.
 
     Row `rows[c]`'s first position, which is the target prompt's last one, gets `sources[c]`.

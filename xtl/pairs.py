@@ -81,7 +81,9 @@ def check_question(options: Sequence[str] | None, gold: int | None, answer: str 
     if options is None:
         if gold is not None:
             raise InputError(f"gold={gold!r} was given without options; give the options that it is an index of")
-        if answer is not None and not answer:
+        if answer is not None and not isinstance(answer, str):
+            raise InputError(f"answer must be a text, got {answer!r}")
+        if answer == "":
             raise InputError("answer is empty: give the text that should continue the target prompt")
         return
     if answer is not None:

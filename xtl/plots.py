@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
+from babel import Locale, UnknownLocaleError
 from plotly.subplots import make_subplots
 
 from xtl.errors import InputError, XtlError, check_choice
@@ -62,6 +63,20 @@ def escape(text: object) -> str:
     '&lt;b&gt; &amp; &#36;x&#36;'
     """
     return html.escape(str(text), quote=False).replace("$", "&#36;").replace("%{", "&#37;{")
+
+
+def language_name(code: str) -> str:
+    """English name of a language, for sentences; the code itself where CLDR has none.
+
+    >>> language_name("ru"), language_name("?")
+    ('Russian', 'the target language')
+    """
+    if code in ("", "?"):
+        return "the target language"
+    try:
+        return Locale.parse(code, sep="-").get_display_name("en") or code
+    except (ValueError, UnknownLocaleError):
+        return code
 
 
 def with_directions(results: xr.Dataset) -> xr.Dataset:
@@ -168,6 +183,7 @@ def heatmap_grid(
         row, column = divmod(index, columns)
         _add_heatmap(figure, panel, row + 1, column + 1, escape(unit))
     limit = symmetric_limit([panel.values for panel in panels])
+    subtitle += saturation([panel.values for panel in panels])
     total = inner_width + _MARGIN["l"] + _MARGIN["r"]
     headline, lines = (_wrap(text, total // characters) for text, characters in ((title, 9), (subtitle, 7)))
     top = _MARGIN["t"] + 24 * (len(headline) - 1) + 16 * max(0, len(lines) - 2)
@@ -193,15 +209,29 @@ def heatmap_grid(
 
 
 def symmetric_limit(values: Sequence[xr.DataArray]) -> float:
-    """The largest finite absolute value, for a scale from minus it to plus it; 1 where that is nothing but noise.
+    """The end of a zero-centred colour scale: the largest gain, or what four of five cells stay within if that is more.
 
-    >>> symmetric_limit([xr.DataArray([0.5, -2.0, float("nan")])])
+    A few transplants that wreck the answer lose ten times what the best one gains; they are drawn in the last colour rather
+    than bleach all the rest. 1 where there is nothing but noise.
+
+    >>> symmetric_limit([xr.DataArray([0.5, -0.1] * 20 + [-9.0])])
+    0.5
+    >>> symmetric_limit([xr.DataArray([0.5, -2.0, -1.0, float("nan")])])
     2.0
     >>> symmetric_limit([xr.DataArray([0.0])])
     1.0
     """
-    largest = max((float(np.abs(v.values[np.isfinite(v.values)]).max(initial=0.0)) for v in values), default=0.0)
-    return largest if largest > NOISE else 1.0
+    finite = np.concatenate([np.zeros(1), *(v.values[np.isfinite(v.values)].ravel() for v in values)])
+    usual = float(np.quantile(np.abs(finite), 0.8, method="higher"))
+    limit = max(float(finite.max()), usual)
+    return limit if limit > NOISE else 1.0
+
+
+def saturation(values: Sequence[xr.DataArray]) -> str:
+    """A note on the cells that lie beyond the colour scale; empty if there are none."""
+    limit = symmetric_limit(values)
+    beyond = sum(int((v.values < -limit - NOISE).sum()) for v in values)
+    return f"; {beyond} losses beyond {-limit:.2g} have the last colour" if beyond else ""
 
 
 def save_png(

@@ -18,6 +18,7 @@ from xtl.backend import (
     Model,
     check_fits,
     check_hooks_exist,
+    check_model,
     decode,
     encode,
     forward,
@@ -73,8 +74,8 @@ class Transplant:
     tokens: list[int]
     vanilla_text: str
     vanilla_tokens: list[int]
-    logits: Float[Tensor, "d_vocab"]
-    vanilla_logits: Float[Tensor, "d_vocab"]
+    logits: Float[Tensor, " d_vocab"]
+    vanilla_logits: Float[Tensor, " d_vocab"]
     patch: Patch
     steps: str
 
@@ -127,6 +128,7 @@ def transplant(
         ...     module="attn", source_layer=12, target_layer=13, max_new_tokens=3,
         ... ).text
     """
+    check_model(model)
     source, target = check_source_and_target(pair, source, target)
     spec = get_modules([module])[0]
     check_hooks_exist(model, spec)
@@ -174,7 +176,9 @@ def check_source_and_target(
     """The two prompts, from a pair or given loose. Raises `InputError` for both at once or for neither."""
     if pair is not None:
         if not isinstance(pair, ParallelPair):
-            raise InputError(f"pair must be a ParallelPair, got {type(pair).__name__}; prompts go to source= and target=")
+            raise InputError(
+                f"pair must be a ParallelPair, got {type(pair).__name__}; prompts go to source= and target="
+            )
         if source is not None or target is not None:
             raise InputError("give a pair, or source and target, not both")
         return pair.source, pair.target
@@ -186,16 +190,14 @@ def check_source_and_target(
 
 def read_activations(
     model: Model, source_ids: list[int], modules: Sequence[Module], layers: Sequence[int]
-) -> dict[tuple[str, int], Float[Tensor, "d_model"]]:
+) -> dict[tuple[str, int], Float[Tensor, " d_model"]]:
     """What each module puts out at the last position of the source prompt, from one forward pass.
 
     Returns:
         `{(module name, layer): [d_model]}`, snapshots.
     """
     store: dict[tuple[str, int], Tensor] = {}
-    hooks = [
-        (module.read_hook(layer), capture(store, (module.name, layer))) for module in modules for layer in layers
-    ]
+    hooks = [(module.read_hook(layer), capture(store, (module.name, layer))) for module in modules for layer in layers]
     forward(model, source_ids, hooks=hooks)
     return {key: activation[0] for key, activation in store.items()}
 
@@ -206,7 +208,7 @@ def generate(
     max_new_tokens: int,
     prompt_hooks: Hooks | None = None,
     step_hooks: Hooks | None = None,
-) -> tuple[list[int], Float[Tensor, "d_vocab"]]:
+) -> tuple[list[int], Float[Tensor, " d_vocab"]]:
     """Greedy tokens, up to and with the end-of-sequence token, and the logits of the first new one.
 
     Args:

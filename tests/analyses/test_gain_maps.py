@@ -102,7 +102,7 @@ def test_missing_gains_are_left_out_and_a_module_without_any_has_no_best_cell() 
 def test_words_name_the_layer_the_module_and_the_in_sample_cell() -> None:
     data = gain_maps.compute(synthetic_results())
     first, second = gain_maps.in_words(data, "en->sw")
-    assert first.startswith("The largest lift of sw comes from attn at target layer 4: +")
+    assert first.startswith("The largest lift of Swahili comes from attn at target layer 4: +")
     assert "best source layer is 3 of attn" in first
     assert "attn 3 → 4" in second
     assert "in-sample" in second
@@ -113,7 +113,7 @@ def test_words_say_so_when_nothing_helps() -> None:
     results = synthetic_results()
     results["gain"] = -abs(results["gain"]) - 0.1
     first, second = gain_maps.in_words(gain_maps.compute(results), "en->es")
-    assert first.startswith("No target layer of any module lifts es")
+    assert first.startswith("No target layer of any module lifts Spanish")
     assert "-" in first
     assert second.startswith("No single cell lifts it either")
 

@@ -86,10 +86,10 @@ def test_the_page_has_summary_maps_examples_and_details(small_plotly: None) -> N
 
 
 def test_the_sentences_agree_with_the_numbers(small_plotly: None) -> None:
-    assert "The largest lift of es comes from attn at target layer 4" in page.render(synthetic_results())
+    assert "The largest lift of Spanish comes from attn at target layer 4" in page.render(synthetic_results())
     harmful = synthetic_results()
     harmful["gain"] = -abs(harmful["gain"])
-    assert "No target layer of any module lifts es" in page.render(harmful)
+    assert "No target layer of any module lifts Spanish" in page.render(harmful)
 
 
 def test_text_from_the_data_stays_text(small_plotly: None) -> None:

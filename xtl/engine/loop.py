@@ -14,7 +14,7 @@ from xtl.hooks import Hooks, transplant_at
 from xtl.transplants import read_activations
 
 
-def run_loop(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Float[Tensor, "continuation"]]]:
+def run_loop(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Float[Tensor, " continuation"]]]:
     """Log-probabilities of the continuations for vanilla (cell None) and for each cell of the plan, one at a time."""
     activations = read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
     position = len(plan.target_ids) - 1
@@ -30,7 +30,7 @@ def continuation_logprobs(
     prompt_ids: list[int],
     continuations: tuple[tuple[int, ...], ...],
     hooks: Hooks | None = None,
-) -> Float[Tensor, "continuation"]:
+) -> Float[Tensor, " continuation"]:
     """Log-probability of each continuation after the prompt, teacher-forced, under hooks; in nats, float32.
 
     Continuations that share all but their last token (all one-token ones do) share a forward pass.

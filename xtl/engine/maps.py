@@ -12,9 +12,10 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, backend_name, check_fits, check_hooks_exist, encode, model_info
+from xtl.backend import Model, backend_name, check_fits, check_hooks_exist, check_model, encode, model_info
 from xtl.engine.loop import run_loop
 from xtl.engine.packed import run_packed
+from xtl.engine.packed_attention import why_not_packable
 from xtl.engine.plan import Cell, Plan
 from xtl.errors import InputError, ModelError, check_choice, check_layer
 from xtl.hooks import get_modules
@@ -22,10 +23,10 @@ from xtl.pairs import ParallelPair, Prompt, check_question
 from xtl.scoring.likelihood import UNIT, Question, prepare_question
 from xtl.transplants import check_source_and_target
 
-Engine = Callable[[Model, Plan], Iterator[tuple[Cell | None, Float[Tensor, "continuation"]]]]
+Engine = Callable[[Model, Plan], Iterator[tuple[Cell | None, Float[Tensor, " continuation"]]]]
 """Yields the continuations' log-probabilities for vanilla (None, first) and then for every cell, in the plan's order."""
 
-ENGINES: dict[str, Engine] = {"loop": run_loop, "packed": run_packed}
+ENGINES: dict[str, Engine] = {"packed": run_packed, "loop": run_loop}
 
 Progress = Callable[[int, int], None]
 """Called with (cells done, cells in all)."""
@@ -43,7 +44,7 @@ def sweep(
     modules: Sequence[str] = ("attn", "mlp"),
     source_layers: Sequence[int] | None = None,
     target_layers: Sequence[int] | None = None,
-    engine: str = "loop",
+    engine: str = "auto",
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The map of one pair: the score under every transplant, and what it gains over vanilla.
@@ -59,7 +60,8 @@ def sweep(
         modules: names from `xtl.hooks.MODULES`.
         source_layers: 0-based layers to read (negative: from the end); all by default.
         target_layers: 0-based layers to write; all by default.
-        engine: "loop", one `run_with_hooks` a cell.
+        engine: "packed" (all cells at once, exact), "loop" (one `run_with_hooks` a cell), or "auto": packed where the model
+            allows it, else the loop. The result's attributes say which it was.
         progress: called after each cell with (cells done, cells in all).
 
     Returns:
@@ -84,10 +86,10 @@ def sweep(
         >>> result.gain.sel(module="attn", source_layer=12, target_layer=13)  # doctest: +SKIP
     """
     pair = _as_pair(pair, source, target, options, gold, answer)
+    engine = resolve_engine(model, engine)
     plan, question = make_plan(model, pair, modules, source_layers, target_layers)
-    run = ENGINES[check_choice("engine", engine, ENGINES)]
-    logprobs: list[Float[Tensor, "continuation"]] = []
-    for cell, values in run(model, plan):
+    logprobs: list[Float[Tensor, " continuation"]] = []
+    for cell, values in ENGINES[engine](model, plan):
         if not bool(torch.isfinite(values).all()):
             where = f"cell {cell}" if cell else "vanilla"
             raise ModelError(f"{where}: the model's logits are NaN or infinite; try dtype='float32'")
@@ -104,7 +106,7 @@ def sweep_many(
     modules: Sequence[str] = ("attn", "mlp"),
     source_layers: Sequence[int] | None = None,
     target_layers: Sequence[int] | None = None,
-    engine: str = "loop",
+    engine: str = "auto",
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The maps of many pairs, along a first dim `example`. All pairs are checked before the first one runs.
@@ -138,7 +140,7 @@ def sweep_each(
     modules: Sequence[str] = ("attn", "mlp"),
     source_layers: Sequence[int] | None = None,
     target_layers: Sequence[int] | None = None,
-    engine: str = "loop",
+    engine: str = "auto",
     progress: Progress | None = None,
 ) -> Iterator[xr.Dataset]:
     """The maps of `sweep_many`, one at a time as they are done: what is finished is kept when the work is stopped."""
@@ -147,7 +149,7 @@ def sweep_each(
         raise InputError("pairs is empty: give at least one ParallelPair")
     if len({pair.options is None for pair in pairs}) > 1:
         raise InputError("some pairs have options and some have not: sweep them apart, their scores can't be compared")
-    check_choice("engine", engine, ENGINES)
+    engine = resolve_engine(model, engine)
     sizes = [make_plan(model, pair, modules, source_layers, target_layers)[0].n_cells for pair in pairs]
 
     def each() -> Iterator[xr.Dataset]:
@@ -176,8 +178,32 @@ def concat_maps(maps: Sequence[xr.Dataset]) -> xr.Dataset:
     """Maps of several pairs as one Dataset, along a first dim `example`; attributes that differ are dropped."""
     per_example = ["source_lang", "target_lang", "source", "target", "gold"]
     return xr.concat(
-        maps, dim="example", data_vars="all", coords=per_example, compat="equals", join="exact", combine_attrs="drop_conflicts"
+        maps,
+        dim="example",
+        data_vars="all",
+        coords=per_example,
+        compat="equals",
+        join="exact",
+        combine_attrs="drop_conflicts",
     )
+
+
+def resolve_engine(model: Model, engine: str) -> str:
+    """The engine to run: "auto" becomes "packed" where the model's attention can be packed, else "loop".
+
+    Raises:
+        InputError: an unknown engine, or "packed" for a model that it can't run; the message says why.
+    """
+    check_model(model)
+    check_choice("engine", engine, ["auto", *ENGINES])
+    if engine == "loop":
+        return engine
+    reason = why_not_packable(model)
+    if reason is None:
+        return "packed"
+    if engine == "packed":
+        raise InputError(f"engine 'packed' cannot run this model: {reason}; use 'loop' or 'auto'")
+    return "loop"
 
 
 def make_plan(
@@ -237,7 +263,12 @@ def _check_layers(argument: str, layers: Sequence[int] | None, n_layers: int) ->
 
 
 def _label(
-    model: Model, pair: ParallelPair, plan: Plan, question: Question, logprobs: Float[Tensor, "runs continuation"], engine: str
+    model: Model,
+    pair: ParallelPair,
+    plan: Plan,
+    question: Question,
+    logprobs: Float[Tensor, "runs continuation"],
+    engine: str,
 ) -> xr.Dataset:
     """The labelled result; row 0 of `logprobs` is vanilla, the rest are the cells in the plan's order."""
     dims = ("module", "source_layer", "target_layer")
@@ -273,7 +304,9 @@ def _label(
             "engine": engine,
             "score": question.description,
             "score_unit": UNIT,
-            "versions": json.dumps({name: version(name) for name in ("xtl", "transformer-lens", "torch", "transformers")}),
+            "versions": json.dumps(
+                {name: version(name) for name in ("xtl", "transformer-lens", "torch", "transformers")}
+            ),
         },
     )
     for name in ("score", "gain", "vanilla_score"):

@@ -35,7 +35,7 @@ MEMORY = 512 * 2**20
 @torch.no_grad()
 def run_packed(
     model: Model, plan: Plan, chunk_size: int | None = None
-) -> Iterator[tuple[Cell | None, Float[Tensor, "continuation"]]]:
+) -> Iterator[tuple[Cell | None, Float[Tensor, " continuation"]]]:
     """Log-probabilities of the continuations for vanilla (cell None) and for each cell, in the plan's order."""
     activations = read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
     prefix = Prefix(model, plan.target_ids[:-1])
@@ -51,8 +51,7 @@ def run_packed(
         values = score_cells(model, residual, tree, plan.up_to_constant)
         logprobs[0] = values[0]
         logprobs[[1 + index for index, _ in chunk]] = values[1:]
-    for cell, row in zip([None, *plan.cells()], logprobs, strict=True):
-        yield cell, row
+    yield from zip([None, *plan.cells()], logprobs, strict=True)
 
 
 def run_cells(
@@ -69,7 +68,9 @@ def run_cells(
             for module in dict.fromkeys(cell.module for cell in joining):
                 rows = [index for index, cell in enumerate(joining) if cell.module == module]
                 at = torch.tensor([1 + done + row for row in rows], device=residual.device)
-                hooks.append((module.write_hook(layer), transplant_packed(sources[[done + row for row in rows]], at, len(tree))))
+                hooks.append(
+                    (module.write_hook(layer), transplant_packed(sources[[done + row for row in rows]], at, len(tree)))
+                )
             done += len(joining)
             out = model.run_with_hooks(
                 rearrange(residual, "row node d -> 1 (row node) d"),
@@ -86,7 +87,7 @@ def embed_nodes(model: Model, n_prefix: int, tree: Tree) -> Float[Tensor, "1 nod
     device = model.cfg.device
     residual = model.embed(torch.tensor([tree.tokens], device=device))
     if model.cfg.positional_embedding_type == "standard":
-        positions: Int[Tensor, "node"] = torch.tensor(tree.depths, device=device) + n_prefix
+        positions: Int[Tensor, " node"] = torch.tensor(tree.depths, device=device) + n_prefix
         residual = residual + model.pos_embed.W_pos[positions]
     return residual
 
@@ -112,7 +113,7 @@ def score_cells(
     return total.cpu()
 
 
-def normaliser(model: Model, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, "row"]:
+def normaliser(model: Model, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, " row"]:
     """Log of the sum over the vocabulary of exp(logit), in tiles of the vocabulary: the logits are never there as a whole."""
     weight, bias = model.unembed.W_U.T, model.unembed.b_U
     total = torch.full((normed.shape[0],), -torch.inf, dtype=torch.float32, device=normed.device)
@@ -131,5 +132,7 @@ def softcap(model: Model, logits: Tensor) -> Tensor:
 def cells_that_fit(model: Model, n_prefix: int, n_nodes: int) -> int:
     """Cells a chunk, so that its activations stay under `MEMORY`."""
     cfg = model.cfg
-    widest = 4 * (cfg.d_mlp or 0) + 6 * cfg.n_heads * cfg.d_head + 6 * cfg.d_model + 4 * cfg.n_heads * (n_prefix + n_nodes)
+    widest = (
+        4 * (cfg.d_mlp or 0) + 6 * cfg.n_heads * cfg.d_head + 6 * cfg.d_model + 4 * cfg.n_heads * (n_prefix + n_nodes)
+    )
     return max(1, MEMORY // (4 * n_nodes * widest))

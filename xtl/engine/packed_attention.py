@@ -19,7 +19,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xtl.backend import Model, forward, is_bridge, new_cache
+from xtl.backend import Model, is_bridge, new_cache
 from xtl.engine.tree import Tree
 
 
@@ -40,7 +40,8 @@ def why_not_packable(model: Model) -> str | None:
         "inputs split by head": cfg.use_split_qkv_input or cfg.use_attn_in,
         "outputs split by head": cfg.use_attn_result,
         "keys and values repeated by head": cfg.ungroup_grouped_query_attention,
-        "QK norm over all heads": cfg.original_architecture in ("OlmoeForCausalLM", "Olmo2ForCausalLM", "Olmo3ForCausalLM"),
+        "QK norm over all heads": cfg.original_architecture
+        in ("OlmoeForCausalLM", "Olmo2ForCausalLM", "Olmo3ForCausalLM"),
     }
     return next((reason for reason, holds in checks.items() if holds), None)
 
@@ -139,7 +140,7 @@ def _make_forward(attn: Any, layer: int, prefix: Prefix, tree: Tree) -> Callable
 
 def _biases(
     attn: Any, n_prefix: int, positions: Tensor, sees: Bool[Tensor, "node other"]
-) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+) -> tuple[Float[Tensor, ...], Float[Tensor, ...]]:
     """What is added to the scores on the prefix and on the cell's own nodes: masks, and ALiBi's slopes.
 
     Both broadcast to `[kv_head, group, cell, node, key]`.

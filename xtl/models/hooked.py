@@ -73,12 +73,16 @@ def _config(hf_model: PreTrainedModel, architecture: str, folder: str, device: s
 
     hf_config = hf_model.config
     if architecture in _GEMMA:
-        cfg = HookedTransformerConfig.from_dict(_gemma_fields(hf_config, architecture) | {"dtype": dtype, "device": device})
+        cfg = HookedTransformerConfig.from_dict(
+            _gemma_fields(hf_config, architecture) | {"dtype": dtype, "device": device}
+        )
     else:
         cfg = loading.get_pretrained_model_config(folder, hf_cfg=hf_config.to_dict(), device=device, dtype=dtype)
     context = getattr(hf_config, "max_position_embeddings", None)
     if cfg.positional_embedding_type == "rotary" and context:
-        cfg.n_ctx = int(context)  # TransformerLens caps it for memory's sake, but masks and rotary tables grow on demand
+        cfg.n_ctx = int(
+            context
+        )  # TransformerLens caps it for memory's sake, but masks and rotary tables grow on demand
     cfg.tokenizer_name = None  # the tokenizer is attached as it is; a name would make TransformerLens load another
     cfg.init_weights = False
     cfg.model_name = architecture

@@ -216,7 +216,12 @@ def _explain(label: str, location: Path | str, error: Exception) -> str:
         return f"{label!r} is gated: accept its terms on huggingface.co and set HF_TOKEN"
     if "RepositoryNotFoundError" in kinds:
         return f"there is no model {location!r} on the Hugging Face hub (or it is private: set HF_TOKEN)"
-    if isinstance(error, OSError) or kinds & {"ConnectionError", "ConnectError", "LocalEntryNotFoundError", "OfflineModeIsEnabled"}:
+    if isinstance(error, OSError) or kinds & {
+        "ConnectionError",
+        "ConnectError",
+        "LocalEntryNotFoundError",
+        "OfflineModeIsEnabled",
+    }:
         return (
             f"{location!r} is not in the local cache and the Hugging Face hub cannot be reached; where there is a network, run "
             f"`hf download {location}` and copy the folder, or use the embedded model (no name)"

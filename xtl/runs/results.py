@@ -33,7 +33,17 @@ def to_table(results: xr.Dataset) -> pd.DataFrame:
     if "example" not in results.dims:
         results = results.expand_dims(example=["0"])
     table = results.to_dataframe(dim_order=CELL).reset_index()
-    first = ["example", "source_lang", "target_lang", "module", "source_layer", "target_layer", "score", "gain", "correct"]
+    first = [
+        "example",
+        "source_lang",
+        "target_lang",
+        "module",
+        "source_layer",
+        "target_layer",
+        "score",
+        "gain",
+        "correct",
+    ]
     return table[[name for name in first if name in table] + [name for name in table if name not in first]]
 
 
@@ -44,7 +54,9 @@ def save_results(results: xr.Dataset, path: str | os.PathLike[str]) -> Path:
         InputError: the folder can't be written.
     """
     table = pa.Table.from_pandas(to_table(results), preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA: json.dumps(results.attrs).encode()})
+    table = table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), METADATA: json.dumps(results.attrs).encode()}
+    )
     return write_whole(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
@@ -66,7 +78,9 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
     cells = [len(values) for values in axes.values()]
     shape = (len(frame) // max(math.prod(cells), 1), *cells)
     if math.prod(shape) != len(frame):
-        raise InputError(f"{str(path)!r} is not whole: {len(frame)} rows do not make maps of {' x '.join(map(str, cells))} cells")
+        raise InputError(
+            f"{str(path)!r} is not whole: {len(frame)} rows do not make maps of {' x '.join(map(str, cells))} cells"
+        )
     per_cell = [name for name in ("score", "gain", "correct") if name in frame]
     per_example = [name for name in frame if name not in [*CELL, *per_cell]]
     first_rows = frame.iloc[:: math.prod(cells)]
@@ -74,7 +88,8 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
     return xr.Dataset(
         {name: (CELL, frame[name].to_numpy().reshape(shape)) for name in per_cell}
         | {name: ("example", first_rows[name].to_numpy()) for name in measured},
-        coords={name: ("example", list(first_rows[name])) for name in ["example", *per_example] if name not in measured} | axes,
+        coords={name: ("example", list(first_rows[name])) for name in ["example", *per_example] if name not in measured}
+        | axes,
         attrs=attrs,
     )
 

@@ -73,5 +73,7 @@ def prepare_question(
         check_fits(model, f"target with {texts[index]!r}", len(target_ids) + len(ids) - 1)
         if ids in continuations[:index]:
             other = texts[continuations.index(ids)]
-            raise InputError(f"options {other!r} and {texts[index]!r} have the same tokens: the model can't tell them apart")
+            raise InputError(
+                f"options {other!r} and {texts[index]!r} have the same tokens: the model can't tell them apart"
+            )
     return Question(continuations, gold if gold is not None else 0, options is not None)

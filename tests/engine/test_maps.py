@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import xtl
+from tests import tiny
+from tests.conftest import SOURCE, TARGET
+from xtl.backend import encode, forward
+from xtl.engine import loop, packed
+from xtl.hooks import MODULES, transplant_at
+from xtl.transplants import read_activations
+
+OPTIONS = (" Paris", " Rom", "x")
+
+
+def logprob_by_hand(model, prompt_ids, option_ids, hooks=None):
+    """One forward pass over prompt and option, token by token: the definition, with nothing shared."""
+    logits = forward(model, prompt_ids + option_ids, hooks=hooks).log_softmax(dim=-1)
+    return sum(float(logits[len(prompt_ids) - 1 + step, token]) for step, token in enumerate(option_ids))
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+def test_scores_are_what_their_definition_says(tiny_model, backend):
+    model = tiny_model("gemma3", backend)
+    result = xtl.sweep(model, source=SOURCE, target=TARGET, options=OPTIONS, gold=1, engine="loop")
+    prompt = encode(model, TARGET)
+    options = [encode(model, TARGET + option)[len(prompt) :] for option in OPTIONS]
+    vanilla = np.array([logprob_by_hand(model, prompt, ids) for ids in options])
+    assert float(result.vanilla_score) == pytest.approx(vanilla[1] - np.logaddexp.reduce(vanilla), rel=1e-5)
+    assert bool(result.vanilla_correct) == (vanilla.argmax() == 1)
+    for module, i, j in [("attn", 0, 3), ("mlp", 2, 1)]:
+        activation = read_activations(model, encode(model, SOURCE), [MODULES[module]], [i])[module, i]
+        hooks = [(MODULES[module].write_hook(j), transplant_at(activation, len(prompt) - 1))]
+        patched = np.array([logprob_by_hand(model, prompt, ids, hooks) for ids in options])
+        cell = result.sel(module=module, source_layer=i, target_layer=j)
+        score = patched[1] - np.logaddexp.reduce(patched)
+        assert float(cell.score) == pytest.approx(score, rel=1e-5)
+        assert float(cell.gain) == pytest.approx(score - float(result.vanilla_score), rel=1e-4)
+        assert bool(cell.correct) == (patched.argmax() == 1)
+
+
+def test_an_answer_is_scored_by_its_own_log_probability(tiny_model):
+    model = tiny_model("llama")
+    result = xtl.sweep(
+        model, source=SOURCE, target=TARGET, answer=" París", modules=["mlp"], source_layers=[1], target_layers=[2]
+    )
+    prompt = encode(model, TARGET)
+    ids = encode(model, TARGET + " París")[len(prompt) :]
+    assert float(result.vanilla_score) == pytest.approx(logprob_by_hand(model, prompt, ids), rel=1e-5)
+    assert "correct" not in result
+    assert "vanilla_correct" not in result
+
+
+def test_a_cell_of_the_map_is_the_transplant_of_that_cell(tiny_model):
+    """The first token's logits of `transplant` give the same score as the map."""
+    model = tiny_model("llama")
+    options = ("a", "b", "c")
+    result = xtl.sweep(model, source=SOURCE, target=TARGET, options=options, gold=0, engine="loop")
+    ids = [encode(model, option)[-1] for option in options]
+    for i, j in [(0, 0), (3, 1)]:
+        one = xtl.transplant(
+            model, source=SOURCE, target=TARGET, module="attn", source_layer=i, target_layer=j, max_new_tokens=1
+        )
+        want = one.logits[ids].log_softmax(dim=-1)[0]
+        assert float(result.score.sel(module="attn", source_layer=i, target_layer=j)) == pytest.approx(float(want), rel=1e-5)
+
+
+def test_the_result_is_labelled(tiny_model):
+    pair = xtl.ParallelPair(SOURCE, TARGET, "en", "es", options=OPTIONS, gold=1, id="capitals/FR")
+    result = xtl.sweep(tiny_model("llama"), pair)
+    assert result.score.dims == ("module", "source_layer", "target_layer")
+    assert result.score.shape == (2, tiny.N_LAYERS, tiny.N_LAYERS)
+    assert list(result.module.values) == ["attn", "mlp"]
+    assert result.score.dtype == result.gain.dtype == np.float32
+    assert result.correct.dtype == bool
+    assert result.vanilla_score.ndim == 0
+    assert (str(result.source_lang.values), str(result.target_lang.values)) == ("en", "es")
+    assert str(result.source.values) == SOURCE
+    assert str(result.gold.values) == " Rom"
+    assert result.attrs["score"] == "log-probability of the gold option among the options"
+    assert set(json.loads(result.attrs["versions"])) == {"xtl", "transformer-lens", "torch", "transformers"}
+    assert result.attrs["engine"] in xtl.engine.ENGINES
+
+
+def test_a_prompt_mapped_onto_itself_gains_nothing_on_the_diagonal(tiny_model):
+    result = xtl.sweep(
+        tiny_model("qwen2"), source=TARGET, target=TARGET, options=OPTIONS, gold=0, modules=["attn", "mlp", "resid"]
+    )
+    diagonal = result.gain.values[:, range(tiny.N_LAYERS), range(tiny.N_LAYERS)]
+    assert np.abs(diagonal).max() < 1e-5
+    assert np.abs(result.gain).max() > 1e-2
+
+
+def test_layers_may_be_a_subset_in_any_order_and_negative(tiny_model):
+    model = tiny_model("llama")
+    whole = xtl.sweep(model, source=SOURCE, target=TARGET, options=OPTIONS, gold=0)
+    part = xtl.sweep(
+        model, source=SOURCE, target=TARGET, options=OPTIONS, gold=0, source_layers=[-1, 0], target_layers=[2, 1]
+    )
+    assert part.source_layer.values.tolist() == [3, 0]
+    xr.testing.assert_allclose(part, whole.sel(source_layer=[3, 0], target_layer=[2, 1]), rtol=1e-5)
+
+
+def test_order_of_options_does_not_matter(tiny_model):
+    model = tiny_model("llama")
+    a = xtl.sweep(model, source=SOURCE, target=TARGET, options=OPTIONS, gold=0)
+    b = xtl.sweep(model, source=SOURCE, target=TARGET, options=OPTIONS[::-1], gold=2)
+    xr.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_many_pairs_are_the_maps_of_each(tiny_model):
+    model = tiny_model("llama")
+    pairs = xtl.get_task("capitals").pairs("en", "es", limit=2) + xtl.get_task("capitals").pairs("en", "zh", limit=1)
+    done = []
+    many = xtl.sweep_many(model, pairs, modules=["mlp"], progress=lambda n, total: done.append((n, total)))
+    assert many.gain.dims == ("example", "module", "source_layer", "target_layer")
+    assert many.target_lang.values.tolist() == ["es", "es", "zh"]
+    for index, pair in enumerate(pairs):
+        one = xtl.sweep(model, pair, modules=["mlp"])
+        np.testing.assert_array_equal(many.gain[index], one.gain)
+        assert float(many.vanilla_score[index]) == float(one.vanilla_score)
+    cells = tiny.N_LAYERS**2
+    assert done[-1] == (3 * cells, 3 * cells)
+    assert [n for n, _ in done] == sorted(n for n, _ in done)
+
+
+def test_the_model_is_as_before_after_a_sweep(tiny_model):
+    model = tiny_model("llama")
+    ids = encode(model, TARGET)
+    before = forward(model, ids)
+    for engine in xtl.engine.ENGINES:
+        xtl.sweep(model, source=SOURCE, target=TARGET, options=OPTIONS, gold=0, engine=engine)
+        assert torch.equal(forward(model, ids), before)
+        assert "forward" not in vars(model.blocks[0].attn)
+
+
+@pytest.mark.parametrize("engine", ["loop", "packed"])
+def test_logits_that_are_not_numbers_name_the_cell(tiny_model, engine, monkeypatch):
+    module = {"loop": loop, "packed": packed}[engine]
+
+    def poisoned(*arguments):
+        activations = read_activations(*arguments)
+        activations["mlp", 2] = activations["mlp", 2] * float("nan")
+        return activations
+
+    monkeypatch.setattr(module, "read_activations", poisoned)
+    with pytest.raises(xtl.ModelError, match="cell mlp 2 -> 0: the model's logits are NaN or infinite"):
+        xtl.sweep(tiny_model("llama"), source=SOURCE, target=TARGET, options=["a", "b"], gold=0, engine=engine)

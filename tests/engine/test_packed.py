@@ -1,0 +1,101 @@
+"""The packed engine is exact: it equals the loop on every cell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import xtl
+from tests import tiny
+from tests.conftest import SOURCE, TARGET
+from xtl.engine import packed
+from xtl.engine.packed_attention import why_not_packable
+from xtl.engine.tree import build_tree
+
+MODULES = {a: ["attn", "mlp", "resid", "attn_released"] if a in tiny.SEQUENTIAL else ["attn", "mlp", "resid"] for a in tiny.CONFIGS}
+
+
+def assert_equal_maps(model, **arguments):
+    loop = xtl.sweep(model, engine="loop", **arguments)
+    fast = xtl.sweep(model, engine="packed", **arguments)
+    # A score near 0 (the gold option all but certain) is a difference of large log-probabilities: hence at least 1.
+    scale = max(float(np.abs(loop.score).max()), abs(float(loop.vanilla_score)), 1.0)
+    assert np.abs(fast.score - loop.score).max() <= 1e-5 * scale
+    assert abs(float(fast.vanilla_score - loop.vanilla_score)) <= 1e-5 * scale
+
+
+@pytest.mark.parametrize("architecture", tiny.CONFIGS)
+@pytest.mark.parametrize(
+    "score",
+    [
+        {"options": ("a", "b", "c"), "gold": 2},
+        {"options": (" Paris", " Par", " Rome is far", "x"), "gold": 0},
+        {"answer": " Paris"},
+    ],
+    ids=["one token", "several tokens", "answer"],
+)
+def test_packed_equals_loop(tiny_model, architecture, score):
+    assert_equal_maps(tiny_model(architecture), source=SOURCE, target=TARGET, modules=MODULES[architecture], **score)
+
+
+@given(
+    architecture=st.sampled_from(list(tiny.CONFIGS)),
+    source=st.lists(st.integers(3, tiny.VOCAB - 1), min_size=1, max_size=40),
+    target=st.lists(st.integers(3, tiny.VOCAB - 1), min_size=1, max_size=40),
+    options=st.lists(st.text("abcß日", min_size=1, max_size=3), min_size=2, max_size=4, unique=True),
+)
+@settings(max_examples=25, deadline=None)
+def test_packed_equals_loop_whatever_the_prompts(tiny_model, architecture, source, target, options):
+    """Prompts of one token, shorter and longer than the sliding window of 8, sources longer than targets and the reverse."""
+    assert_equal_maps(
+        tiny_model(architecture),
+        source=source,
+        target=target,
+        options=options,
+        gold=0,
+        modules=MODULES[architecture][:2],
+        source_layers=[0, 3],
+    )
+
+
+def test_chunks_do_not_change_the_map(tiny_model, monkeypatch):
+    model = tiny_model("gemma3")
+    arguments = {"source": SOURCE, "target": TARGET, "options": ("a", "bc"), "gold": 0}
+    whole = xtl.sweep(model, engine="packed", **arguments)
+    monkeypatch.setattr(packed, "cells_that_fit", lambda *_: 5)
+    parts = xtl.sweep(model, engine="packed", **arguments)
+    np.testing.assert_allclose(parts.score, whole.score, rtol=1e-5, atol=1e-6)
+
+
+def test_the_attention_is_the_models_own_again_also_after_an_exception(tiny_model, monkeypatch):
+    model = tiny_model("llama")
+    monkeypatch.setattr(packed, "transplant_packed", lambda *_: lambda activation, hook: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        xtl.sweep(model, engine="packed", source=SOURCE, target=TARGET, options=("a", "b"), gold=0)
+    assert all("forward" not in vars(block.attn) for block in model.blocks)
+    assert not any(point.fwd_hooks for point in model.hook_dict.values())
+
+
+def test_what_can_not_be_packed_is_refused_with_the_reason(tiny_model, tiny_folder):
+    assert why_not_packable(tiny_model("llama")) is None
+    assert "TransformerBridge" in why_not_packable(tiny_model("llama", "bridge"))
+    model = xtl.load_model(tiny_folder("llama"))
+    model.cfg.use_attention_sinks = True
+    assert why_not_packable(model) == "attention sinks"
+    with pytest.raises(xtl.InputError, match="engine 'packed' cannot run this model: attention sinks"):
+        xtl.sweep(model, engine="packed", source=SOURCE, target=TARGET, options=("a", "b"), gold=0)
+
+
+def test_a_tree_holds_what_continuations_share_once():
+    tree = build_tree(7, ((1, 2, 3), (1, 2, 4), (5,)))
+    assert tree.tokens == [7, 1, 2]
+    assert tree.depths == [0, 1, 2]
+    assert tree.reads == [[(0, 1), (1, 2), (2, 3)], [(0, 1), (1, 2), (2, 4)], [(0, 5)]]
+    branches = build_tree(7, ((1, 2, 3), (4, 5, 6)))
+    sees = branches.sees()
+    assert torch.equal(sees, sees.tril())
+    for node in range(len(branches)):
+        assert int(sees[node].sum()) == branches.depths[node] + 1
