@@ -16,6 +16,7 @@ from xtl.errors import InputError, XtlError
 
 if TYPE_CHECKING:
     import xarray as xr
+    from rich.progress import Progress
 
     from xtl.pairs import ParallelPair
 
@@ -31,7 +32,7 @@ app = typer.Typer(
 )
 
 DEMO_TASK = "capitals"
-DEMO = (("en", "es", 6), ("en", "ru", 4))
+DEMO = (("en", "es", 4), ("en", "ru", 3))
 """Source language, target language and number of instances of each part of the demo."""
 
 ModelOption = Annotated[
@@ -250,14 +251,18 @@ def _run_sweep(
     from xtl.report import write_report
     from xtl.runs import save_results
 
+    bar = _progress_bar()
+    bar_task = bar.add_task("maps", total=None)
+    each = sweep_each(
+        loaded, pairs, **sweep_options, progress=lambda done, total: bar.update(bar_task, completed=done, total=total)
+    )
     maps: list[xr.Dataset] = []
     stopped = False
-    with _progress() as (progress, advance):
-        each = sweep_each(loaded, pairs, **sweep_options, progress=advance)
+    with bar:
         try:
-            for index, result in enumerate(each):
+            for result in each:
                 maps.append(result)
-                progress.update(progress.task_ids[0], description=f"maps {index + 1}/{len(pairs)}")
+                bar.update(bar_task, description=f"maps {len(maps)}/{len(pairs)}")
         except KeyboardInterrupt:
             stopped = True
     if not maps:
@@ -296,37 +301,22 @@ def _check_out(out: Path, keep: bool) -> None:
         raise InputError(f"--out {str(out)!r} cannot be written: no permission in {str(nearest)!r}")
 
 
-def _progress() -> Any:
-    """A progress bar on stderr with cells a second and the time left, and the function that moves it."""
-    from contextlib import contextmanager
-
+def _progress_bar() -> Progress:
+    """A progress bar on stderr: cells done, time elapsed, time left."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("cells"),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=Console(stderr=True),
     )
-
-    @contextmanager
-    def shown() -> Any:
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("cells"),
-            TimeElapsedColumn(),
-            TextColumn("elapsed,"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-        ]
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task("maps", total=None)
-            yield progress, lambda done, total: progress.update(task, completed=done, total=total)
-
-    return shown()
 
 
 def _print_sweep(results: xr.Dataset, out: Path, json_output: bool) -> None:

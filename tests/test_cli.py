@@ -1,0 +1,222 @@
+"""The command line, as people use and misuse it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from xtl import cli, runs
+
+MODEL = ["--source", "The capital of France is", "--target", "La capital de Francia es"]
+CELL = ["--module", "attn", "--source-layer", "1", "--target-layer", "-1"]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run `xtl` in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xtl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+            raise SystemExit(0)
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def sweep(tiny_folder, tmp_path):
+    """A small sweep's arguments, by name."""
+
+    def arguments(**changes: object) -> list[object]:
+        flags = {
+            "model": tiny_folder("llama"), "task": "capitals", "source-lang": "en", "target-lang": "es",
+            "modules": "attn,mlp", "limit": 2, "out": tmp_path / "out",
+        } | {name.replace("_", "-"): value for name, value in changes.items()}  # fmt: skip
+        return ["sweep", *(part for name, value in flags.items() for part in (f"--{name}", value))]
+
+    return arguments
+
+
+def test_help_is_quick_to_import_and_shows_an_example(run):
+    for command in ["demo", "transplant", "sweep", "tasks", "models"]:
+        code, out, _ = run(command, "--help")
+        assert code == 0
+        assert f"Example: xtl {command}" in out
+    code = "import sys; sys.argv = ['xtl', '--help']\nfrom xtl import cli\ntry: cli.main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'plotly' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_transplant_prints_both_answers_and_what_was_patched(run, tiny_folder):
+    code, out, _ = run("transplant", "--model", tiny_folder("llama"), *MODEL, *CELL, "--max-new-tokens", 3)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["vanilla", "transplanted", "patched"]
+    assert "blocks.3.hook_attn_out" in out
+
+
+def test_transplant_as_json(run, tiny_folder):
+    code, out, _ = run("transplant", "--model", tiny_folder("llama"), *MODEL, *CELL, "--max-new-tokens", 3, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert result["patch"]["write_hook"] == "blocks.3.hook_attn_out"
+    assert len(result["tokens"]) == 3
+    assert result["vanilla_text"] is not None
+
+
+def test_sweep_writes_a_table_and_a_report(run, sweep, tmp_path):
+    code, out, _ = run(*sweep())
+    assert code == 0
+    table = pd.read_parquet(tmp_path / "out/results.parquet")
+    assert len(table) == 2 * 2 * 4 * 4
+    assert set(table["target_lang"]) == {"es"}
+    report = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "<title>" in report
+    assert "en-&gt;es" in report
+    assert "best_gain_in_sample" in out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "results.parquet"]
+    results = runs.load_results(tmp_path / "out/results.parquet")
+    assert results.attrs["task"] == "capitals"
+
+
+def test_sweep_as_json_and_over_some_layers(run, sweep, tmp_path):
+    code, out, _ = run(*sweep(source_layers="0:4:2", target_layers="1,-1"), "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert Path(result["results"]).is_file()
+    assert {cell["module"] for cell in result["best_cells"]} == {"attn", "mlp"}
+    table = pd.read_parquet(result["results"])
+    assert set(table["source_layer"]) == {0, 2}
+    assert set(table["target_layer"]) == {1, 3}
+
+
+def test_results_are_never_lost_unasked(run, sweep, tmp_path):
+    run(*sweep(limit=1))
+    before = (tmp_path / "out/results.parquet").read_bytes()
+    code, _, err = run(*sweep(limit=1, target_lang="de"))
+    assert code == 2
+    assert "already holds results; give another folder or --overwrite" in err
+    assert (tmp_path / "out/results.parquet").read_bytes() == before
+    code, _, _ = run(*sweep(limit=1, target_lang="de"), "--overwrite")
+    assert code == 0
+    assert (tmp_path / "out/results.parquet").read_bytes() != before
+
+
+def test_a_sweep_that_is_stopped_keeps_the_maps_that_are_whole(run, sweep, tmp_path, monkeypatch):
+    from xtl.engine import maps
+
+    real, calls = maps.sweep, []
+
+    def stop_in_the_third(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(maps, "sweep", stop_in_the_third)
+    code, _, err = run(*sweep(limit=5))
+    assert code == 130
+    assert "kept the 2 of 5 maps that were whole" in err
+    assert runs.load_results(tmp_path / "out/results.parquet").sizes["example"] == 2
+
+
+def test_a_sweep_stopped_in_its_first_map_writes_nothing(run, sweep, tmp_path, monkeypatch):
+    from xtl.engine import maps
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(maps, "sweep", stop)
+    code, _, err = run(*sweep())
+    assert code == 130
+    assert "nothing was written" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "capitols"}, "unknown task 'capitols' (did you mean 'capitals'?); valid: capitals, official_languages"),
+        ({"target_lang": "xx"}, "unknown target_lang 'xx'; valid: en, es, "),
+        ({"modules": "attn,ffn"}, "unknown module 'ffn'"),
+        ({"limit": 0}, "limit"),
+        ({"source_layers": "0,99"}, "source_layers 99 is out of range for a model of 4 layers"),
+        ({"source_layers": "first"}, "--source-layers 'first' is no list of layers; write 0,3,6 or 0:18:3"),
+        ({"engine": "warp"}, "unknown engine 'warp'; valid: auto, packed, loop"),
+        ({"backend": "hookd"}, "unknown backend 'hookd' (did you mean 'hooked'?)"),
+        ({"model": "gpt-two"}, "unknown model 'gpt-two'"),
+        ({"model": "/no/such/folder"}, "no model folder '/no/such/folder'"),
+        ({"dtype": "float8"}, "unknown dtype 'float8'"),
+        ({"device": "cuda:7"}, "device 'cuda:7' is not available"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(run, sweep, tmp_path, changes, message):
+    code, out, err = run(*sweep(**changes))
+    lines = [line for line in err.splitlines() if not line.startswith("loading ")]
+    assert code == 2
+    assert out == ""
+    assert len(lines) == 1
+    assert lines[0].startswith("xtl: ")
+    assert message in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*MODEL, "--module", "attn", "--source-layer", "4", "--target-layer", "0"], "source_layer 4 is out of range"),
+        ([*MODEL, "--module", "at", "--source-layer", "0", "--target-layer", "0"], "unknown module 'at'"),
+        (["--source", "", "--target", "b", *CELL], "source is an empty prompt"),
+        (["--source", "a", "--target", "b" * 500, *CELL], "target has 501 tokens and 20 more to come; the model's context holds 128"),
+        ([*MODEL, *CELL, "--max-new-tokens", "0"], "max_new_tokens must be a whole number of at least 1"),
+    ],
+)
+def test_mistakes_of_transplant(run, tiny_folder, arguments, message):
+    code, out, err = run("transplant", "--model", tiny_folder("llama"), *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_folder_that_is_a_file_is_refused_before_any_work(run, sweep, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    code, _, err = run(*sweep())
+    assert code == 2
+    assert "is a file; give a folder" in err
+    assert "loading" not in err
+
+
+def test_usage_errors_exit_with_2_too(run):
+    assert run("sweep")[0] == 2
+    assert run("swoop")[0] == 2
+    assert run("transplant", "--source-layer", "x")[0] == 2
+
+
+def test_tasks_and_models_are_listed(run):
+    code, out, _ = run("tasks")
+    assert code == 0
+    assert "capitals" in out
+    tasks = json.loads(run("tasks", "--json")[1])
+    assert {"en", "es", "sw", "zh"} <= set(tasks[0]["languages"])
+    models = json.loads(run("models", "--json")[1])
+    assert models["embedded"] == "gemma-3-270m"
+    assert "gpt2" in models["transformer_lens"]
+    assert run("models")[1].startswith("gemma-3-270m")
+
+
+def test_the_demo_runs_its_parts_and_writes_both_files(run, tmp_path, monkeypatch, tiny_model):
+    """The demo's own path, on a tiny model in place of the embedded one."""
+    monkeypatch.setattr(cli, "_load", lambda *_: tiny_model("llama"))
+    code, out, _ = run("demo", "--out", tmp_path / "démo")
+    assert code == 0
+    table = pd.read_parquet(tmp_path / "démo/results.parquet")
+    sizes = table.groupby("target_lang")["example"].nunique().to_dict()
+    assert sizes == {target: limit for _, target, limit in cli.DEMO}
+    assert (tmp_path / "démo/report.html").is_file()
+    assert "wrote" in out

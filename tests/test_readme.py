@@ -1,0 +1,60 @@
+"""The README's code runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import xtl
+from xtl import cli
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.mark.embedded
+@pytest.mark.xdist_group("embedded")
+def test_the_python_code_works_when_pasted(embedded, tmp_path, monkeypatch, capsys):
+    (code,) = blocks("python")
+    assert len([line for line in code.splitlines() if line.strip() and not line.startswith("#")]) <= 16
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(xtl, "load_model", lambda: embedded)  # loaded once for all tests
+    exec(compile(code, str(README), "exec"), {})
+    out = capsys.readouterr().out
+    assert "Братислава" in out.splitlines()[0].split("->")[1]
+    assert (tmp_path / "gain_map.html").stat().st_size > 10_000
+
+
+def test_the_commands_exist_with_these_flags(monkeypatch):
+    """Each `xtl` line parses: its command and every flag are known."""
+    import click
+    import typer.main
+
+    lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("xtl ")]
+    assert [words[0] for words in commands] == ["transplant", "sweep", "tasks", "models"]
+    group = typer.main.get_command(cli.app)
+    for name, *arguments in commands:
+        command = group.commands[name]
+        command.make_context(name, list(arguments)).close()
+        with pytest.raises((click.exceptions.NoSuchOption, Exception), match="--no-such-flag"):
+            command.make_context(name, [*arguments, "--no-such-flag"])
+
+
+def test_make_targets_and_folders_exist():
+    root = README.parent
+    targets = re.findall(r"^make (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE)
+    makefile = (root / "Makefile").read_text()
+    assert targets == ["demo", "test"]
+    assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in [*targets, "picture", "setup"])
+    for row in re.findall(r"^\| (`.*?) \|", README.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        for place in re.findall(r"`([^`]+)`", row):
+            assert (root / place).exists(), place
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", README.read_text(encoding="utf-8")):
+        assert (root / picture).is_file()
