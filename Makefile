@@ -36,4 +36,4 @@ tests: setup
 # The README's picture, from the demo's own result; needs Chromium.
 picture: setup
 	$(BIN)/xtl demo --png
-	cp runs/demo/gain_map_en_ru.png docs/gain_map_en_ru.png
+	cp runs/demo/gain_map_en_es.png docs/gain_map_en_es.png

@@ -8,9 +8,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
+import torch
 
 import xtl
 from tests import tiny
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # tiny matrices, and a worker a core: more threads would only get in each other's way
 
 SOURCE = "The capital of France is"
 TARGET = "La capital de Francia es la bella"

@@ -111,7 +111,9 @@ def test_many_pairs_are_all_checked_before_the_first_runs(model):
 
 def test_a_module_that_the_architecture_lacks(tiny_model):
     for backend in ["hooked", "bridge"]:
-        with pytest.raises(xtl.InputError, match=r"module 'attn_released' needs blocks.0.hook_resid_mid, which this arch"):
+        with pytest.raises(
+            xtl.InputError, match=r"module 'attn_released' needs blocks.0.hook_resid_mid, which this arch"
+        ):
             xtl.transplant(
                 tiny_model("pythia", backend), source=SOURCE, target=TARGET, **(ONE | {"module": "attn_released"})
             )
@@ -129,12 +131,24 @@ def test_something_that_is_no_model():
         ({"name": ""}, xtl.InputError, "model name is empty"),
         ({"name": "/no/such/folder"}, xtl.InputError, "no model folder '/no/such/folder'"),
         ({"name": "./nothing-here"}, xtl.InputError, "no model folder"),
-        ({"name": None, "backend": "hook"}, xtl.InputError, r"unknown backend 'hook' \(did you mean 'hooked'\?\); valid: hooked, bridge"),
+        (
+            {"name": None, "backend": "hook"},
+            xtl.InputError,
+            r"unknown backend 'hook' \(did you mean 'hooked'\?\); valid: hooked, bridge",
+        ),
         ({"name": None, "dtype": "int8"}, xtl.InputError, "unknown dtype 'int8'; valid: float32, bfloat16"),
         ({"name": None, "device": "tpu9"}, xtl.InputError, "unknown device 'tpu9'"),
         ({"name": "gelu-2l"}, xtl.ModelError, "published as pickle files alone"),
-        ({"name": "gpt2"}, xtl.ModelError, "'gpt2' is not in the local cache and the Hugging Face hub cannot be reached"),
-        ({"name": "some/model"}, xtl.ModelError, "hub cannot be reached; where there is a network, run `hf download some/model`"),
+        (
+            {"name": "gpt2"},
+            xtl.ModelError,
+            "'gpt2' is not in the local cache and the Hugging Face hub cannot be reached",
+        ),
+        (
+            {"name": "some/model"},
+            xtl.ModelError,
+            "hub cannot be reached; where there is a network, run `hf download some/model`",
+        ),
     ],
 )
 def test_load_model(arguments, error, message, monkeypatch, tmp_path):
@@ -150,7 +164,11 @@ def test_folders_that_hold_no_whole_model(tiny_folder, tmp_path):
     import shutil
 
     for name, damage, message in [
-        ("truncated", lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]), "cannot be loaded"),
+        (
+            "truncated",
+            lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]),
+            "cannot be loaded",
+        ),
         ("missing", lambda f: (f / "model.safetensors").unlink(), "cannot be loaded"),
         ("config", lambda f: (f / "config.json").write_text("{"), "cannot be loaded"),
         ("tokenizer", lambda f: (f / "tokenizer.json").write_text("{"), "the tokenizer of .* cannot be read"),

@@ -22,11 +22,12 @@ def run(monkeypatch, capsys):
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["xtl", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
+        code = 0
+        try:
             cli.main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
 
     return call
 
@@ -50,8 +51,16 @@ def test_help_is_quick_to_import_and_shows_an_example(run):
         code, out, _ = run(command, "--help")
         assert code == 0
         assert f"Example: xtl {command}" in out
-    code = "import sys; sys.argv = ['xtl', '--help']\nfrom xtl import cli\ntry: cli.main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'plotly' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    script = """
+import sys
+sys.argv = ["xtl", "--help"]
+from xtl import cli
+try:
+    cli.main()
+except SystemExit:
+    assert "torch" not in sys.modules and "plotly" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
 def test_transplant_prints_both_answers_and_what_was_patched(run, tiny_folder):
@@ -142,7 +151,10 @@ def test_a_sweep_stopped_in_its_first_map_writes_nothing(run, sweep, tmp_path, m
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "capitols"}, "unknown task 'capitols' (did you mean 'capitals'?); valid: capitals, official_languages"),
+        (
+            {"task": "capitols"},
+            "unknown task 'capitols' (did you mean 'capitals'?); valid: capitals, official_languages",
+        ),
         ({"target_lang": "xx"}, "unknown target_lang 'xx'; valid: en, es, "),
         ({"modules": "attn,ffn"}, "unknown module 'ffn'"),
         ({"limit": 0}, "limit"),
@@ -173,7 +185,10 @@ def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(run, sweep
         ([*MODEL, "--module", "attn", "--source-layer", "4", "--target-layer", "0"], "source_layer 4 is out of range"),
         ([*MODEL, "--module", "at", "--source-layer", "0", "--target-layer", "0"], "unknown module 'at'"),
         (["--source", "", "--target", "b", *CELL], "source is an empty prompt"),
-        (["--source", "a", "--target", "b" * 500, *CELL], "target has 501 tokens and 20 more to come; the model's context holds 128"),
+        (
+            ["--source", "a", "--target", "b" * 500, *CELL],
+            "target has 501 tokens and 20 more to come; the model's context holds 128",
+        ),
         ([*MODEL, *CELL, "--max-new-tokens", "0"], "max_new_tokens must be a whole number of at least 1"),
     ],
 )

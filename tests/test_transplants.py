@@ -92,13 +92,14 @@ def test_generation_ends_with_the_end_of_sequence_token(tiny_model):
 
 @pytest.mark.embedded
 @pytest.mark.xdist_group("embedded")
-def test_english_knowledge_reaches_russian(embedded):
-    """The real effect: the capital that the model names in English, not in Russian, it names under a transplant."""
-    pair = xtl.get_task("capitals").pairs("en", "ru", limit=2)[1]  # Slovakia
-    result = xtl.sweep(embedded, pair, modules=["mlp"], source_layers=[16], target_layers=[6, 7], engine="loop")
-    assert not bool(result.vanilla_correct)
-    assert result.correct.all()
-    assert float(result.gain.min()) > 5
+def test_english_knowledge_reaches_spanish(embedded):
+    """The real effect: capitals that the model names in English and not in Spanish, it names under one transplant."""
+    pairs = xtl.get_task("capitals").pairs("en", "es", limit=12)
+    cell = {"module": "attn", "source_layer": 12, "target_layer": 13, "max_new_tokens": 4}
+    results = {pair.meta["country"]: xtl.transplant(embedded, pair, **cell) for pair in pairs}
+    for country, capital in [("SE", "Stockholm"), ("ET", "Addis Ababa"), ("BE", "Brussel")]:
+        assert capital not in results[country].vanilla_text
+        assert capital in results[country].text
 
 
 @pytest.mark.embedded

@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 
 DEMO_TASK = "capitals"
-DEMO = (("en", "es", 4), ("en", "ru", 3))
+DEMO = (("en", "es", 6), ("en", "de", 5))
 """Source language, target language and number of instances of each part of the demo."""
 
 ModelOption = Annotated[
@@ -55,9 +55,7 @@ def demo(
     """Show it: maps of English knowledge lent to two languages, on the embedded model, in under three minutes."""
     from xtl.tasks import get_task
 
-    pairs = [
-        pair for source, target, limit in DEMO for pair in get_task(DEMO_TASK).pairs(source, target, limit=limit)
-    ]
+    pairs = [pair for source, target, limit in DEMO for pair in get_task(DEMO_TASK).pairs(source, target, limit=limit)]
     results = _run_sweep(
         pairs=pairs,
         out=out,
@@ -304,7 +302,14 @@ def _check_out(out: Path, keep: bool) -> None:
 def _progress_bar() -> Progress:
     """A progress bar on stderr: cells done, time elapsed, time left."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     return Progress(
         TextColumn("{task.description}"),

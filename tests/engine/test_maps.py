@@ -67,7 +67,9 @@ def test_a_cell_of_the_map_is_the_transplant_of_that_cell(tiny_model):
             model, source=SOURCE, target=TARGET, module="attn", source_layer=i, target_layer=j, max_new_tokens=1
         )
         want = one.logits[ids].log_softmax(dim=-1)[0]
-        assert float(result.score.sel(module="attn", source_layer=i, target_layer=j)) == pytest.approx(float(want), rel=1e-5)
+        assert float(result.score.sel(module="attn", source_layer=i, target_layer=j)) == pytest.approx(
+            float(want), rel=1e-5
+        )
 
 
 def test_the_result_is_labelled(tiny_model):

@@ -15,7 +15,10 @@ from xtl.engine import packed
 from xtl.engine.packed_attention import why_not_packable
 from xtl.engine.tree import build_tree
 
-MODULES = {a: ["attn", "mlp", "resid", "attn_released"] if a in tiny.SEQUENTIAL else ["attn", "mlp", "resid"] for a in tiny.CONFIGS}
+MODULES = {
+    a: ["attn", "mlp", "resid", "attn_released"] if a in tiny.SEQUENTIAL else ["attn", "mlp", "resid"]
+    for a in tiny.CONFIGS
+}
 
 
 def assert_equal_maps(model, **arguments):

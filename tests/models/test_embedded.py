@@ -93,7 +93,9 @@ def test_what_a_killed_build_left_is_cleared_away(small_weights):
 def test_a_cache_that_can_not_be_written_is_one_clear_error(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XTL_CACHE", str(tmp_path / "file"))
-    with pytest.raises(xtl.ModelError, match="cannot write the cache of the embedded model in .*; set XTL_CACHE to another"):
+    with pytest.raises(
+        xtl.ModelError, match=r"cannot write the cache of the embedded model in .*; set XTL_CACHE to another"
+    ):
         cache.embedded_folder()
 
 
@@ -111,7 +113,15 @@ def test_the_quick_tokenizer_is_the_models_own(embedded):
     from transformers import AutoTokenizer
 
     slow = AutoTokenizer.from_pretrained(cache.embedded_folder())
-    texts = [SOURCE, "Año nuevo  ¿qué?", "フランスの首都は東京", "देश: फ़्रांस। राजधानी:", "a\nb\t c", "\u200fالعاصمة:", "🏳️‍🌈 ﷽ \x00"]
+    texts = [
+        SOURCE,
+        "Año nuevo  ¿qué?",
+        "フランスの首都は東京",
+        "देश: फ़्रांस। राजधानी:",
+        "a\nb\t c",
+        "\u200fالعاصمة:",
+        "🏳️‍🌈 ﷽ \x00",
+    ]
     for text in texts:
         ids = embedded.tokenizer(text)["input_ids"]
         assert ids == slow(text)["input_ids"] == encode(embedded, text)
