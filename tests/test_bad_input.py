@@ -124,6 +124,17 @@ def test_something_that_is_no_model():
         xtl.backend.is_bridge(torch.nn.Linear(2, 2))
 
 
+def test_a_processed_model(tiny_folder):
+    model = xtl.load_model(tiny_folder("gpt2"))
+    model.cfg.normalization_type = "LNPre"
+    with pytest.raises(
+        xtl.InputError, match="model has its LayerNorm weights folded in, which changes what is transpl"
+    ):
+        xtl.transplant(model, source=SOURCE, target=TARGET, **ONE)
+    with pytest.raises(xtl.InputError, match="from_pretrained_no_processing"):
+        xtl.sweep(model, **MAP)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

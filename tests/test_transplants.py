@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -111,3 +112,17 @@ def test_packed_equals_loop_on_the_embedded_model(embedded):
     packed = xtl.sweep(embedded, pair, engine="packed", **layers)
     # Scores are differences of log-probabilities of about -20 nats: 1e-5 of those.
     assert float(abs(loop.score - packed.score).max()) < 2e-4
+
+
+def test_prompts_may_be_text_lists_tensors_or_arrays(tiny_model):
+    model = tiny_model("llama")
+    cell = {"module": "mlp", "source_layer": 1, "target_layer": 2, "max_new_tokens": 1}
+    want = xtl.transplant(model, source=SOURCE, target=TARGET, **cell).logits
+    ids = encode(model, TARGET)
+    for target in [ids, tuple(ids), torch.tensor(ids), model.to_tokens(TARGET), np.array(ids)]:
+        assert torch.equal(xtl.transplant(model, source=SOURCE, target=target, **cell).logits, want)
+        assert xtl.ParallelPair(SOURCE, target).target == ids
+    with pytest.raises(xtl.InputError, match="target must be a text or a list of token ids, got Tensor"):
+        xtl.transplant(model, source=SOURCE, target=torch.tensor([ids, ids]), **cell)
+    with pytest.raises(xtl.InputError, match="target must be a text or a list of token ids, got Tensor"):
+        xtl.transplant(model, source=SOURCE, target=torch.tensor([1.0]), **cell)

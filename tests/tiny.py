@@ -8,6 +8,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
+    Gemma2Config,
     Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
@@ -58,13 +60,31 @@ CONFIGS = {
         sliding_window=8,
         layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
     ),
+    "gemma2": lambda: Gemma2Config(
+        **(_SHARED | {"tie_word_embeddings": True}),
+        head_dim=8,
+        query_pre_attn_scalar=12,
+        sliding_window=8,
+        attn_logit_softcapping=5.0,
+        final_logit_softcapping=4.0,
+    ),
     "gpt2": lambda: GPT2Config(**_GPT2),
+    "bloom": lambda: BloomConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        n_layer=N_LAYERS,
+        n_head=4,
+        initializer_range=0.3,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    ),
     "pythia": lambda: GPTNeoXConfig(
         **{k: v for k, v in _SHARED.items() if k != "num_key_value_heads"}, rotary_pct=0.25, use_parallel_residual=True
     ),
 }
 
-SEQUENTIAL = ["llama", "mistral", "qwen2", "gemma3", "gpt2"]
+SEQUENTIAL = ["llama", "mistral", "qwen2", "gemma2", "gemma3", "gpt2", "bloom"]
 """Architectures whose feed-forward follows attention, so that the block has a `resid_mid`."""
 
 

@@ -58,8 +58,15 @@ def is_bridge(model: Model) -> bool:
 
 
 def check_model(model: Model) -> None:
-    """Raise `InputError` for anything but a HookedTransformer or a TransformerBridge."""
-    is_bridge(model)
+    """Raise `InputError` for anything but an unprocessed HookedTransformer or a TransformerBridge.
+
+    Folding LayerNorm weights into the next layer keeps the logits but changes what `hook_attn_out` and `hook_mlp_out` hold.
+    """
+    if not is_bridge(model) and str(model.cfg.normalization_type).endswith("Pre"):
+        raise InputError(
+            "model has its LayerNorm weights folded in, which changes what is transplanted; load it with xtl.load_model "
+            "or HookedTransformer.from_pretrained_no_processing"
+        )
 
 
 def backend_name(model: Model) -> str:
@@ -75,12 +82,12 @@ def encode(model: Model, prompt: Prompt, argument: str = "prompt") -> list[int]:
     Raises:
         InputError: an empty prompt, a token id outside the vocabulary, a text for a model without tokenizer.
     """
-    check_prompt(argument, prompt)
+    prompt = check_prompt(argument, prompt)
     if not isinstance(prompt, str):
         outside = [t for t in prompt if not 0 <= t < model.cfg.d_vocab]
         if outside:
             raise InputError(f"{argument} has token id {outside[0]}; valid: 0 to {model.cfg.d_vocab - 1}")
-        return list(prompt)
+        return prompt
     if model.tokenizer is None:
         raise InputError(f"{argument} is a text but the model has no tokenizer; give token ids")
     ids = model.to_tokens(prompt, truncate=False)[0].tolist()

@@ -16,11 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from xtl.errors import InputError
 
-Prompt = str | Sequence[int]
+
+@runtime_checkable
+class TokenArray(Protocol):
+    """A torch tensor or NumPy array of token ids, `[pos]` or `[1, pos]` (as `model.to_tokens` gives)."""
+
+    def tolist(self) -> list[Any]:
+        """Its items as a list."""
+
+
+Prompt = str | Sequence[int] | TokenArray
 """A prompt: text, or token ids (taken as they are, with no BOS added)."""
 
 
@@ -55,7 +64,7 @@ class ParallelPair:
 
     def __post_init__(self) -> None:
         for name in ("source", "target"):
-            check_prompt(name, getattr(self, name))
+            object.__setattr__(self, name, check_prompt(name, getattr(self, name)))
         check_question(self.options, self.gold, self.answer)
 
     @property
@@ -64,16 +73,24 @@ class ParallelPair:
         return f"{self.source_lang or '?'}->{self.target_lang or '?'}"
 
 
-def check_prompt(name: str, prompt: object) -> None:
-    """Raise `InputError` unless `prompt` is a non-empty text or a non-empty sequence of token ids."""
+def check_prompt(name: str, prompt: object) -> str | list[int]:
+    """The prompt as a text or a plain list of token ids.
+
+    Raises:
+        InputError: anything else, or nothing in it.
+    """
     if isinstance(prompt, str):
         if not prompt.strip():
             raise InputError(f"{name} is an empty prompt: give a text or a list of token ids")
-        return
-    if not isinstance(prompt, Sequence) or not all(isinstance(t, int) and not isinstance(t, bool) for t in prompt):
+        return prompt
+    ids: object = prompt.tolist() if isinstance(prompt, TokenArray) else prompt
+    if isinstance(ids, Sequence) and len(ids) == 1 and isinstance(ids[0], Sequence) and not isinstance(ids[0], str):
+        ids = ids[0]  # a batch of one
+    if not isinstance(ids, Sequence) or not all(isinstance(t, int) and not isinstance(t, bool) for t in ids):
         raise InputError(f"{name} must be a text or a list of token ids, got {type(prompt).__name__}")
-    if len(prompt) == 0:
+    if len(ids) == 0:
         raise InputError(f"{name} is an empty prompt: give at least one token id")
+    return list(ids)
 
 
 def check_question(options: Sequence[str] | None, gold: int | None, answer: str | None) -> None:

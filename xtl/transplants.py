@@ -27,7 +27,7 @@ from xtl.backend import (
 )
 from xtl.errors import InputError, check_choice, check_layer
 from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
-from xtl.pairs import ParallelPair, Prompt
+from xtl.pairs import ParallelPair, Prompt, check_prompt
 
 STEPS = ("first", "every")
 
@@ -181,11 +181,11 @@ def check_source_and_target(
             )
         if source is not None or target is not None:
             raise InputError("give a pair, or source and target, not both")
-        return pair.source, pair.target
+        return pair.source, pair.target  # checked when the pair was made
     if source is None or target is None:
         missing = "source" if source is None else "target"
         raise InputError(f"{missing} is missing: give source and target, or a ParallelPair")
-    return source, target
+    return check_prompt("source", source), check_prompt("target", target)
 
 
 def read_activations(

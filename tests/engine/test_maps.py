@@ -84,6 +84,7 @@ def test_the_result_is_labelled(tiny_model):
     assert (str(result.source_lang.values), str(result.target_lang.values)) == ("en", "es")
     assert str(result.source.values) == SOURCE
     assert str(result.gold.values) == " Rom"
+    assert (result.attrs["source"], result.attrs["target"]) == (SOURCE, TARGET)
     assert result.attrs["score"] == "log-probability of the gold option among the options"
     assert set(json.loads(result.attrs["versions"])) == {"xtl", "transformer-lens", "torch", "transformers"}
     assert result.attrs["engine"] in xtl.engine.ENGINES

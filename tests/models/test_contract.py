@@ -54,3 +54,10 @@ def test_a_processed_model_differs_in_what_the_hooks_hold(tiny_model):
     model = tiny_model("gpt2")
     assert model.cfg.normalization_type == "LN"  # folding would make it LNPre
     assert torch.is_tensor(model.blocks[0].ln1.w)
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+def test_gradients_are_off(tiny_model, backend):
+    model = tiny_model("gpt2", backend)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not model.training

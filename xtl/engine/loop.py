@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -16,10 +16,17 @@ from xtl.transplants import read_activations
 
 def run_loop(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Float[Tensor, " continuation"]]]:
     """Log-probabilities of the continuations for vanilla (cell None) and for each cell of the plan, one at a time."""
+    yield None, continuation_logprobs(model, plan.target_ids, plan.continuations)
+    yield from run_loop_cells(model, plan, plan.cells())
+
+
+def run_loop_cells(
+    model: Model, plan: Plan, cells: Iterable[Cell]
+) -> Iterator[tuple[Cell, Float[Tensor, " continuation"]]]:
+    """The same for some cells of the plan, without vanilla."""
     activations = read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
     position = len(plan.target_ids) - 1
-    yield None, continuation_logprobs(model, plan.target_ids, plan.continuations)
-    for cell in plan.cells():
+    for cell in cells:
         write = transplant_at(activations[cell.module.name, cell.source_layer], position)
         hooks: Hooks = [(cell.module.write_hook(cell.target_layer), write)]
         yield cell, continuation_logprobs(model, plan.target_ids, plan.continuations, hooks)

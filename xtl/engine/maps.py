@@ -17,9 +17,10 @@ from xtl.engine.loop import run_loop
 from xtl.engine.packed import run_packed
 from xtl.engine.packed_attention import why_not_packable
 from xtl.engine.plan import Cell, Plan
+from xtl.engine.verify import verify_cells
 from xtl.errors import InputError, ModelError, check_choice, check_layer
 from xtl.hooks import get_modules
-from xtl.pairs import ParallelPair, Prompt, check_question
+from xtl.pairs import ParallelPair, Prompt, check_prompt, check_question
 from xtl.scoring.likelihood import UNIT, Question, prepare_question
 from xtl.transplants import check_source_and_target
 
@@ -32,6 +33,7 @@ Progress = Callable[[int, int], None]
 """Called with (cells done, cells in all)."""
 
 
+@torch.no_grad()
 def sweep(
     model: Model,
     pair: ParallelPair | None = None,
@@ -45,6 +47,7 @@ def sweep(
     source_layers: Sequence[int] | None = None,
     target_layers: Sequence[int] | None = None,
     engine: str = "auto",
+    verify: int = 1,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The map of one pair: the score under every transplant, and what it gains over vanilla.
@@ -62,6 +65,8 @@ def sweep(
         target_layers: 0-based layers to write; all by default.
         engine: "packed" (all cells at once, exact), "loop" (one `run_with_hooks` a cell), or "auto": packed where the model
             allows it, else the loop. The result's attributes say which it was.
+        verify: number of cells, drawn at random, that are computed again by the loop and must agree; 0 for none. The result's
+            attributes hold the largest difference.
         progress: called after each cell with (cells done, cells in all).
 
     Returns:
@@ -71,7 +76,7 @@ def sweep(
 
     Raises:
         InputError: an unknown module or engine, a layer out of range, bad prompts or options (see `ParallelPair`).
-        ModelError: the model gives NaN or infinite logits; the message names the cell.
+        ModelError: the model gives NaN or infinite logits (the message names the cell), or the check by `verify` fails.
 
     Example:
         >>> import xtl
@@ -87,6 +92,7 @@ def sweep(
     """
     pair = _as_pair(pair, source, target, options, gold, answer)
     engine = resolve_engine(model, engine)
+    _check_count("verify", verify)
     plan, question = make_plan(model, pair, modules, source_layers, target_layers)
     logprobs: list[Float[Tensor, " continuation"]] = []
     for cell, values in ENGINES[engine](model, plan):
@@ -96,7 +102,12 @@ def sweep(
         logprobs.append(values)
         if progress is not None:
             progress(len(logprobs) - 1, plan.n_cells)
-    return _label(model, pair, plan, question, torch.stack(logprobs), engine)
+    table = torch.stack(logprobs)
+    result = _label(model, pair, plan, question, table, engine)
+    if engine != "loop" and verify:
+        largest = verify_cells(model, plan, question, table, verify)
+        result.attrs |= {"verified_cells": min(verify, plan.n_cells), "verified_largest_difference": largest}
+    return result
 
 
 def sweep_many(
@@ -107,6 +118,7 @@ def sweep_many(
     source_layers: Sequence[int] | None = None,
     target_layers: Sequence[int] | None = None,
     engine: str = "auto",
+    verify: int = 1,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The maps of many pairs, along a first dim `example`. All pairs are checked before the first one runs.
@@ -127,6 +139,7 @@ def sweep_many(
                 source_layers=source_layers,
                 target_layers=target_layers,
                 engine=engine,
+                verify=verify,
                 progress=progress,
             )
         )
@@ -141,6 +154,7 @@ def sweep_each(
     source_layers: Sequence[int] | None = None,
     target_layers: Sequence[int] | None = None,
     engine: str = "auto",
+    verify: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[xr.Dataset]:
     """The maps of `sweep_many`, one at a time as they are done: what is finished is kept when the work is stopped."""
@@ -167,6 +181,7 @@ def sweep_each(
                 source_layers=source_layers,
                 target_layers=target_layers,
                 engine=engine,
+                verify=verify,
                 progress=count,
             )
             yield result.assign_coords(example=pair.id or str(index))
@@ -177,7 +192,7 @@ def sweep_each(
 def concat_maps(maps: Sequence[xr.Dataset]) -> xr.Dataset:
     """Maps of several pairs as one Dataset, along a first dim `example`; attributes that differ are dropped."""
     per_example = ["source_lang", "target_lang", "source", "target", "gold"]
-    return xr.concat(
+    together = xr.concat(
         maps,
         dim="example",
         data_vars="all",
@@ -186,6 +201,10 @@ def concat_maps(maps: Sequence[xr.Dataset]) -> xr.Dataset:
         join="exact",
         combine_attrs="drop_conflicts",
     )
+    differences = [
+        one.attrs["verified_largest_difference"] for one in maps if "verified_largest_difference" in one.attrs
+    ]
+    return together.assign_attrs(verified_largest_difference=max(differences)) if differences else together
 
 
 def resolve_engine(model: Model, engine: str) -> str:
@@ -251,6 +270,11 @@ def _as_pair(
     return pair
 
 
+def _check_count(argument: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InputError(f"{argument} must be a whole number of at least 0, got {value!r}")
+
+
 def _check_layers(argument: str, layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]:
     if layers is None:
         return tuple(range(n_layers))
@@ -284,6 +308,10 @@ def _label(
         data["correct"] = (dims, correct[1:].reshape(shape))
         data["vanilla_correct"] = correct[0]
     gold_text = pair.options[pair.gold] if pair.options is not None and pair.gold is not None else pair.answer
+    prompts = {
+        name: prompt if isinstance(prompt, str) else json.dumps(check_prompt(name, prompt))
+        for name, prompt in (("source", pair.source), ("target", pair.target))
+    }
     info = model_info(model)
     result = xr.Dataset(
         data,
@@ -293,8 +321,7 @@ def _label(
             "target_layer": list(plan.target_layers),
             "source_lang": pair.source_lang or "",
             "target_lang": pair.target_lang or "",
-            "source": pair.source if isinstance(pair.source, str) else json.dumps(list(pair.source)),
-            "target": pair.target if isinstance(pair.target, str) else json.dumps(list(pair.target)),
+            **prompts,
             "gold": gold_text or "",
         },
         attrs={
@@ -304,6 +331,7 @@ def _label(
             "engine": engine,
             "score": question.description,
             "score_unit": UNIT,
+            **prompts,
             "versions": json.dumps(
                 {name: version(name) for name in ("xtl", "transformer-lens", "torch", "transformers")}
             ),

@@ -20,13 +20,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xtl.backend import Model, is_bridge, new_cache
+from xtl.engine.packed_bridge import why_not_packable_bridge
 from xtl.engine.tree import Tree
 
 
 def why_not_packable(model: Model) -> str | None:
     """Why this model's attention can't be packed here; None if it can."""
     if is_bridge(model):
-        return "the model is a TransformerBridge"
+        return why_not_packable_bridge(model)
     cfg = model.cfg
     if cfg.positional_embedding_type not in ("rotary", "standard", "alibi"):
         return f"its positions are {cfg.positional_embedding_type!r}"

@@ -53,7 +53,6 @@ def hooked_from_hf(
     # assign=True takes the tensors as they are: half the time and half the memory of copying them in.
     model.load_state_dict(state_dict, assign=True)
     model.move_model_modules_to_device()
-    model.requires_grad_(False)
     _attach_tokenizer(model, tokenizer)
     return model.eval()
 

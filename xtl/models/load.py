@@ -82,6 +82,7 @@ def load_model(
         from xtl.models.contract import check_contract
 
         contract = check_contract(model, tokens, reference)
+    model.requires_grad_(False)
     model.xtl_info = ModelInfo(name=label, eos_token_ids=ends, contract=contract)
     return model
 

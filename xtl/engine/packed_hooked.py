@@ -1,0 +1,129 @@
+"""Packed cells on a HookedTransformer: they join the sequence at their target layer, and only the columns of the unembedding
+that the score needs are used."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from xtl.backend import Model
+from xtl.engine.packed_attention import Prefix, packed_attention
+from xtl.engine.plan import Cell, Plan
+from xtl.engine.tree import Tree
+from xtl.hooks import Hooks, transplant_packed
+
+VOCABULARY_TILE = 4096
+"""Columns of the unembedding at a time when only the sum over the vocabulary is wanted; a tile of logits fits the cache."""
+
+MEMORY = 512 * 2**20
+"""Bytes that a chunk's activations may take."""
+
+
+class PackedHooked:
+    """The cells of one plan, on a HookedTransformer.
+
+    Attributes:
+        chunk_size: cells at a time, so that their activations stay under `MEMORY`.
+    """
+
+    def __init__(self, model: Model, plan: Plan, tree: Tree) -> None:
+        self.model = model
+        self.tree = tree
+        self.up_to_constant = plan.up_to_constant
+        self.prefix = Prefix(model, plan.target_ids[:-1])
+        self.chunk_size = cells_that_fit(model, self.prefix.length, len(tree))
+
+    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
+        """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in order of target layer.
+
+        Where the score allows it, up to one constant a row.
+        """
+        residual = run_cells(self.model, self.prefix, self.tree, cells, sources)
+        return score_cells(self.model, residual, self.tree, self.up_to_constant)
+
+
+def run_cells(
+    model: Model, prefix: Prefix, tree: Tree, cells: list[Cell], sources: Float[Tensor, "cell d_model"]
+) -> Float[Tensor, "row node d_model"]:
+    """Final residual stream of vanilla (row 0) and of each cell, which must be in order of target layer."""
+    residual = embed_nodes(model, prefix.length, tree)
+    done = 0
+    with packed_attention(model, prefix, tree):
+        for layer in range(model.cfg.n_layers):
+            joining = [cell for cell in cells[done:] if cell.target_layer == layer]
+            residual = torch.cat([residual, residual[:1].expand(len(joining), -1, -1)])
+            hooks: Hooks = []
+            for module in dict.fromkeys(cell.module for cell in joining):
+                rows = [index for index, cell in enumerate(joining) if cell.module == module]
+                at = torch.tensor([1 + done + row for row in rows], device=residual.device)
+                hooks.append(
+                    (module.write_hook(layer), transplant_packed(sources[[done + row for row in rows]], at, len(tree)))
+                )
+            done += len(joining)
+            out = model.run_with_hooks(
+                rearrange(residual, "row node d -> 1 (row node) d"),
+                fwd_hooks=hooks,
+                start_at_layer=layer,
+                stop_at_layer=layer + 1,
+            )
+            residual = rearrange(out, "1 (row node) d -> row node d", node=len(tree))
+    return residual
+
+
+def embed_nodes(model: Model, n_prefix: int, tree: Tree) -> Float[Tensor, "1 node d_model"]:
+    """Input of the first layer for the tree's tokens, at their positions."""
+    device = model.cfg.device
+    residual = model.embed(torch.tensor([tree.tokens], device=device))
+    if model.cfg.positional_embedding_type == "standard":
+        positions: Int[Tensor, " node"] = torch.tensor(tree.depths, device=device) + n_prefix
+        residual = residual + model.pos_embed.W_pos[positions]
+    return residual
+
+
+def score_cells(
+    model: Model, residual: Float[Tensor, "row node d_model"], tree: Tree, up_to_constant: bool
+) -> Float[Tensor, "row continuation"]:
+    """Log-probability of each continuation. With `up_to_constant`, up to one constant a row: the first token's normaliser.
+
+    Only the unembedding's columns of the continuations' tokens are used where that is enough.
+    """
+    normed = model.ln_final(residual) if model.cfg.normalization_type is not None else residual
+    total = torch.zeros(residual.shape[0], len(tree.reads), dtype=torch.float32, device=residual.device)
+    for node in range(len(tree)):
+        reads = [(index, token) for index, steps in enumerate(tree.reads) for at, token in steps if at == node]
+        columns = torch.tensor([token for _, token in reads], device=residual.device)
+        which = [index for index, _ in reads]
+        logits = normed[:, node] @ model.unembed.W_U[:, columns] + model.unembed.b_U[columns]
+        logits = softcap(model, logits).float()
+        if node > 0 or not up_to_constant:
+            logits = logits - normaliser(model, normed[:, node])[:, None]
+        total[:, which] += logits
+    return total.cpu()
+
+
+def normaliser(model: Model, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, " row"]:
+    """Log of the sum over the vocabulary of exp(logit), in tiles of the vocabulary: the logits are never there as a whole."""
+    weight, bias = model.unembed.W_U.T, model.unembed.b_U
+    total = torch.full((normed.shape[0],), -torch.inf, dtype=torch.float32, device=normed.device)
+    for columns, offsets in zip(weight.split(VOCABULARY_TILE), bias.split(VOCABULARY_TILE), strict=True):
+        logits = softcap(model, F.linear(normed, columns, offsets)).float()
+        total = torch.logaddexp(total, logits.logsumexp(dim=-1))
+    return total
+
+
+def softcap(model: Model, logits: Tensor) -> Tensor:
+    """The model's soft cap on its output logits, if it has one (Gemma 2)."""
+    cap = model.cfg.output_logits_soft_cap
+    return logits if cap is None or cap <= 0 else cap * torch.tanh(logits / cap)
+
+
+def cells_that_fit(model: Model, n_prefix: int, n_nodes: int) -> int:
+    """Cells a chunk, so that its activations stay under `MEMORY`."""
+    cfg = model.cfg
+    widest = (
+        4 * (cfg.d_mlp or 0) + 6 * cfg.n_heads * cfg.d_head + 6 * cfg.d_model + 4 * cfg.n_heads * (n_prefix + n_nodes)
+    )
+    return max(1, MEMORY // (4 * n_nodes * widest))
