@@ -6,6 +6,7 @@ that knows which of the two it holds.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,7 +155,6 @@ def new_cache(model: Model) -> Any:
     return TransformerLensKeyValueCache.init_cache(model.cfg, model.cfg.device, batch_size=1)
 
 
-@torch.no_grad()
 def forward(
     model: Model, tokens: list[int], *, hooks: Hooks | None = None, cache: Any = None
 ) -> Float[Tensor, "pos d_vocab"]:
@@ -166,11 +166,31 @@ def forward(
         hooks: `(hook name, hook function)`, all names known to the model.
         cache: from `new_cache`; filled in place.
     """
+    return _run(model, tokens, hooks, cache)[0]
+
+
+def forward_without_logits(model: Model, tokens: list[int], *, hooks: Hooks | None = None, cache: Any = None) -> None:
+    """The same for what hooks and cache take from the pass, without the price of the unembedding where it can be saved."""
+    if not is_bridge(model):
+        _run(model, tokens, hooks, cache, return_type=None)
+    elif takes_logits_to_keep(model):
+        _run(model, tokens, hooks, cache, logits_to_keep=1)
+    else:
+        _run(model, tokens, hooks, cache)
+
+
+def takes_logits_to_keep(model: Model) -> bool:
+    """Whether a bridge's Hugging Face model can compute the logits of the last positions alone."""
+    return "logits_to_keep" in inspect.signature(model.original_model.forward).parameters
+
+
+@torch.no_grad()
+def _run(model: Model, tokens: list[int], hooks: Hooks | None, cache: Any, **options: Any) -> Any:
     ids: Int[Tensor, "batch pos"] = torch.tensor([tokens], device=model.cfg.device)
-    extra: dict[str, Any]
     if is_bridge(model):
-        extra = {} if cache is None else {"past_key_values": cache, "use_cache": True}
+        if cache is not None:
+            options |= {"past_key_values": cache, "use_cache": True}
     else:
         # The mask is given: TransformerLens would otherwise take a pad or EOS token inside the prompt for padding.
-        extra = {"past_kv_cache": cache, "attention_mask": torch.ones_like(ids)}
-    return model.run_with_hooks(ids, fwd_hooks=hooks or [], **extra)[0]
+        options |= {"past_kv_cache": cache, "attention_mask": torch.ones_like(ids)}
+    return model.run_with_hooks(ids, fwd_hooks=hooks or [], **options)

@@ -22,6 +22,7 @@ from xtl.backend import (
     decode,
     encode,
     forward,
+    forward_without_logits,
     model_info,
     new_cache,
 )
@@ -198,7 +199,7 @@ def read_activations(
     """
     store: dict[tuple[str, int], Tensor] = {}
     hooks = [(module.read_hook(layer), capture(store, (module.name, layer))) for module in modules for layer in layers]
-    forward(model, source_ids, hooks=hooks)
+    forward_without_logits(model, source_ids, hooks=hooks)
     return {key: activation[0] for key, activation in store.items()}
 
 

@@ -13,6 +13,7 @@ from tests import tiny
 from tests.conftest import SOURCE, TARGET
 from xtl.engine import packed_bridge, packed_hooked
 from xtl.engine.packed_attention import why_not_packable
+from xtl.engine.readout import Readout
 from xtl.engine.tree import build_tree
 
 MODULES = {
@@ -70,14 +71,54 @@ def test_packed_equals_loop_whatever_the_prompts(tiny_model, packable, source, t
 
 
 @pytest.mark.parametrize("backend", ["hooked", "bridge"])
-def test_chunks_do_not_change_the_map(tiny_model, monkeypatch, backend):
+@pytest.mark.parametrize("chunk_size", [1, 5, 1000])
+def test_chunks_do_not_change_the_map(tiny_model, backend, chunk_size):
     model = tiny_model("gemma3", backend)
-    arguments = {"source": SOURCE, "target": TARGET, "options": ("a", "bc"), "gold": 0}
-    whole = xtl.sweep(model, engine="packed", **arguments)
-    monkeypatch.setattr(packed_hooked, "cells_that_fit", lambda *_: 5)
-    monkeypatch.setattr(packed_bridge, "TOKENS", 12)
-    parts = xtl.sweep(model, engine="packed", **arguments)
+    arguments = {"source": SOURCE, "target": TARGET, "options": ("a", "bc"), "gold": 0, "engine": "packed"}
+    whole = xtl.sweep(model, **arguments)
+    parts = xtl.sweep(model, chunk_size=chunk_size, **arguments)
     np.testing.assert_allclose(parts.score, whole.score, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [0, -3, 1.5, "all"])
+def test_a_chunk_size_that_makes_no_sense(tiny_model, bad):
+    with pytest.raises((xtl.InputError, TypeError), match="chunk_size"):
+        xtl.sweep(tiny_model("llama"), source=SOURCE, target=TARGET, options=("a", "b"), gold=0, chunk_size=bad)
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+def test_out_of_memory_halves_the_chunk_and_goes_on(tiny_model, monkeypatch, backend):
+    model = tiny_model("llama", backend)
+    arguments = {"source": SOURCE, "target": TARGET, "options": ("a", "bc"), "gold": 0, "engine": "packed"}
+    whole = xtl.sweep(model, **arguments)
+    kind = {"hooked": packed_hooked.PackedHooked, "bridge": packed_bridge.PackedBridge}[backend]
+    real, sizes = kind.logprobs, []
+
+    def short_of_memory(self, cells, sources):
+        sizes.append(len(cells))
+        if len(cells) > 4:
+            real(self, cells, sources)  # fails when much of the work is done
+            raise torch.OutOfMemoryError("no more")
+        return real(self, cells, sources)
+
+    monkeypatch.setattr(kind, "logprobs", short_of_memory)
+    with pytest.warns(UserWarning) as said:
+        parts = xtl.sweep(model, chunk_size=16, **arguments)
+    assert [str(warning.message) for warning in said] == [
+        "out of memory with 16 cells at a time; going on with 8",
+        "out of memory with 8 cells at a time; going on with 4",
+    ]
+    assert sizes == [16, 8] + [4] * 8
+    np.testing.assert_allclose(parts.score, whole.score, rtol=1e-5, atol=1e-6)
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(tiny_model, monkeypatch):
+    def fail(self, cells, sources):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(packed_hooked.PackedHooked, "logprobs", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        xtl.sweep(tiny_model("llama"), source=SOURCE, target=TARGET, options=("a", "b"), gold=0, engine="packed")
 
 
 def test_the_attention_is_the_models_own_again_also_after_an_exception(tiny_model, monkeypatch):
@@ -142,12 +183,12 @@ def test_a_map_checks_itself_and_says_how_close_it_was(tiny_model):
 
 
 def test_a_map_that_is_wrong_is_refused_with_the_figures(tiny_model, monkeypatch):
-    real = packed_hooked.score_cells
+    real = Readout.logprobs
 
     def wrong(*arguments):
         return real(*arguments) + torch.tensor([9.0, 0.0])
 
-    monkeypatch.setattr(packed_hooked, "score_cells", wrong)
+    monkeypatch.setattr(Readout, "logprobs", wrong)
     arguments = {"source": SOURCE, "target": TARGET, "options": ("a", "bc"), "gold": 0, "engine": "packed"}
     with pytest.raises(xtl.ModelError, match=r"failed its check: cell \w+ \d -> \d has score .* the plain loop gives"):
         xtl.sweep(tiny_model("llama"), verify=3, **arguments)

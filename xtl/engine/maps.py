@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -48,6 +49,7 @@ def sweep(
     target_layers: Sequence[int] | None = None,
     engine: str = "auto",
     verify: int = 1,
+    chunk_size: int | str = "auto",
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The map of one pair: the score under every transplant, and what it gains over vanilla.
@@ -67,6 +69,8 @@ def sweep(
             allows it, else the loop. The result's attributes say which it was.
         verify: number of cells, drawn at random, that are computed again by the loop and must agree; 0 for none. The result's
             attributes hold the largest difference.
+        chunk_size: cells at a time for the packed engine; "auto" keeps their activations under half a GB. Where memory runs
+            out all the same, the chunk is halved and a warning says so.
         progress: called after each cell with (cells done, cells in all).
 
     Returns:
@@ -94,6 +98,7 @@ def sweep(
     engine = resolve_engine(model, engine)
     _check_count("verify", verify)
     plan, question = make_plan(model, pair, modules, source_layers, target_layers)
+    plan = replace(plan, chunk_size=_check_chunk_size(chunk_size))
     logprobs: list[Float[Tensor, " continuation"]] = []
     for cell, values in ENGINES[engine](model, plan):
         if not bool(torch.isfinite(values).all()):
@@ -119,6 +124,7 @@ def sweep_many(
     target_layers: Sequence[int] | None = None,
     engine: str = "auto",
     verify: int = 1,
+    chunk_size: int | str = "auto",
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The maps of many pairs, along a first dim `example`. All pairs are checked before the first one runs.
@@ -140,6 +146,7 @@ def sweep_many(
                 target_layers=target_layers,
                 engine=engine,
                 verify=verify,
+                chunk_size=chunk_size,
                 progress=progress,
             )
         )
@@ -155,6 +162,7 @@ def sweep_each(
     target_layers: Sequence[int] | None = None,
     engine: str = "auto",
     verify: int = 1,
+    chunk_size: int | str = "auto",
     progress: Progress | None = None,
 ) -> Iterator[xr.Dataset]:
     """The maps of `sweep_many`, one at a time as they are done: what is finished is kept when the work is stopped."""
@@ -182,6 +190,7 @@ def sweep_each(
                 target_layers=target_layers,
                 engine=engine,
                 verify=verify,
+                chunk_size=chunk_size,
                 progress=count,
             )
             yield result.assign_coords(example=pair.id or str(index))
@@ -268,6 +277,14 @@ def _as_pair(
     if (options, gold, answer) != (None, None, None):
         raise InputError("give a pair, or options, gold and answer, not both")
     return pair
+
+
+def _check_chunk_size(value: object) -> int | None:
+    if value == "auto":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {value!r}")
+    return value
 
 
 def _check_count(argument: str, value: object) -> None:

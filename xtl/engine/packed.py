@@ -11,6 +11,7 @@ scores with the columns of the unembedding that are needed; `packed_bridge` give
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -32,14 +33,30 @@ def run_packed(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Float[Te
     """
     activations = read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
     tree = build_tree(plan.target_ids[-1], plan.continuations)
-    packed = (PackedBridge if is_bridge(model) else PackedHooked)(model, plan, tree)
+    kind = PackedBridge if is_bridge(model) else PackedHooked
+    packed = kind(model, plan, tree)
+    size = plan.chunk_size or packed.chunk_size
     by_layer = sorted(enumerate(plan.cells()), key=lambda item: item[1].target_layer)
     table = torch.empty(1 + plan.n_cells, len(plan.continuations))
-    for start in range(0, len(by_layer), packed.chunk_size):
-        chunk = by_layer[start : start + packed.chunk_size]
+    while by_layer:
+        chunk = by_layer[:size]
         cells = [cell for _, cell in chunk]
         sources = torch.stack([activations[cell.module.name, cell.source_layer] for cell in cells])
-        values = packed.logprobs(cells, sources)
+        try:
+            values = packed.logprobs(cells, sources)
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+            warnings.warn(f"out of memory with {size} cells at a time; going on with {size // 2}", stacklevel=2)
+            size = size // 2
+            packed = kind(model, plan, tree)  # the failed pass may have left its cache half filled
+            continue
+        by_layer = by_layer[size:]
         table[0] = values[0]
         table[[1 + index for index, _ in chunk]] = values[1:]
     yield from zip([None, *plan.cells()], table, strict=True)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is an allocation that failed, on an accelerator or on the CPU."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

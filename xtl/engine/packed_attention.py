@@ -19,7 +19,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xtl.backend import Model, is_bridge, new_cache
+from xtl.backend import Model, forward_without_logits, is_bridge, new_cache
 from xtl.engine.packed_bridge import why_not_packable_bridge
 from xtl.engine.tree import Tree
 
@@ -56,8 +56,7 @@ class Prefix:
         self.values: list[Float[Tensor, "kv_head prefix d_head"]] = []
         cache = new_cache(model)
         if tokens:
-            # No logits are needed: the last block's input is as far as the keys and values go.
-            forward_without_logits(model, tokens, cache)
+            forward_without_logits(model, tokens, cache=cache)
         for block, entry in zip(model.blocks, cache.entries, strict=True):
             keys = entry.past_keys
             if tokens and model.cfg.positional_embedding_type == "rotary":
@@ -66,26 +65,19 @@ class Prefix:
             self.values.append(rearrange(entry.past_values[0], "pos kv d -> kv pos d").contiguous())
 
 
-@torch.no_grad()
-def forward_without_logits(model: Model, tokens: list[int], cache: Any) -> None:
-    """Fill the cache with the keys and values of `tokens`."""
-    ids = torch.tensor([tokens], device=model.cfg.device)
-    model(ids, return_type=None, past_kv_cache=cache, attention_mask=torch.ones_like(ids))
-
-
 @contextmanager
 def packed_attention(model: Model, prefix: Prefix, tree: Tree) -> Iterator[None]:
     """While it lasts, every block takes its input `[1, cells * nodes, d_model]` for packed cells.
 
     Nodes are a cell's tokens from the prompt's last one on (see `Tree`), node index innermost.
     """
-    for layer, block in enumerate(model.blocks):
-        block.attn.forward = _make_forward(block.attn, layer, prefix, tree)
     try:
+        for layer, block in enumerate(model.blocks):
+            block.attn.forward = _make_forward(block.attn, layer, prefix, tree)
         yield
     finally:
         for block in model.blocks:
-            del block.attn.forward  # the class's own method is back
+            vars(block.attn).pop("forward", None)  # the class's own method is back
 
 
 def _make_forward(attn: Any, layer: int, prefix: Prefix, tree: Tree) -> Callable[..., Tensor]:

@@ -13,16 +13,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, forward
+from xtl.backend import Model, forward, forward_without_logits, takes_logits_to_keep
 from xtl.engine.plan import Cell, Plan
+from xtl.engine.readout import Readout
 from xtl.engine.tree import Tree, build_tree
 from xtl.hooks import Hooks, transplant_packed
 
-LOGITS = 256 * 2**20
-"""Bytes that a chunk's logits may take."""
-
 TOKENS = 1024
 """Most tokens of cells in one pass: the block of scores between them, masked, grows with their square."""
+
+
+TRIED = {torch.float64: 1e-6, torch.float32: 1e-4}
+"""Largest relative difference of logits in the try, by precision."""
 
 
 class PackedBridge:
@@ -41,9 +43,10 @@ class PackedBridge:
         # Without the configuration, every layer keeps all keys; a sliding window is in the mask.
         self.cache = DynamicCache()
         if self.prefix:
-            forward(model, self.prefix, cache=self.cache)
-        rows = min(TOKENS, LOGITS // (8 * model.cfg.d_vocab)) // len(tree)
-        self.chunk_size = max(1, rows - 1)
+            forward_without_logits(model, self.prefix, cache=self.cache)
+        self.readout = Readout(model)
+        self.up_to_constant = plan.up_to_constant
+        self.chunk_size = max(1, TOKENS // len(tree) - 1)
 
     def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
         """Log-probability of each continuation, vanilla (row 0) and then the cells."""
@@ -53,13 +56,10 @@ class PackedBridge:
             rows = [row for row, cell in enumerate(cells) if (cell.module, cell.target_layer) == (module, layer)]
             at = torch.tensor([1 + row for row in rows], device=sources.device)
             hooks.append((module.write_hook(layer), transplant_packed(sources[rows], at, n_nodes)))
-        logits = self.run(1 + len(cells), hooks)
-        normed = logits.float().log_softmax(dim=-1).unflatten(0, (1 + len(cells), n_nodes))
-        columns = [sum(normed[:, node, token] for node, token in reads) for reads in self.tree.reads]
-        return torch.stack([torch.as_tensor(column) for column in columns], dim=-1).cpu()
+        return self.readout.logprobs(self.run(1 + len(cells), hooks), self.tree, self.up_to_constant)
 
-    def run(self, n_rows: int, hooks: Hooks) -> Float[Tensor, "packed d_vocab"]:
-        """Logits of `n_rows` copies of the tree, side by side."""
+    def run(self, n_rows: int, hooks: Hooks) -> Float[Tensor, "row node d_model"]:
+        """Residual stream after the final norm of `n_rows` copies of the tree, side by side."""
         device = self.model.cfg.device
         ids = torch.tensor([self.tree.tokens * n_rows], device=device)
         depths = torch.tensor(self.tree.depths * n_rows, device=device)
@@ -69,9 +69,16 @@ class PackedBridge:
             "past_key_values": self.cache,
             "use_cache": True,
         }
-        logits = self.model.run_with_hooks(ids, fwd_hooks=hooks, **options)[0]
+        if takes_logits_to_keep(self.model):
+            options["logits_to_keep"] = 1
+        kept: dict[str, Tensor] = {}
+
+        def keep(activation: Float[Tensor, "1 packed d_model"], hook: Any) -> None:
+            kept["normed"] = activation.detach()
+
+        self.model.run_with_hooks(ids, fwd_hooks=[*hooks, ("ln_final.hook_out", keep)], **options)
         self.cache.crop(-ids.shape[1])  # the prefix alone again
-        return logits
+        return kept["normed"][0].unflatten(0, (n_rows, len(self.tree)))
 
     def masks(self, n_rows: int) -> Any:
         """What each token may see, as the model wants it: one mask, or one for each type of layer."""
@@ -108,12 +115,13 @@ def why_not_packable_bridge(model: Model) -> str | None:
 def _try(model: Model) -> str:
     """Two packed copies of a short text's end, with two tokens after it, must give what a plain pass gives."""
     text = [token % model.cfg.d_vocab for token in (5, 11, 7, 13, 3, 9)]
-    plan = Plan([3], text[:4], (), (), (), (tuple(text[4:]),))
+    plan = Plan([3], text[:4], (), (), (), ())
     tree = build_tree(text[3], ((text[4], text[5], 0),))
     try:
-        got = PackedBridge(model, plan, tree).run(2, []).unflatten(0, (2, 3)).float()
+        packed = PackedBridge(model, plan, tree)
+        got = packed.readout.logits(packed.run(2, []).flatten(0, 1), slice(None))
     except Exception as error:
         return f"its forward pass does not take packed masks ({type(error).__name__})"
-    want = forward(model, text)[3:].float()
-    close = (got - want).abs().max() <= 1e-3 * want.abs().max()
+    want = forward(model, text)[3:].float().repeat(2, 1)
+    close = got.shape == want.shape and (got - want).abs().max() <= TRIED.get(model.cfg.dtype, 0.1) * want.abs().max()
     return "" if bool(close) else "its attention does not follow packed masks and positions"

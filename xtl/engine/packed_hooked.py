@@ -4,7 +4,6 @@ that the score needs are used."""
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -12,11 +11,9 @@ from torch import Tensor
 from xtl.backend import Model
 from xtl.engine.packed_attention import Prefix, packed_attention
 from xtl.engine.plan import Cell, Plan
+from xtl.engine.readout import Readout
 from xtl.engine.tree import Tree
 from xtl.hooks import Hooks, transplant_packed
-
-VOCABULARY_TILE = 4096
-"""Columns of the unembedding at a time when only the sum over the vocabulary is wanted; a tile of logits fits the cache."""
 
 MEMORY = 512 * 2**20
 """Bytes that a chunk's activations may take."""
@@ -34,6 +31,7 @@ class PackedHooked:
         self.tree = tree
         self.up_to_constant = plan.up_to_constant
         self.prefix = Prefix(model, plan.target_ids[:-1])
+        self.readout = Readout(model)
         self.chunk_size = cells_that_fit(model, self.prefix.length, len(tree))
 
     def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
@@ -42,7 +40,8 @@ class PackedHooked:
         Where the score allows it, up to one constant a row.
         """
         residual = run_cells(self.model, self.prefix, self.tree, cells, sources)
-        return score_cells(self.model, residual, self.tree, self.up_to_constant)
+        normed = self.model.ln_final(residual) if self.model.cfg.normalization_type is not None else residual
+        return self.readout.logprobs(normed, self.tree, self.up_to_constant)
 
 
 def run_cells(
@@ -81,43 +80,6 @@ def embed_nodes(model: Model, n_prefix: int, tree: Tree) -> Float[Tensor, "1 nod
         positions: Int[Tensor, " node"] = torch.tensor(tree.depths, device=device) + n_prefix
         residual = residual + model.pos_embed.W_pos[positions]
     return residual
-
-
-def score_cells(
-    model: Model, residual: Float[Tensor, "row node d_model"], tree: Tree, up_to_constant: bool
-) -> Float[Tensor, "row continuation"]:
-    """Log-probability of each continuation. With `up_to_constant`, up to one constant a row: the first token's normaliser.
-
-    Only the unembedding's columns of the continuations' tokens are used where that is enough.
-    """
-    normed = model.ln_final(residual) if model.cfg.normalization_type is not None else residual
-    total = torch.zeros(residual.shape[0], len(tree.reads), dtype=torch.float32, device=residual.device)
-    for node in range(len(tree)):
-        reads = [(index, token) for index, steps in enumerate(tree.reads) for at, token in steps if at == node]
-        columns = torch.tensor([token for _, token in reads], device=residual.device)
-        which = [index for index, _ in reads]
-        logits = normed[:, node] @ model.unembed.W_U[:, columns] + model.unembed.b_U[columns]
-        logits = softcap(model, logits).float()
-        if node > 0 or not up_to_constant:
-            logits = logits - normaliser(model, normed[:, node])[:, None]
-        total[:, which] += logits
-    return total.cpu()
-
-
-def normaliser(model: Model, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, " row"]:
-    """Log of the sum over the vocabulary of exp(logit), in tiles of the vocabulary: the logits are never there as a whole."""
-    weight, bias = model.unembed.W_U.T, model.unembed.b_U
-    total = torch.full((normed.shape[0],), -torch.inf, dtype=torch.float32, device=normed.device)
-    for columns, offsets in zip(weight.split(VOCABULARY_TILE), bias.split(VOCABULARY_TILE), strict=True):
-        logits = softcap(model, F.linear(normed, columns, offsets)).float()
-        total = torch.logaddexp(total, logits.logsumexp(dim=-1))
-    return total
-
-
-def softcap(model: Model, logits: Tensor) -> Tensor:
-    """The model's soft cap on its output logits, if it has one (Gemma 2)."""
-    cap = model.cfg.output_logits_soft_cap
-    return logits if cap is None or cap <= 0 else cap * torch.tanh(logits / cap)
 
 
 def cells_that_fit(model: Model, n_prefix: int, n_nodes: int) -> int:

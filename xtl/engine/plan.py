@@ -32,6 +32,7 @@ class Plan:
         continuations: token ids to score after the target prompt.
         up_to_constant: whether the score stays the same when a constant is added to all continuations' log-probabilities
             (so among options); an engine may then leave out what all of them share.
+        chunk_size: cells at a time; None leaves it to the engine.
     """
 
     source_ids: list[int]
@@ -41,6 +42,7 @@ class Plan:
     target_layers: tuple[int, ...]
     continuations: tuple[tuple[int, ...], ...]
     up_to_constant: bool = False
+    chunk_size: int | None = None
 
     @property
     def n_cells(self) -> int:

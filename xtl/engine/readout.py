@@ -1,0 +1,60 @@
+"""From the final residual stream to log-probabilities, with no more of the unembedding than the score needs.
+
+A vocabulary of 262,144 tokens makes the unembedding dearer than all layers together; options need a few of its columns.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from xtl.backend import Model
+from xtl.engine.tree import Tree
+
+VOCABULARY_TILE = 4096
+"""Columns of the unembedding at a time when only the sum over the vocabulary is wanted; a tile of logits fits the cache."""
+
+
+class Readout:
+    """A model's unembedding, by columns.
+
+    Attributes:
+        weight: `[d_vocab, d_model]`.
+        bias: `[d_vocab]`.
+        cap: soft cap on the logits (Gemma 2), 0 for none.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.weight: Float[Tensor, "d_vocab d_model"] = model.W_U.T
+        bias = model.b_U
+        self.bias = bias if bias is not None else self.weight.new_zeros(self.weight.shape[0])
+        self.cap = float(getattr(model.cfg, "output_logits_soft_cap", None) or 0.0)
+
+    def logits(self, normed: Float[Tensor, "row d_model"], columns: Tensor | slice) -> Float[Tensor, "row column"]:
+        """Logits of some tokens, in float32, from the residual stream after the final norm."""
+        logits = F.linear(normed, self.weight[columns], self.bias[columns]).float()
+        return self.cap * torch.tanh(logits / self.cap) if self.cap > 0 else logits
+
+    def normaliser(self, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, " row"]:
+        """Log of the sum over the vocabulary of exp(logit), tile by tile: the logits are never there as a whole."""
+        total = torch.full((normed.shape[0],), -torch.inf, dtype=torch.float32, device=normed.device)
+        for start in range(0, self.weight.shape[0], VOCABULARY_TILE):
+            tile = self.logits(normed, slice(start, start + VOCABULARY_TILE))
+            total = torch.logaddexp(total, tile.logsumexp(dim=-1))
+        return total
+
+    def logprobs(
+        self, normed: Float[Tensor, "row node d_model"], tree: Tree, up_to_constant: bool
+    ) -> Float[Tensor, "row continuation"]:
+        """Log-probability of each continuation; with `up_to_constant`, less the first token's normaliser, common to a row."""
+        total = torch.zeros(normed.shape[0], len(tree.reads), dtype=torch.float32, device=normed.device)
+        for node in range(len(tree)):
+            reads = [(index, token) for index, steps in enumerate(tree.reads) for at, token in steps if at == node]
+            columns = torch.tensor([token for _, token in reads], device=normed.device)
+            values = self.logits(normed[:, node], columns)
+            if node > 0 or not up_to_constant:
+                values = values - self.normaliser(normed[:, node])[:, None]
+            total[:, [index for index, _ in reads]] += values
+        return total.cpu()
