@@ -156,17 +156,38 @@ def new_cache(model: Model) -> Any:
 
 
 def forward(
-    model: Model, tokens: list[int], *, hooks: Hooks | None = None, cache: Any = None
+    model: Model,
+    tokens: list[int],
+    *,
+    hooks: Hooks | None = None,
+    cache: Any = None,
+    keep: int | None = None,
 ) -> Float[Tensor, "pos d_vocab"]:
     """Logits of one forward pass under `run_with_hooks`; the hooks are off again afterwards, also after an exception.
 
     Args:
         model: HookedTransformer or TransformerBridge.
         tokens: the prompt, or with a filled `cache` the tokens that continue it.
-        hooks: `(hook name, hook function)`, all names known to the model.
+        hooks: `(hook name, hook function)`, on the blocks' hook points, all names known to the model.
         cache: from `new_cache`; filled in place.
+        keep: return the logits of the last `keep` positions alone; all by default. A large vocabulary makes the others dear.
     """
-    return _run(model, tokens, hooks, cache)[0]
+    if keep is None:
+        return _run(model, tokens, hooks, cache)[0]
+    if is_bridge(model):
+        options = {"logits_to_keep": keep} if takes_logits_to_keep(model) else {}
+        return _run(model, tokens, hooks, cache, **options)[0, -keep:]
+    residual = _run(model, tokens, hooks, cache, stop_at_layer=model.cfg.n_layers)[:, -keep:]
+    return unembed(model, residual)[0]
+
+
+@torch.no_grad()
+def unembed(model: Model, residual: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_vocab"]:
+    """What a HookedTransformer does after its last block: final norm, unembedding, soft cap."""
+    from transformer_lens.utilities.activation_functions import apply_softcap
+
+    normed = residual if model.cfg.normalization_type is None else model.ln_final(residual)
+    return apply_softcap(model.unembed(normed), model.cfg.output_logits_soft_cap)
 
 
 def forward_without_logits(model: Model, tokens: list[int], *, hooks: Hooks | None = None, cache: Any = None) -> None:

@@ -221,7 +221,7 @@ def generate(
     """
     ends = model_info(model).eos_token_ids
     cache = new_cache(model)
-    first = logits = forward(model, prompt_ids, hooks=prompt_hooks, cache=cache)[-1].clone()
+    first = logits = forward(model, prompt_ids, hooks=prompt_hooks, cache=cache, keep=1)[-1].clone()
     tokens: list[int] = []
     while True:
         tokens.append(int(logits.argmax()))

@@ -102,7 +102,7 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(tiny_model, monkeypatch, bac
         return real(self, cells, sources)
 
     monkeypatch.setattr(kind, "logprobs", short_of_memory)
-    with pytest.warns(UserWarning) as said:
+    with pytest.warns(UserWarning, match="out of memory") as said:
         parts = xtl.sweep(model, chunk_size=16, **arguments)
     assert [str(warning.message) for warning in said] == [
         "out of memory with 16 cells at a time; going on with 8",

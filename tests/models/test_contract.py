@@ -61,3 +61,15 @@ def test_gradients_are_off(tiny_model, backend):
     model = tiny_model("gpt2", backend)
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not model.training
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+@pytest.mark.parametrize("architecture", tiny.CONFIGS)
+def test_logits_of_the_last_positions_are_the_last_of_all_logits(tiny_model, architecture, backend):
+    model = tiny_model(architecture, backend)
+    ids = encode(model, TARGET)
+    whole = forward(model, ids)
+    for keep in (1, 3, len(ids)):
+        part = forward(model, ids, keep=keep)
+        assert part.shape == (keep, model.cfg.d_vocab)
+        assert (part - whole[-keep:]).abs().max() <= 1e-6 * whole.abs().max()

@@ -47,8 +47,8 @@ def continuation_logprobs(
     for ids in continuations:
         shared = ids[:-1]
         if shared not in passes:
-            logits = forward(model, [*prompt_ids, *shared], hooks=hooks)
-            passes[shared] = logits[len(prompt_ids) - 1 :].float().log_softmax(dim=-1)
+            logits = forward(model, [*prompt_ids, *shared], hooks=hooks, keep=1 + len(shared))
+            passes[shared] = logits.float().log_softmax(dim=-1)
         steps = passes[shared]
         logprobs.append(steps[torch.arange(len(ids)), list(ids)].sum())
     return torch.stack(logprobs).cpu()
