@@ -73,3 +73,22 @@ def test_logits_of_the_last_positions_are_the_last_of_all_logits(tiny_model, arc
         part = forward(model, ids, keep=keep)
         assert part.shape == (keep, model.cfg.d_vocab)
         assert (part - whole[-keep:]).abs().max() <= 1e-6 * whole.abs().max()
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt2"])
+def test_the_contract_holds_in_other_precisions(tiny_folder, architecture, dtype, backend):
+    model = xtl.load_model(tiny_folder(architecture), backend=backend, dtype=dtype)
+    assert model.cfg.dtype == getattr(torch, dtype)
+    result = xtl.sweep(model, source=TARGET, target=TARGET, options=("a", "bc"), gold=0, source_layers=[0, 2])
+    assert result.attrs["dtype"] == dtype
+    assert result.attrs["engine"] == "packed"
+
+
+def test_a_forward_pass_that_fails_is_one_line(tiny_folder):
+    model = xtl.load_model(tiny_folder("llama"))
+    model.blocks[1].attn.W_Q.data = model.blocks[1].attn.W_Q.data.double()
+    with pytest.raises(xtl.ContractError, match="its forward pass fails: ") as caught:
+        check_contract(model, encode(model, TARGET), None)
+    assert "\n" not in str(caught.value)

@@ -25,8 +25,9 @@ from xtl.hooks import Hooks
 CHECK_TEXT = "The capital of France is Paris. La capital de España es Madrid. 日本の首都は東京です。"
 """Run at load to check the contract: several scripts, so several kinds of tokens."""
 
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 2e-2}
-"""Largest relative deviation allowed, by precision; the embedded model in float32 is at about 1e-6."""
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 2e-2}
+"""Largest relative deviation allowed, by precision; the embedded model in float32 is at about 1e-6 (rotary tables are float32
+in any precision)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,11 @@ def check_contract(
 
     sites = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_mlp_out", "hook_resid_post")
     names = [f"blocks.{layer}.{site}" for layer in range(model.cfg.n_layers) for site in sites]
-    logits = forward(model, tokens, hooks=[hook for name in names for hook in keep(name)])
+    try:
+        logits = forward(model, tokens, hooks=[hook for name in names for hook in keep(name)])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ContractError(f"the model's contract does not hold: its forward pass fails: {reason}") from error
 
     deviations = [d for layer in range(model.cfg.n_layers) for d in _block_deviations(store, layer)]
     if reference_logits is not None:

@@ -50,6 +50,9 @@ def hooked_from_hf(
     if _same_storage(state_dict["embed.W_E"], state_dict["unembed.W_U"]):
         # Tied in Hugging Face, two parameters in HookedTransformer: an edit of one must not change the other.
         state_dict["unembed.W_U"] = state_dict["unembed.W_U"].clone()
+    # Some converters compute in float32 (Gemma's norms); each parameter has the dtype that the model declares.
+    declared = model.state_dict()
+    state_dict = {key: tensor.to(declared[key].dtype) for key, tensor in state_dict.items()}
     # assign=True takes the tensors as they are: half the time and half the memory of copying them in.
     model.load_state_dict(state_dict, assign=True)
     model.move_model_modules_to_device()
