@@ -36,7 +36,8 @@ def run_packed(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Float[Te
     kind = PackedBridge if is_bridge(model) else PackedHooked
     packed = kind(model, plan, tree)
     size = plan.chunk_size or packed.chunk_size
-    by_layer = sorted(enumerate(plan.cells()), key=lambda item: item[1].target_layer)
+    # In the order in which the cells leave vanilla: by layer, and within a block attention before the rest.
+    by_layer = sorted(enumerate(plan.cells()), key=lambda item: (item[1].target_layer, item[1].module.write))
     table = torch.empty(1 + plan.n_cells, len(plan.continuations))
     while by_layer:
         chunk = by_layer[:size]

@@ -13,7 +13,7 @@ from xtl.engine.packed_attention import Prefix, packed_attention
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.readout import Readout
 from xtl.engine.tree import Tree
-from xtl.hooks import Hooks, transplant_packed
+from xtl.hooks import Hooks, capture, transplant_packed
 
 MEMORY = 512 * 2**20
 """Bytes that a chunk's activations may take."""
@@ -47,21 +47,29 @@ class PackedHooked:
 def run_cells(
     model: Model, prefix: Prefix, tree: Tree, cells: list[Cell], sources: Float[Tensor, "cell d_model"]
 ) -> Float[Tensor, "row node d_model"]:
-    """Final residual stream of vanilla (row 0) and of each cell, which must be in order of target layer."""
+    """Final residual stream of vanilla (row 0) and of each cell; cells come in the order in which they leave vanilla.
+
+    A cell that writes an attention output joins before its target layer's block, and a hook writes it there. One that writes a
+    feed-forward output or the whole residual stream joins after the block, without a hook: until then it is vanilla, and from
+    there on the sum that the block would have made (`resid_mid + mlp_out`, the contract of `xtl.models.contract`) is made here.
+    """
     residual = embed_nodes(model, prefix.length, tree)
     done = 0
     with packed_attention(model, prefix, tree):
         for layer in range(model.cfg.n_layers):
             joining = [cell for cell in cells[done:] if cell.target_layer == layer]
-            residual = torch.cat([residual, residual[:1].expand(len(joining), -1, -1)])
-            hooks: Hooks = []
-            for module in dict.fromkeys(cell.module for cell in joining):
-                rows = [index for index, cell in enumerate(joining) if cell.module == module]
-                at = torch.tensor([1 + done + row for row in rows], device=residual.device)
-                hooks.append(
-                    (module.write_hook(layer), transplant_packed(sources[[done + row for row in rows]], at, len(tree)))
-                )
-            done += len(joining)
+            early = [cell for cell in joining if cell.module.write == "hook_attn_out"]
+            late = joining[len(early) :]
+            residual = torch.cat([residual, residual[:1].expand(len(early), -1, -1)])
+            vanilla: dict[str, Tensor] = {}
+            hooks: Hooks = [
+                (f"blocks.{layer}.{site}", capture(vanilla, site, position=0))
+                for site in ("hook_resid_pre", "hook_attn_out")
+            ]
+            if early:
+                rows = torch.arange(1 + done, 1 + done + len(early), device=residual.device)
+                write = transplant_packed(sources[done : done + len(early)], rows, len(tree))
+                hooks.append((f"blocks.{layer}.hook_attn_out", write))
             out = model.run_with_hooks(
                 rearrange(residual, "row node d -> 1 (row node) d"),
                 fwd_hooks=hooks,
@@ -69,6 +77,14 @@ def run_cells(
                 stop_at_layer=layer + 1,
             )
             residual = rearrange(out, "1 (row node) d -> row node d", node=len(tree))
+            done += len(early)
+            if late:
+                joined = residual[:1].repeat(len(late), 1, 1)
+                joined[:, 0] = sources[done : done + len(late)]
+                through_mlp = [row for row, cell in enumerate(late) if cell.module.write == "hook_mlp_out"]
+                joined[through_mlp, 0] += vanilla["hook_resid_pre"] + vanilla["hook_attn_out"]
+                residual = torch.cat([residual, joined])
+                done += len(late)
     return residual
 
 
