@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import xtl
+from tests.synthetic import single_sweep, synthetic_results
+from xtl.runs import load_results, save_results, to_table
+
+
+def test_results_come_back_as_they_were(tmp_path):
+    results = synthetic_results()
+    path = save_results(results, tmp_path / "a b é" / "results.parquet")
+    back = load_results(path)
+    xr.testing.assert_equal(back[list(results.data_vars)], results)
+    assert back.attrs == results.attrs
+    assert back.gain.dtype == results.gain.dtype
+    assert back.correct.dtype == bool
+
+
+def test_the_same_instance_in_two_directions_is_two_instances(tmp_path):
+    results = synthetic_results()
+    twice = xr.concat([results.isel(example=[0]), results.isel(example=[0]).assign_coords(target_lang=("example", ["zz"]))], "example")
+    back = load_results(save_results(twice, tmp_path / "r.parquet"))
+    assert back.sizes["example"] == 2
+    assert back.target_lang.values.tolist() == [str(results.target_lang.values[0]), "zz"]
+
+
+def test_the_table_is_tidy_and_readable_without_xtl(tmp_path):
+    results = synthetic_results()
+    path = save_results(results, tmp_path / "r.parquet")
+    table = pd.read_parquet(path)
+    assert list(table.columns[:8]) == list(to_table(results).columns[:8])
+    row = table[
+        (table.example == str(results.example.values[1])) & (table.module == "mlp") & (table.source_layer == 2) & (table.target_layer == 3)
+    ]
+    cell = results.isel(example=1).sel(module="mlp", source_layer=2, target_layer=3)
+    assert row.gain.tolist() == [float(cell.gain)]
+    assert row.vanilla_score.tolist() == [float(cell.vanilla_score)]
+
+
+def test_a_single_sweep_is_a_table_too(tmp_path):
+    back = load_results(save_results(single_sweep(), tmp_path / "r.parquet"))
+    assert back.sizes["example"] == 1
+    np.testing.assert_array_equal(back.gain[0], single_sweep().gain)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = save_results(synthetic_results(), tmp_path / "r.parquet")
+    before = path.read_bytes()
+
+    def half(table, where, **_):
+        where.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("xtl.runs.results.pq.write_table", half)
+    with pytest.raises(xtl.InputError, match="cannot write .*No space left on device"):
+        save_results(single_sweep(), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["r.parquet"]
+
+
+def test_what_is_no_results_file_is_refused(tmp_path):
+    with pytest.raises(xtl.InputError, match="no results at"):
+        load_results(tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text("text")
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "other.parquet")
+    for name in ["text", "other"]:
+        with pytest.raises(xtl.InputError, match="is not a results file of xtl"):
+            load_results(tmp_path / f"{name}.parquet")
+
+
+def test_a_table_with_missing_rows_is_refused(tmp_path):
+    import pyarrow.parquet as pq
+
+    path = save_results(synthetic_results(), tmp_path / "r.parquet")
+    pq.write_table(pq.read_table(path).slice(0, 50), path)
+    with pytest.raises(xtl.InputError, match="is not whole"):
+        load_results(path)
+    assert json.loads(pq.read_schema(path).metadata[b"xtl"])
