@@ -24,7 +24,9 @@ def test_results_come_back_as_they_were(tmp_path):
 
 def test_the_same_instance_in_two_directions_is_two_instances(tmp_path):
     results = synthetic_results()
-    twice = xr.concat([results.isel(example=[0]), results.isel(example=[0]).assign_coords(target_lang=("example", ["zz"]))], "example")
+    twice = xr.concat(
+        [results.isel(example=[0]), results.isel(example=[0]).assign_coords(target_lang=("example", ["zz"]))], "example"
+    )
     back = load_results(save_results(twice, tmp_path / "r.parquet"))
     assert back.sizes["example"] == 2
     assert back.target_lang.values.tolist() == [str(results.target_lang.values[0]), "zz"]
@@ -36,7 +38,10 @@ def test_the_table_is_tidy_and_readable_without_xtl(tmp_path):
     table = pd.read_parquet(path)
     assert list(table.columns[:8]) == list(to_table(results).columns[:8])
     row = table[
-        (table.example == str(results.example.values[1])) & (table.module == "mlp") & (table.source_layer == 2) & (table.target_layer == 3)
+        (table.example == str(results.example.values[1]))
+        & (table.module == "mlp")
+        & (table.source_layer == 2)
+        & (table.target_layer == 3)
     ]
     cell = results.isel(example=1).sel(module="mlp", source_layer=2, target_layer=3)
     assert row.gain.tolist() == [float(cell.gain)]

@@ -1,0 +1,45 @@
+"""Is the gain of one cell the question's own content? The same cell, fed with the English question about another country.
+
+python benchmarks/shuffled_source.py [--languages es fr it] [--source-layer 12] [--target-layer 13] [--module attn]
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+import xtl
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--languages", nargs="+", default=["es", "fr", "it"])
+    parser.add_argument("--module", default="attn")
+    parser.add_argument("--source-layer", type=int, default=12)
+    parser.add_argument("--target-layer", type=int, default=13)
+    parser.add_argument("--limit", type=int)
+    arguments = parser.parse_args()
+
+    model = xtl.load_model()
+    cell = {
+        "modules": [arguments.module],
+        "source_layers": [arguments.source_layer],
+        "target_layers": [arguments.target_layer],
+        "verify": 0,
+    }
+    print("direction   n  vanilla    real  shuffled   gain: real  shuffled (nats)")
+    for language in arguments.languages:
+        pairs = xtl.get_task("capitals").pairs("en", language, limit=arguments.limit)
+        others = pairs[1:] + pairs[:1]
+        shuffled = [replace(pair, source=other.source) for pair, other in zip(pairs, others, strict=True)]
+        real, control = (xtl.sweep_many(model, some, **cell) for some in (pairs, shuffled))
+        accuracies = (float(real.vanilla_correct.mean()), float(real.correct.mean()), float(control.correct.mean()))
+        print(
+            f"en->{language:6} {len(pairs):3}  " + "  ".join(f"{value:6.1%}" for value in accuracies),
+            f"      {float(real.gain.mean()):+.2f}      {float(control.gain.mean()):+.2f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
