@@ -63,7 +63,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("xtl.runs.results.pq.write_table", half)
-    with pytest.raises(xtl.InputError, match="cannot write .*No space left on device"):
+    with pytest.raises(xtl.InputError, match=r"cannot write .*No space left on device"):
         save_results(single_sweep(), path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["r.parquet"]
