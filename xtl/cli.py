@@ -94,16 +94,14 @@ def transplant(
     """Run one transplant; print the answer with and without it, and what was patched."""
     from dataclasses import asdict
 
-    from xtl.errors import check_choice
+    from xtl.hooks import get_modules
     from xtl.pairs import check_prompt
+    from xtl.transplants import transplant as run
 
     check_prompt("source", source)
     check_prompt("target", target)
+    get_modules([module])
     loaded = _load(model, backend, dtype, device)
-    from xtl.hooks import MODULES
-    from xtl.transplants import transplant as run
-
-    check_choice("module", module, MODULES)
     result = run(
         loaded,
         source=source,

@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from plotly.offline import get_plotlyjs
 from analyses import gain_maps
 from xtl import plots
 from xtl.errors import InputError
+from xtl.runs.results import write_whole
 
 _RIGHT_TO_LEFT = ("ar", "fa", "he", "ur", "yi", "ps", "sd", "ug", "dv", "ckb")
 
@@ -65,12 +65,9 @@ def write_report(
     target = Path(path)
     if target.is_dir():
         raise InputError(f"path {str(path)!r} is a folder; give the name of an HTML file")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(target, page)
-    except OSError as error:
-        raise InputError(f"cannot write the report to {str(path)!r}: {error.strerror or error}") from error
-    return target
+    return write_whole(
+        target, lambda temporary: temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    )
 
 
 def render(
@@ -207,18 +204,3 @@ def _number(value: object, *, sign: bool = False) -> str:
 
 def _percent(value: object) -> str:
     return f"{value:.0%}" if isinstance(value, float) and np.isfinite(value) else "–"
-
-
-def _write_whole(target: Path, text: str) -> None:
-    """Write to a temporary file beside `target`, then move it there; a failure leaves no trace."""
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
