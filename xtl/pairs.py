@@ -45,11 +45,15 @@ class ParallelPair:
         options: strings that continue the target prompt; at least two, all different.
         gold: index in `options` of the right one. Required with `options`.
         answer: string that continues the target prompt. Instead of `options`, never together with them.
+        labels: for each of `options` the words behind it ("Neutral" behind " (2)"), for scores that read a generated text.
+        answers: the answers that count as right in a generated text, the usual one first.
+        distribution: for each of `options` the share of people who chose it; adds up to 1.
         id: name of the instance, the same in every language.
         meta: anything else worth keeping (country, row, ...).
 
     Raises:
-        InputError: an empty prompt, `gold` not an index of `options`, an empty or repeated option, `options` with `answer`.
+        InputError: an empty prompt, `gold` not an index of `options`, an empty or repeated option, `options` with `answer`,
+            `labels` or `distribution` that do not go with `options`, an empty one of `answers`.
     """
 
     source: Prompt
@@ -59,6 +63,9 @@ class ParallelPair:
     options: Sequence[str] | None = None
     gold: int | None = None
     answer: str | None = None
+    labels: Sequence[str] | None = None
+    answers: Sequence[str] | None = None
+    distribution: Sequence[float] | None = None
     id: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -66,6 +73,24 @@ class ParallelPair:
         for name in ("source", "target"):
             object.__setattr__(self, name, check_prompt(name, getattr(self, name)))
         check_question(self.options, self.gold, self.answer)
+        self._check_references()
+
+    def _check_references(self) -> None:
+        for name in ("labels", "distribution"):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if self.options is None or len(values) != len(self.options):
+                n_options = 0 if self.options is None else len(self.options)
+                raise InputError(f"{name} has {len(values)} items for {n_options} options; give one for each")
+        if self.labels is not None and not all(isinstance(label, str) and label.strip() for label in self.labels):
+            raise InputError(f"labels must be non-empty strings, got {list(self.labels)!r}")
+        if self.answers is not None:
+            good = not isinstance(self.answers, str) and len(self.answers) > 0
+            if not good or not all(isinstance(answer, str) and answer.strip() for answer in self.answers):
+                raise InputError(f"answers must be a list of non-empty strings, got {self.answers!r}")
+        if self.distribution is not None and (min(self.distribution) < 0 or abs(sum(self.distribution) - 1) > 1e-3):
+            raise InputError(f"distribution must be shares that add up to 1, got {list(self.distribution)!r}")
 
     @property
     def direction(self) -> str:
