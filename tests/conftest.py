@@ -9,12 +9,16 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
+from hypothesis import settings
 
 import xtl
 from tests import tiny
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # tiny matrices, and a worker a core: more threads would only get in each other's way
+
+settings.register_profile("no-deadline", deadline=None)  # a busy machine may pause a test for longer than any limit
+settings.load_profile("no-deadline")
 
 SOURCE = "The capital of France is"
 TARGET = "La capital de Francia es la bella"

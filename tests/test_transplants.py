@@ -80,12 +80,12 @@ def test_it_says_what_was_patched(tiny_model):
 def test_generation_ends_with_the_end_of_sequence_token(tiny_model):
     model = tiny_model("llama")
     ids = encode(model, TARGET)
-    free, _ = generate(model, ids, 8)
+    free = generate(model, ids, 8).tokens
     end = free[3]
     info = model.xtl_info
     try:
         model.xtl_info = type(info)(info.name, (end,), info.contract)
-        stopped, _ = generate(model, ids, 8)
+        stopped = generate(model, ids, 8).tokens
     finally:
         model.xtl_info = info
     assert stopped == free[: free.index(end) + 1]

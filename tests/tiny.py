@@ -7,16 +7,57 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
+    ApertusConfig,
+    ArceeConfig,
     AutoModelForCausalLM,
     BloomConfig,
+    CodeGenConfig,
+    CohereConfig,
+    Ernie4_5Config,
+    Exaone4Config,
+    FalconConfig,
+    FalconMambaConfig,
     Gemma2Config,
     Gemma3TextConfig,
+    Gemma4TextConfig,
+    GemmaConfig,
+    Glm4Config,
+    Glm4MoeConfig,
+    GlmConfig,
     GPT2Config,
+    GPTBigCodeConfig,
+    GPTJConfig,
+    GPTNeoConfig,
     GPTNeoXConfig,
+    GptOssConfig,
+    GraniteConfig,
+    GraniteMoeConfig,
+    HunYuanDenseV1Config,
+    Llama4TextConfig,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
+    MptConfig,
+    NemotronConfig,
+    Olmo2Config,
+    Olmo3Config,
+    OlmoConfig,
+    OlmoeConfig,
+    OpenAIGPTConfig,
+    OPTConfig,
+    PersimmonConfig,
+    Phi3Config,
+    PhiConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen2MoeConfig,
+    Qwen3Config,
+    Qwen3MoeConfig,
+    SeedOssConfig,
+    SmolLM3Config,
+    StableLmConfig,
+    Starcoder2Config,
+    XGLMConfig,
 )
 
 N_LAYERS = 4
@@ -84,6 +125,178 @@ CONFIGS = {
     ),
 }
 
+
+def _without(*names: str) -> dict[str, object]:
+    return {key: value for key, value in _SHARED.items() if key not in names}
+
+
+_LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+
+_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2}
+
+MORE_CONFIGS = {
+    "llama3": lambda: LlamaConfig(**_SHARED, rope_parameters=_LLAMA3_ROPE),
+    "llama_head_dim": lambda: LlamaConfig(**_SHARED, head_dim=16),
+    "smollm2": lambda: LlamaConfig(
+        **(_SHARED | {"tie_word_embeddings": True}), rope_parameters={"rope_theta": 1e5, "rope_type": "default"}
+    ),
+    "mistral_v03": lambda: MistralConfig(**_SHARED, head_dim=16, sliding_window=None),
+    "qwen3": lambda: Qwen3Config(**_SHARED, head_dim=16),
+    "gemma": lambda: GemmaConfig(**(_SHARED | {"tie_word_embeddings": True}), head_dim=16),
+    "gptj": lambda: GPTJConfig(**_GPT2, rotary_dim=4),
+    "gpt_neo": lambda: GPTNeoConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        num_layers=N_LAYERS,
+        num_heads=4,
+        max_position_embeddings=128,
+        window_size=8,
+        attention_types=[[["global", "local"], 2]],
+        initializer_range=0.3,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
+    "neox_sequential": lambda: GPTNeoXConfig(
+        **_without("num_key_value_heads"), rotary_pct=0.25, use_parallel_residual=False
+    ),
+    "opt": lambda: OPTConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        ffn_dim=128,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=4,
+        init_std=0.3,
+        max_position_embeddings=128,
+        word_embed_proj_dim=32,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
+    "phi": lambda: PhiConfig(**_without("num_key_value_heads"), partial_rotary_factor=0.5),
+    "phi3": lambda: Phi3Config(**_SHARED, sliding_window=8),
+    "olmo": lambda: OlmoConfig(**_without("num_key_value_heads")),
+    "olmo2": lambda: Olmo2Config(**_without("num_key_value_heads")),
+    "olmo3": lambda: Olmo3Config(**_SHARED, sliding_window=8),
+    "olmoe": lambda: OlmoeConfig(**_SHARED, **_EXPERTS),
+    "mixtral": lambda: MixtralConfig(**_SHARED, num_local_experts=4, num_experts_per_tok=2),
+    "gpt_oss": lambda: GptOssConfig(
+        **_SHARED, num_local_experts=4, num_experts_per_tok=2, head_dim=8, sliding_window=8
+    ),
+    "apertus": lambda: ApertusConfig(**_SHARED),
+    "qwen2_moe": lambda: Qwen2MoeConfig(
+        **_SHARED, **_EXPERTS, moe_intermediate_size=16, shared_expert_intermediate_size=24, decoder_sparse_step=1
+    ),
+    "qwen3_moe": lambda: Qwen3MoeConfig(**_SHARED, **_EXPERTS, moe_intermediate_size=16, head_dim=8),
+    "falcon": lambda: FalconConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=4,
+        initializer_range=0.3,
+        max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
+    "falcon_alibi": lambda: FalconConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=4,
+        initializer_range=0.3,
+        max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=2,
+        alibi=True,
+        parallel_attn=False,
+        multi_query=False,
+    ),
+    "stablelm": lambda: StableLmConfig(**_SHARED),
+    "starcoder2": lambda: Starcoder2Config(**_SHARED, sliding_window=None),
+    "smollm3": lambda: SmolLM3Config(**_SHARED),
+    "granite": lambda: GraniteConfig(**_SHARED, residual_multiplier=0.5, embedding_multiplier=3.0),
+    "cohere": lambda: CohereConfig(**_SHARED),
+    "glm": lambda: GlmConfig(**_SHARED, head_dim=8),
+    "glm4": lambda: Glm4Config(**_SHARED, head_dim=8),
+    "exaone4": lambda: Exaone4Config(**_SHARED, sliding_window=8),
+    "nemotron": lambda: NemotronConfig(**_SHARED),
+    "mpt": lambda: MptConfig(
+        vocab_size=VOCAB, d_model=32, n_layers=N_LAYERS, n_heads=4, max_seq_len=128, initializer_range=0.3
+    ),
+    "gpt_bigcode": lambda: GPTBigCodeConfig(**_GPT2),
+    "xglm": lambda: XGLMConfig(
+        vocab_size=VOCAB,
+        d_model=32,
+        ffn_dim=64,
+        num_layers=N_LAYERS,
+        attention_heads=4,
+        max_position_embeddings=128,
+        init_std=0.3,
+    ),
+    "llama_bias": lambda: LlamaConfig(**_SHARED, attention_bias=True),
+    "llama_yarn": lambda: LlamaConfig(
+        **_SHARED,
+        rope_parameters={
+            "rope_type": "yarn",
+            "rope_theta": 1e4,
+            "factor": 4.0,
+            "original_max_position_embeddings": 32,
+        },
+    ),
+    "olmo2_grouped": lambda: Olmo2Config(**_SHARED),
+    "granite_moe": lambda: GraniteMoeConfig(
+        **_SHARED, num_local_experts=4, num_experts_per_tok=2, residual_multiplier=0.5
+    ),
+    "glm4_moe": lambda: Glm4MoeConfig(
+        **_SHARED,
+        head_dim=8,
+        n_routed_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=16,
+        n_group=1,
+        topk_group=1,
+    ),
+    "ernie4_5": lambda: Ernie4_5Config(**_SHARED),
+    "seed_oss": lambda: SeedOssConfig(**_SHARED, head_dim=8),
+    "llama4_text": lambda: Llama4TextConfig(**_SHARED, head_dim=8, num_local_experts=4),
+    "codegen": lambda: CodeGenConfig(**_GPT2, rotary_dim=4),
+    "arcee": lambda: ArceeConfig(**_SHARED),
+    "hunyuan": lambda: HunYuanDenseV1Config(**_SHARED, head_dim=8),
+    "gemma4": lambda: Gemma4TextConfig(
+        **_SHARED, head_dim=8, sliding_window=8, vocab_size_per_layer_input=VOCAB, hidden_size_per_layer_input=8
+    ),
+    "openai_gpt": lambda: OpenAIGPTConfig(
+        **{key: value for key, value in _GPT2.items() if key not in ("bos_token_id", "eos_token_id")}
+    ),
+    "opt_post_norm": lambda: OPTConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        ffn_dim=128,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=4,
+        init_std=0.3,
+        max_position_embeddings=128,
+        word_embed_proj_dim=16,
+        do_layer_norm_before=False,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
+    "persimmon": lambda: PersimmonConfig(**_SHARED),
+    "falcon_mamba": lambda: FalconMambaConfig(
+        vocab_size=VOCAB, hidden_size=32, num_hidden_layers=N_LAYERS, state_size=4
+    ),
+}
+"""More architectures, of which `tests/models` alone makes use."""
+
+ALL_CONFIGS = CONFIGS | MORE_CONFIGS
+
 SEQUENTIAL = ["llama", "mistral", "qwen2", "gemma2", "gemma3", "gpt2", "bloom"]
 """Architectures whose feed-forward follows attention, so that the block has a `resid_mid`."""
 
@@ -105,7 +318,7 @@ def byte_tokenizer(adds_bos: bool = True) -> PreTrainedTokenizerFast:
 def build(architecture: str, folder: Path, seed: int = 0, adds_bos: bool = True, tokenizer: bool = True) -> Path:
     """Write a seeded model of this architecture to `folder`."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(CONFIGS[architecture]())
+    model = AutoModelForCausalLM.from_config(ALL_CONFIGS[architecture]())
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:  # norms and biases, which start at exactly 1 or 0, would hide mistakes
@@ -115,3 +328,43 @@ def build(architecture: str, folder: Path, seed: int = 0, adds_bos: bool = True,
     if tokenizer:
         byte_tokenizer(adds_bos).save_pretrained(folder)
     return folder
+
+
+def build_gguf(file: Path, folder: Path, architecture: str = "llama") -> Path:
+    """Write the tiny llama model of `folder` as GGUF, under the name of this architecture."""
+    import gguf
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    config, n_heads = model.config, model.config.num_attention_heads
+    writer = gguf.GGUFWriter(str(file), architecture)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(n_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(config.hidden_size // n_heads)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(VOCAB)
+    writer.add_tokenizer_model("gpt2")
+    tokens = [token for token, _ in sorted(byte_tokenizer().get_vocab().items(), key=lambda item: item[1])]
+    tokens[-1] = tokens[68] + tokens[69]  # a GGUF vocabulary has at least one merge: in the place of a byte that no text holds
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.CONTROL] * len(SPECIAL) + [gguf.TokenType.NORMAL] * 256)
+    writer.add_token_merges([f"{tokens[68]} {tokens[69]}"])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(0)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, tensor in model.state_dict().items():
+        if "q_proj" in name or "k_proj" in name:  # GGUF keeps the halves of rotary pairs side by side
+            heads = n_heads if "q_proj" in name else config.num_key_value_heads
+            rows = tensor.unflatten(0, (heads, 2, -1))
+            tensor = rows.transpose(1, 2).flatten(0, 2)
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), tensor.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xtl import plots
-    from xtl.engine import sweep, sweep_many
+    from xtl.engine import concat_maps, sweep, sweep_many
     from xtl.errors import ContractError, InputError, ModelError, XtlError
     from xtl.models import load_model
     from xtl.pairs import ParallelPair
@@ -24,6 +24,7 @@ __all__ = [
     "ModelError",
     "ParallelPair",
     "XtlError",
+    "concat_maps",
     "get_task",
     "load_model",
     "plots",
@@ -38,6 +39,7 @@ _HOME = {
     "transplant": "xtl.transplants",
     "sweep": "xtl.engine",
     "sweep_many": "xtl.engine",
+    "concat_maps": "xtl.engine",
     "get_task": "xtl.tasks",
     "XtlError": "xtl.errors",
     "InputError": "xtl.errors",

@@ -6,7 +6,10 @@ that knows which of the two it holds.
 
 from __future__ import annotations
 
+import copy
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xtl.errors import InputError
-from xtl.hooks import Hooks, Module
+from xtl.hooks import HookFunction, Hooks, Module
 from xtl.pairs import Prompt, check_prompt
 
 Model = Any
@@ -30,11 +33,13 @@ class ModelInfo:
         name: the name or path that was asked for.
         eos_token_ids: tokens that end a generation.
         contract: largest relative deviation per check of the contract (see `xtl.models.contract`).
+        backend_reason: why this backend was taken, in one line.
     """
 
     name: str
     eos_token_ids: tuple[int, ...] = ()
     contract: dict[str, float] = field(default_factory=dict)
+    backend_reason: str = ""
 
 
 def model_info(model: Model) -> ModelInfo:
@@ -78,7 +83,8 @@ def backend_name(model: Model) -> str:
 def encode(model: Model, prompt: Prompt, argument: str = "prompt") -> list[int]:
     """Token ids of a prompt, by the rule of the model's own tokenizer; token ids are taken as they are.
 
-    A text that already starts with the BOS token does not get a second one.
+    A text that already starts with the BOS token does not get a second one, and an EOS that the tokenizer appends is left out:
+    the prompt is to be continued. Nothing is padded, so that the side of padding and a missing pad token do not matter.
 
     Raises:
         InputError: an empty prompt, a token id outside the vocabulary, a text for a model without tokenizer.
@@ -91,10 +97,21 @@ def encode(model: Model, prompt: Prompt, argument: str = "prompt") -> list[int]:
         return prompt
     if model.tokenizer is None:
         raise InputError(f"{argument} is a text but the model has no tokenizer; give token ids")
-    ids = model.to_tokens(prompt, truncate=False)[0].tolist()
-    bos = model.tokenizer.bos_token_id
+    tokenizer = model.tokenizer
+    ids = list(tokenizer(prompt)["input_ids"])
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     if bos is not None and ids[:2] == [bos, bos]:
         ids = ids[1:]
+    if eos is not None and ids[-1:] == [eos] and not prompt.endswith(tokenizer.eos_token):
+        ids = ids[:-1]
+    outside = [t for t in ids if t >= model.cfg.d_vocab]
+    if outside:
+        raise InputError(
+            f"{argument} holds {tokenizer.decode(outside[:1])!r}, token {outside[0]}, which the model has no embedding for "
+            f"(it has {model.cfg.d_vocab}); leave it out"
+        )
+    if not ids:
+        raise InputError(f"{argument} has no tokens in this model's tokenizer: {prompt!r}")
     return ids
 
 
@@ -190,14 +207,38 @@ def unembed(model: Model, residual: Float[Tensor, "batch pos d_model"]) -> Float
     return apply_softcap(model.unembed(normed), model.cfg.output_logits_soft_cap)
 
 
-def forward_without_logits(model: Model, tokens: list[int], *, hooks: Hooks | None = None, cache: Any = None) -> None:
-    """The same for what hooks and cache take from the pass, without the price of the unembedding where it can be saved."""
+def forward_without_logits(
+    model: Model, tokens: list[int], *, hooks: Hooks | None = None, cache: Any = None, **options: Any
+) -> None:
+    """The same for what hooks and cache take from the pass, without the price of the unembedding.
+
+    Args:
+        model: HookedTransformer or TransformerBridge.
+        tokens: as for `forward`.
+        hooks: as for `forward`.
+        cache: as for `forward`.
+        **options: for the Hugging Face model of a bridge: masks, positions.
+    """
     if not is_bridge(model):
         _run(model, tokens, hooks, cache, return_type=None)
-    elif takes_logits_to_keep(model):
-        _run(model, tokens, hooks, cache, logits_to_keep=1)
-    else:
-        _run(model, tokens, hooks, cache)
+        return
+    with _without_unembedding(model):
+        _run(model, tokens, hooks, cache, **options)
+
+
+@contextmanager
+def _without_unembedding(model: Model) -> Iterator[None]:
+    """While it lasts, a bridge's unembedding gives one number a position; it can't be left out of Hugging Face's forward pass."""
+    head = model.original_model.get_output_embeddings()
+    if head is None:
+        yield
+        return
+    # Straight into the instance: a bridge's components hand attributes that are set on to what they wrap.
+    vars(head)["forward"] = lambda hidden, *_, **__: hidden[..., :1]
+    try:
+        yield
+    finally:
+        vars(head).pop("forward", None)  # the class's own method is back
 
 
 def takes_logits_to_keep(model: Model) -> bool:
@@ -205,10 +246,66 @@ def takes_logits_to_keep(model: Model) -> bool:
     return "logits_to_keep" in inspect.signature(model.original_model.forward).parameters
 
 
-@torch.no_grad()
-def _run(model: Model, tokens: list[int], hooks: Hooks | None, cache: Any, **options: Any) -> Any:
-    ids: Int[Tensor, "batch pos"] = torch.tensor([tokens], device=model.cfg.device)
+def forward_batch(
+    model: Model, tokens: Int[Tensor, "row pos"], *, hooks: Hooks | None = None, cache: Any, keep: int
+) -> Float[Tensor, "row keep d_vocab"]:
+    """Logits of the last `keep` positions of a batch of rows, which continue what is in `cache`; fills it in place."""
     if is_bridge(model):
+        options = {"logits_to_keep": keep} if takes_logits_to_keep(model) else {}
+        return _run(model, tokens, hooks, cache, **options)[:, -keep:]
+    return unembed(model, _run(model, tokens, hooks, cache, stop_at_layer=model.cfg.n_layers)[:, -keep:])
+
+
+def repeat_cache(model: Model, cache: Any, n_rows: int) -> Any:
+    """A new KV cache of `n_rows` rows, each what the one row of `cache` holds."""
+    new = copy.deepcopy(cache)
+    if is_bridge(model):
+        new.batch_repeat_interleave(n_rows)
+        return new
+    for entry in new.entries:
+        entry.past_keys = entry.past_keys.repeat(n_rows, 1, 1, 1)
+        entry.past_values = entry.past_values.repeat(n_rows, 1, 1, 1)
+    new.previous_attention_mask = new.previous_attention_mask.repeat(n_rows, 1)
+    return new
+
+
+def select_rows(model: Model, cache: Any, rows: Int[Tensor, " row"]) -> Any:
+    """The KV cache with these rows alone; a bridge's is changed in place."""
+    if is_bridge(model):
+        cache.batch_select_indices(rows)
+        return cache
+    for entry in cache.entries:
+        entry.past_keys, entry.past_values = entry.past_keys[rows], entry.past_values[rows]
+    cache.previous_attention_mask = cache.previous_attention_mask[rows]
+    return cache
+
+
+def _as_one_hook(model: Model, hooks: Hooks) -> list[tuple[Any, HookFunction]]:
+    """The same hooks, as one that serves all their hook points: a bridge builds its table of names anew for each entry."""
+    if len(hooks) < 2:
+        return list(hooks)
+    if not hasattr(model, "xtl_hook_names"):
+        model.xtl_hook_names = {name: point.name for name, point in model.hook_dict.items()}
+    functions: dict[str, list[HookFunction]] = {}
+    for name, function in hooks:
+        functions.setdefault(model.xtl_hook_names[name], []).append(function)
+
+    def serve(activation: Tensor, hook: Any) -> Tensor:
+        for function in functions[hook.name]:
+            changed = function(activation, hook=hook)
+            activation = activation if changed is None else changed
+        return activation
+
+    return [(functions.__contains__, serve)]
+
+
+@torch.no_grad()
+def _run(model: Model, tokens: list[int] | Tensor, hooks: Hooks | None, cache: Any, **options: Any) -> Any:
+    ids: Int[Tensor, "batch pos"] = (
+        tokens if isinstance(tokens, Tensor) else torch.tensor([tokens], device=model.cfg.device)
+    )
+    if is_bridge(model):
+        hooks = _as_one_hook(model, hooks or [])
         if cache is not None:
             options |= {"past_key_values": cache, "use_cache": True}
     else:

@@ -16,7 +16,6 @@ from xtl.errors import InputError, XtlError
 
 if TYPE_CHECKING:
     import xarray as xr
-    from rich.progress import Progress
 
     from xtl.pairs import ParallelPair
 
@@ -42,7 +41,7 @@ ModelOption = Annotated[
 BackendOption = Annotated[str, typer.Option(help="hooked (HookedTransformer) or bridge (TransformerBridge).")]
 DtypeOption = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; CUDA where there is one by default.")]
-EngineOption = Annotated[str, typer.Option(help="How the map is computed: auto, packed or loop.")]
+EngineOption = Annotated[str, typer.Option(help="How the map is computed: auto, packed, batched or loop.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -243,24 +242,17 @@ def _run_sweep(
     """
     _check_out(out, keep)
     loaded = _load(*model)
-    from xtl.engine.maps import concat_maps, sweep_each
+    from xtl.engine import concat_maps, sweep_many
     from xtl.report import write_report
     from xtl.runs import save_results
 
-    bar = _progress_bar()
-    bar_task = bar.add_task("maps", total=None)
-    each = sweep_each(
-        loaded, pairs, **sweep_options, progress=lambda done, total: bar.update(bar_task, completed=done, total=total)
-    )
     maps: list[xr.Dataset] = []
     stopped = False
-    with bar:
-        try:
-            for result in each:
-                maps.append(result)
-                bar.update(bar_task, description=f"maps {len(maps)}/{len(pairs)}")
-        except KeyboardInterrupt:
-            stopped = True
+    try:
+        for result in sweep_many(loaded, pairs, **sweep_options, progress=True):
+            maps.append(result)
+    except KeyboardInterrupt:
+        stopped = True
     if not maps:
         print("xtl: stopped before the first map was whole; nothing was written", file=sys.stderr)
         sys.exit(130)
@@ -295,31 +287,6 @@ def _check_out(out: Path, keep: bool) -> None:
     nearest = next(folder for folder in [out.absolute(), *out.absolute().parents] if folder.exists())
     if not os.access(nearest, os.W_OK):
         raise InputError(f"--out {str(out)!r} cannot be written: no permission in {str(nearest)!r}")
-
-
-def _progress_bar() -> Progress:
-    """A progress bar on stderr: cells done, time elapsed, time left."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("cells"),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=Console(stderr=True),
-    )
 
 
 def _print_sweep(results: xr.Dataset, out: Path, json_output: bool) -> None:

@@ -58,3 +58,14 @@ def check_layer(argument: str, value: object, n_layers: int) -> int:
             f"valid: 0 to {n_layers - 1}, or -{n_layers} to -1 counted from the end"
         )
     return value % n_layers
+
+
+def check_whole(argument: str, value: object, low: int) -> int:
+    """Return `value` if it is a whole number of at least `low`, else raise an `InputError` that says so.
+
+    >>> check_whole("limit", 3, 1)
+    3
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InputError(f"{argument} must be a whole number of at least {low}, got {value!r}")
+    return value

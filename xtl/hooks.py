@@ -91,10 +91,11 @@ def get_modules(names: Sequence[str]) -> list[Module]:
     return [MODULES[check_choice("module", name, MODULES)] for name in names]
 
 
-def capture(store: dict[Any, Tensor], key: Any, position: int = -1) -> HookFunction:
+def capture(store: dict[Any, Tensor], key: Any, position: int | slice = -1) -> HookFunction:
     """A hook function that puts a snapshot of the activation at `position` into `store[key]`, and changes nothing.
 
-    The snapshot, `[batch, d_model]`, is a clone: later in-place work of the model can't reach it.
+    The snapshot, `[batch, d_model]` (`[batch, pos, d_model]` for a slice), is a clone: later in-place work of the model can't
+    reach it.
     """
 
     def read(activation: Float[Tensor, "batch pos d_model"], hook: Any) -> None:
@@ -103,29 +104,48 @@ def capture(store: dict[Any, Tensor], key: Any, position: int = -1) -> HookFunct
     return read
 
 
-def transplant_at(source: Float[Tensor, " d_model"], position: int = -1) -> HookFunction:
+def transplant_at(source: Float[Tensor, " d_model"], position: int = -1, *, and_after: bool = False) -> HookFunction:
     """A hook function that returns the activation with `source` in place of what stood at `position`.
 
-    All other positions, and the tensor that the model passed in, stay as they are.
+    All other positions, and the tensor that the model passed in, stay as they are; with `and_after` the positions after it are
+    written too.
     """
+    positions = slice(position, None) if and_after or position == -1 else slice(position, position + 1)
 
     def write(activation: Float[Tensor, "batch pos d_model"], hook: Any) -> Float[Tensor, "batch pos d_model"]:
         patched = activation.clone()
-        patched[:, position] = source.to(activation)
+        patched[:, positions] = source.to(activation)
         return patched
 
     return write
 
 
-def transplant_packed(sources: Float[Tensor, "cell d_model"], rows: Int[Tensor, " cell"], n_nodes: int) -> HookFunction:
+def transplant_packed(
+    sources: Float[Tensor, "cell d_model"], rows: Int[Tensor, " cell"], n_nodes: int, *, and_after: bool = False
+) -> HookFunction:
     """`transplant_at` for cells that stand side by side on the position axis, each over `n_nodes` positions.
 
-    Row `rows[c]`'s first position, which is the target prompt's last one, gets `sources[c]`.
+    Row `rows[c]`'s first position, which is the target prompt's last one, gets `sources[c]`; with `and_after` all its positions.
     """
 
     def write(activation: Float[Tensor, "1 packed d_model"], hook: Any) -> Float[Tensor, "1 packed d_model"]:
         patched = activation.clone()
-        patched[0, rows * n_nodes] = sources.to(activation)
+        for node in range(n_nodes if and_after else 1):
+            patched[0, rows * n_nodes + node] = sources.to(activation)
+        return patched
+
+    return write
+
+
+def transplant_batch(
+    sources: Float[Tensor, "cell d_model"], rows: Int[Tensor, " cell"], *, and_after: bool = False
+) -> HookFunction:
+    """`transplant_at` for cells that are rows of a batch whose first position is the target prompt's last one."""
+    positions = slice(None) if and_after else slice(1)
+
+    def write(activation: Float[Tensor, "batch pos d_model"], hook: Any) -> Float[Tensor, "batch pos d_model"]:
+        patched = activation.clone()
+        patched[rows, positions] = sources[:, None].to(activation)
         return patched
 
     return write

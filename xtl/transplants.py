@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -26,7 +28,7 @@ from xtl.backend import (
     model_info,
     new_cache,
 )
-from xtl.errors import InputError, check_choice, check_layer
+from xtl.errors import InputError, ModelError, check_choice, check_layer, check_whole
 from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
 from xtl.pairs import ParallelPair, Prompt, check_prompt
 
@@ -118,6 +120,7 @@ def transplant(
 
     Raises:
         InputError: an unknown module, a layer out of range, an empty prompt, a prompt over the model's context, ...
+        ModelError: the model gives NaN or infinite logits.
 
     Example:
         >>> import xtl
@@ -136,8 +139,7 @@ def transplant(
     source_layer = check_layer("source_layer", source_layer, model.cfg.n_layers)
     target_layer = check_layer("target_layer", target_layer, model.cfg.n_layers)
     check_choice("steps", steps, STEPS)
-    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-        raise InputError(f"max_new_tokens must be a whole number of at least 1, got {max_new_tokens!r}")
+    check_whole("max_new_tokens", max_new_tokens, 1)
     source_ids, target_ids = encode(model, source, "source"), encode(model, target, "target")
     check_fits(model, "source", len(source_ids))
     check_fits(model, "target", len(target_ids), max_new_tokens)
@@ -147,15 +149,17 @@ def transplant(
     prompt_hooks: Hooks = [(spec.write_hook(target_layer), transplant_at(activation, position))]
     step_hooks: Hooks = [(spec.write_hook(target_layer), transplant_at(activation))] if steps == "every" else []
 
-    vanilla_tokens, vanilla_logits = generate(model, target_ids, max_new_tokens)
-    tokens, logits = generate(model, target_ids, max_new_tokens, prompt_hooks, step_hooks)
+    vanilla = generate(model, target_ids, max_new_tokens)
+    answer = generate(model, target_ids, max_new_tokens, prompt_hooks, step_hooks)
+    if not (vanilla.finite and answer.finite):
+        raise ModelError("the model's logits are NaN or infinite; try dtype='float32'")
     return Transplant(
-        text=decode(model, tokens),
-        tokens=tokens,
-        vanilla_text=decode(model, vanilla_tokens),
-        vanilla_tokens=vanilla_tokens,
-        logits=logits,
-        vanilla_logits=vanilla_logits,
+        text=decode(model, answer.tokens),
+        tokens=answer.tokens,
+        vanilla_text=decode(model, vanilla.tokens),
+        vanilla_tokens=vanilla.tokens,
+        logits=answer.first_logits,
+        vanilla_logits=vanilla.first_logits,
         patch=Patch(
             module=spec.name,
             source_layer=source_layer,
@@ -203,14 +207,22 @@ def read_activations(
     return {key: activation[0] for key, activation in store.items()}
 
 
+class Answer(NamedTuple):
+    """A greedy answer: its tokens, the logits `[d_vocab]` of the first one, and whether all steps' logits were numbers."""
+
+    tokens: list[int]
+    first_logits: Float[Tensor, " d_vocab"]
+    finite: bool
+
+
 def generate(
     model: Model,
     prompt_ids: list[int],
     max_new_tokens: int,
     prompt_hooks: Hooks | None = None,
     step_hooks: Hooks | None = None,
-) -> tuple[list[int], Float[Tensor, " d_vocab"]]:
-    """Greedy tokens, up to and with the end-of-sequence token, and the logits of the first new one.
+) -> Answer:
+    """Greedy tokens, up to and with the end-of-sequence token.
 
     Args:
         model: HookedTransformer or TransformerBridge.
@@ -223,10 +235,13 @@ def generate(
     cache = new_cache(model)
     first = logits = forward(model, prompt_ids, hooks=prompt_hooks, cache=cache, keep=1)[-1].clone()
     tokens: list[int] = []
+    finite = True
     while True:
-        tokens.append(int(logits.argmax()))
+        best, token = logits.max(dim=-1)
+        tokens.append(int(token))
+        finite = finite and bool(torch.isfinite(best))
         if len(tokens) == max_new_tokens or tokens[-1] in ends:
-            return tokens, first
+            return Answer(tokens, first, finite)
         logits = forward(model, tokens[-1:], hooks=step_hooks, cache=cache)[-1]
 
 

@@ -11,7 +11,7 @@ import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
 from xtl.backend import encode, forward
-from xtl.engine import loop, packed
+from xtl.engine import loop, rows
 from xtl.hooks import MODULES, transplant_at
 from xtl.transplants import read_activations
 
@@ -120,7 +120,9 @@ def test_many_pairs_are_the_maps_of_each(tiny_model):
     model = tiny_model("llama")
     pairs = xtl.get_task("capitals").pairs("en", "es", limit=2) + xtl.get_task("capitals").pairs("en", "zh", limit=1)
     done = []
-    many = xtl.sweep_many(model, pairs, modules=["mlp"], progress=lambda n, total: done.append((n, total)))
+    many = xtl.concat_maps(
+        xtl.sweep_many(model, pairs, modules=["mlp"], progress=lambda n, total: done.append((n, total)))
+    )
     assert many.gain.dims == ("example", "module", "source_layer", "target_layer")
     assert many.target_lang.values.tolist() == ["es", "es", "zh"]
     for index, pair in enumerate(pairs):
@@ -142,15 +144,17 @@ def test_the_model_is_as_before_after_a_sweep(tiny_model):
         assert "forward" not in vars(model.blocks[0].attn)
 
 
-@pytest.mark.parametrize("engine", ["loop", "packed"])
+@pytest.mark.parametrize("engine", ["loop", "batched", "packed"])
 def test_logits_that_are_not_numbers_name_the_cell(tiny_model, engine, monkeypatch):
-    module = {"loop": loop, "packed": packed}[engine]
+    module = {"loop": loop}.get(engine, rows)
+
+    real = module.source_activations
 
     def poisoned(*arguments):
-        activations = read_activations(*arguments)
+        activations = dict(real(*arguments))
         activations["mlp", 2] = activations["mlp", 2] * float("nan")
         return activations
 
-    monkeypatch.setattr(module, "read_activations", poisoned)
+    monkeypatch.setattr(module, "source_activations", poisoned)
     with pytest.raises(xtl.ModelError, match="cell mlp 2 -> 0: the model's logits are NaN or infinite"):
         xtl.sweep(tiny_model("llama"), source=SOURCE, target=TARGET, options=["a", "b"], gold=0, engine=engine)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
+from xtl.backend import encode, forward
 from xtl.engine import packed_bridge, packed_hooked
-from xtl.engine.packed_attention import why_not_packable
+from xtl.engine.packed import why_not_packable
 from xtl.engine.readout import Readout
 from xtl.engine.tree import build_tree
 
@@ -22,9 +23,12 @@ MODULES = {
 }
 
 
-def assert_equal_maps(model, **arguments):
+def assert_equal_maps(model, engine="packed", **arguments):
     loop = xtl.sweep(model, engine="loop", **arguments)
-    fast = xtl.sweep(model, engine="packed", **arguments)
+    assert_close(xtl.sweep(model, engine=engine, **arguments), loop)
+
+
+def assert_close(fast, loop):
     # A score near 0 (the gold option all but certain) is a difference of large log-probabilities: hence at least 1.
     scale = max(float(np.abs(loop.score).max()), abs(float(loop.vanilla_score)), 1.0)
     assert np.abs(fast.score - loop.score).max() <= 1e-5 * scale
@@ -45,9 +49,29 @@ PACKABLE = [(a, b) for a in tiny.CONFIGS for b in ("hooked", "bridge") if (a, b)
     ids=["one token", "several tokens", "answer"],
 )
 def test_packed_equals_loop(tiny_model, architecture, backend, score):
-    assert_equal_maps(
-        tiny_model(architecture, backend), source=SOURCE, target=TARGET, modules=MODULES[architecture], **score
-    )
+    arguments = {"source": SOURCE, "target": TARGET, "modules": MODULES[architecture], **score}
+    assert_equal_maps(tiny_model(architecture, backend), **arguments)
+    if score != {"options": ("a", "b", "c"), "gold": 2}:  # one token has no later step
+        assert_equal_maps(tiny_model(architecture, backend), steps="every", **arguments)
+
+
+def test_a_source_that_is_the_target_is_exact_too(tiny_model):
+    """Its diagonal gains nothing but for the module that writes the residual stream where attention's output was."""
+    model = tiny_model("llama")
+    assert_equal_maps(model, source=TARGET, target=TARGET, modules=MODULES["llama"], options=("a", "b"), gold=0)
+
+
+def test_an_option_may_begin_with_another_one(tiny_model):
+    """Each is scored over its own tokens: the shorter one is no part of the longer one's score, and the map is exact."""
+    model = tiny_model("llama")
+    question = {"source": SOURCE, "target": TARGET, "options": ("ab", "a", "abc"), "gold": 1}
+    assert_equal_maps(model, **question)
+    result = xtl.sweep(model, **question)
+    prompt = encode(model, TARGET)
+    logits = forward(model, [*prompt, *encode(model, "abc")[1:]]).log_softmax(dim=-1)
+    steps = [float(logits[len(prompt) - 1 + at, token]) for at, token in enumerate(encode(model, "abc")[1:])]
+    sums = np.cumsum(steps)
+    assert float(result.vanilla_score) == pytest.approx(sums[0] - np.logaddexp.reduce(sums), rel=1e-5)
 
 
 @given(
@@ -123,7 +147,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(tiny_model, monkeypatch
 
 def test_the_attention_is_the_models_own_again_also_after_an_exception(tiny_model, monkeypatch):
     model = tiny_model("llama")
-    monkeypatch.setattr(packed_hooked, "transplant_packed", lambda *_: lambda activation, hook: 1 / 0)
+    monkeypatch.setattr(packed_hooked, "transplant_packed", lambda *_, **__: lambda activation, hook: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         xtl.sweep(model, engine="packed", source=SOURCE, target=TARGET, options=("a", "b"), gold=0)
     assert all("forward" not in vars(block.attn) for block in model.blocks)
@@ -140,12 +164,12 @@ def test_what_can_not_be_packed_is_refused_with_the_reason(tiny_model, tiny_fold
         xtl.sweep(model, engine="packed", source=SOURCE, target=TARGET, options=("a", "b"), gold=0)
 
 
-def test_a_bridge_that_takes_no_packed_masks_falls_back_to_the_loop(tiny_model, monkeypatch):
+def test_a_bridge_that_takes_no_packed_masks_falls_back_to_a_batch(tiny_model, monkeypatch):
     """ALiBi's slopes come from the mask in Bloom's own forward pass."""
     model = tiny_model("bloom", "bridge")
     assert why_not_packable(model) is not None
     result = xtl.sweep(model, source=SOURCE, target=TARGET, options=("a", "b"), gold=0, source_layers=[0])
-    assert result.attrs["engine"] == "loop"
+    assert result.attrs["engine"] == "batched"
     # A model whose attention ignored the mask would be found out by the try, not by its name.
     llama = tiny_model("llama", "bridge")
     monkeypatch.delattr(llama, "xtl_packable", raising=False)

@@ -1,9 +1,11 @@
-"""The map of a pair: every cell (module, source layer, target layer), scored.
+"""The map of a pair: every cell (module, source layer, target layer), scored or answered.
 
 `sweep` builds the map of one pair, `sweep_many` those of many. Engines differ in speed alone: `loop`, one
 `run_with_hooks` a cell, is the reference.
 """
 
-from xtl.engine.maps import ENGINES, sweep, sweep_many
+from xtl.engine.engines import ENGINES
+from xtl.engine.many import concat_maps, sweep_many
+from xtl.engine.maps import sweep
 
-__all__ = ["ENGINES", "sweep", "sweep_many"]
+__all__ = ["ENGINES", "concat_maps", "sweep", "sweep_many"]

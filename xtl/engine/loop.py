@@ -2,34 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from xtl.backend import Model, forward
-from xtl.engine.plan import Cell, Plan
+from xtl.engine.plan import Cell, Generated, Plan
 from xtl.hooks import Hooks, transplant_at
-from xtl.transplants import read_activations
+from xtl.transplants import generate, read_activations
 
 
-def run_loop(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Float[Tensor, " continuation"]]]:
+def source_activations(model: Model, plan: Plan) -> Mapping[tuple[str, int], Float[Tensor, " d_model"]]:
+    """What the plan's cells write, by module name and source layer: read from one pass over the source prompt, unless given."""
+    if plan.activations is not None:
+        return plan.activations
+    return read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
+
+
+def score_loop(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Float[Tensor, " continuation"]]]:
     """Log-probabilities of the continuations for vanilla (cell None) and for each cell of the plan, one at a time."""
     yield None, continuation_logprobs(model, plan.target_ids, plan.continuations)
-    yield from run_loop_cells(model, plan, plan.cells())
+    yield from score_cells(model, plan, plan.cells())
 
 
-def run_loop_cells(
+def score_cells(
     model: Model, plan: Plan, cells: Iterable[Cell]
 ) -> Iterator[tuple[Cell, Float[Tensor, " continuation"]]]:
     """The same for some cells of the plan, without vanilla."""
-    activations = read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
+    for cell, hooks, _ in write_hooks(model, plan, cells):
+        yield cell, continuation_logprobs(model, plan.target_ids, plan.continuations, hooks)
+
+
+def generate_loop(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Generated]]:
+    """Greedy answers for vanilla (cell None) and for each cell of the plan, one at a time."""
+    yield None, _generate(model, plan)
+    yield from generate_cells(model, plan, plan.cells())
+
+
+def generate_cells(model: Model, plan: Plan, cells: Iterable[Cell]) -> Iterator[tuple[Cell, Generated]]:
+    """The same for some cells of the plan, without vanilla."""
+    for cell, hooks, step_hooks in write_hooks(model, plan, cells):
+        yield cell, _generate(model, plan, hooks, step_hooks)
+
+
+def _generate(model: Model, plan: Plan, *hooks: Hooks) -> Generated:
+    answer = generate(model, plan.target_ids, plan.max_new_tokens or 0, *hooks)
+    return Generated(answer.tokens, answer.finite)
+
+
+def write_hooks(model: Model, plan: Plan, cells: Iterable[Cell]) -> Iterator[tuple[Cell, Hooks, Hooks]]:
+    """Each cell with the hooks of its pass over the prompt and of each later step."""
+    activations = source_activations(model, plan)
     position = len(plan.target_ids) - 1
     for cell in cells:
-        write = transplant_at(activations[cell.module.name, cell.source_layer], position)
-        hooks: Hooks = [(cell.module.write_hook(cell.target_layer), write)]
-        yield cell, continuation_logprobs(model, plan.target_ids, plan.continuations, hooks)
+        source = activations[cell.module.name, cell.source_layer]
+        site = cell.module.write_hook(cell.target_layer)
+        hooks: Hooks = [(site, transplant_at(source, position, and_after=plan.every_step))]
+        yield cell, hooks, [(site, transplant_at(source))] if plan.every_step else []
 
 
 def continuation_logprobs(

@@ -16,18 +16,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from xtl.backend import Model, forward_without_logits, is_bridge, new_cache
-from xtl.engine.packed_bridge import why_not_packable_bridge
+from xtl.backend import Model, forward_without_logits, new_cache
 from xtl.engine.tree import Tree
 
 
-def why_not_packable(model: Model) -> str | None:
-    """Why this model's attention can't be packed here; None if it can."""
-    if is_bridge(model):
-        return why_not_packable_bridge(model)
+def why_not_packable_hooked(model: Model) -> str | None:
+    """Why a HookedTransformer's attention can't be packed here; None if it can."""
     cfg = model.cfg
     if cfg.positional_embedding_type not in ("rotary", "standard", "alibi"):
         return f"its positions are {cfg.positional_embedding_type!r}"
@@ -65,36 +62,71 @@ class Prefix:
             self.values.append(rearrange(entry.past_values[0], "pos kv d -> kv pos d").contiguous())
 
 
+class OwnTokens:
+    """Keys (rotated) and values of each row's own tokens, from the prompt's last one on, by layer; they grow as it writes.
+
+    Attributes:
+        length: earlier tokens a row.
+        keys: `[kv_head, row, d_head, token]` a layer.
+        values: `[kv_head, row, token, d_head]` a layer.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.keys: dict[int, Float[Tensor, "kv_head row d_head token"]] = {}
+        self.values: dict[int, Float[Tensor, "kv_head row token d_head"]] = {}
+
+    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Add a token's; returns those of all tokens so far."""
+        if layer in self.keys:
+            keys = torch.cat([self.keys[layer], keys], dim=-1)
+            values = torch.cat([self.values[layer], values], dim=-2)
+        self.keys[layer], self.values[layer] = keys, values
+        return keys, values
+
+    def select(self, rows: Int[Tensor, " row"]) -> None:
+        """Keep these rows alone; a row that a layer doesn't have was vanilla there, which is its row 0."""
+        for layer, keys in self.keys.items():
+            there = torch.where(rows < keys.shape[1], rows, 0)
+            self.keys[layer] = keys[:, there]
+            self.values[layer] = self.values[layer][:, there]
+
+
 @contextmanager
-def packed_attention(model: Model, prefix: Prefix, tree: Tree) -> Iterator[None]:
+def packed_attention(model: Model, prefix: Prefix, tree: Tree, own: OwnTokens | None = None) -> Iterator[None]:
     """While it lasts, every block takes its input `[1, cells * nodes, d_model]` for packed cells.
 
-    Nodes are a cell's tokens from the prompt's last one on (see `Tree`), node index innermost.
+    Args:
+        model: a HookedTransformer.
+        prefix: keys and values that all cells see.
+        tree: a cell's tokens from the prompt's last one on, node index innermost.
+        own: earlier tokens of each cell, which it sees too and to which these are added; then the tree is one token.
     """
     try:
         for layer, block in enumerate(model.blocks):
-            block.attn.forward = _make_forward(block.attn, layer, prefix, tree)
+            block.attn.forward = _make_forward(block.attn, layer, prefix, tree, own)
         yield
     finally:
         for block in model.blocks:
             vars(block.attn).pop("forward", None)  # the class's own method is back
 
 
-def _make_forward(attn: Any, layer: int, prefix: Prefix, tree: Tree) -> Callable[..., Tensor]:
+def _make_forward(attn: Any, layer: int, prefix: Prefix, tree: Tree, own: OwnTokens | None) -> Callable[..., Tensor]:
     cfg = attn.cfg
     keys, values = prefix.keys[layer], prefix.values[layer]
     n_nodes, n_kv = len(tree), keys.shape[0]
+    n_earlier = own.length if own is not None else 0
     device = keys.device
-    positions = torch.tensor(tree.depths, device=device) + prefix.length
-    prefix_bias, own_bias = _biases(attn, prefix.length, positions, tree.sees().to(device))
+    depths = [n_earlier + depth for depth in tree.depths]
+    prefix_bias, own_bias = _biases(attn, prefix.length, depths, _sees(tree, n_earlier).to(device))
     weight = rearrange(attn.W_O, "head d_head d_model -> d_model (head d_head)").contiguous()
 
     def rotate(x: Float[Tensor, "cell node head d_head"]) -> Float[Tensor, "cell node head d_head"]:
         if cfg.positional_embedding_type != "rotary":
             return x
         parts = []
-        for depth in sorted(set(tree.depths)):  # nodes are in order of depth, and a depth is a position
-            part = x[:, [node for node in range(n_nodes) if tree.depths[node] == depth]]
+        for depth in sorted(set(depths)):  # nodes are in order of depth, and a depth is a position
+            part = x[:, [node for node in range(n_nodes) if depths[node] == depth]]
             one_position = rearrange(part, "cell node head d -> (cell node) 1 head d")
             rotated = attn.apply_rotary(one_position, prefix.length + depth, None)
             parts.append(rearrange(rotated, "(cell node) 1 head d -> cell node head d", cell=x.shape[0]))
@@ -112,8 +144,10 @@ def _make_forward(attn: Any, layer: int, prefix: Prefix, tree: Tree) -> Callable
             for x in attn.calculate_qkv_matrices(query_input, key_input, value_input)
         )
         q = rearrange(rotate(q), "cell node (kv group) d -> kv group cell node d", kv=n_kv)
-        k = rearrange(rotate(k), "cell node kv d -> kv 1 cell d node")
-        v = rearrange(v, "cell node kv d -> kv 1 cell node d")
+        k = rearrange(rotate(k), "cell node kv d -> kv cell d node")
+        v = rearrange(v, "cell node kv d -> kv cell node d")
+        if own is not None:
+            k, v = own.append(layer, k, v)
         n_group, n_cells = q.shape[1], q.shape[2]
 
         flat = rearrange(q, "kv group cell node d -> kv (group cell node) d")
@@ -121,33 +155,42 @@ def _make_forward(attn: Any, layer: int, prefix: Prefix, tree: Tree) -> Callable
             flat @ keys, "kv (group cell node) p -> kv group cell node p", group=n_group, cell=n_cells
         )
         to_prefix = softcap(to_prefix / attn.attn_scale) + prefix_bias
-        to_own = softcap(q @ k / attn.attn_scale) + own_bias
+        to_own = softcap(q @ k[:, None] / attn.attn_scale) + own_bias
         pattern = torch.cat([to_prefix, to_own], dim=-1).softmax(dim=-1)
-        from_prefix, from_own = pattern.split([prefix.length, n_nodes], dim=-1)
+        from_prefix, from_own = pattern.split([prefix.length, to_own.shape[-1]], dim=-1)
         z = rearrange(from_prefix, "kv group cell node p -> kv (group cell node) p") @ values
-        z = rearrange(z, "kv (group cell node) d -> kv group cell node d", group=n_group, cell=n_cells) + from_own @ v
+        z = rearrange(z, "kv (group cell node) d -> kv group cell node d", group=n_group, cell=n_cells)
+        z = z + from_own @ v[:, None]
         return F.linear(rearrange(z, "kv group cell node d -> 1 (cell node) (kv group d)"), weight, attn.b_O)
 
     return forward_packed
 
 
+def _sees(tree: Tree, n_earlier: int) -> Bool[Tensor, "node token"]:
+    """Which of a cell's own tokens each node attends to: all earlier ones, and those of the tree on its branch."""
+    return torch.cat([torch.ones(len(tree), n_earlier, dtype=torch.bool), tree.sees()], dim=1)
+
+
 def _biases(
-    attn: Any, n_prefix: int, positions: Tensor, sees: Bool[Tensor, "node other"]
+    attn: Any, n_prefix: int, depths: list[int], sees: Bool[Tensor, "node token"]
 ) -> tuple[Float[Tensor, ...], Float[Tensor, ...]]:
-    """What is added to the scores on the prefix and on the cell's own nodes: masks, and ALiBi's slopes.
+    """What is added to the scores on the prefix and on the cell's own tokens: masks, and ALiBi's slopes.
 
     Both broadcast to `[kv_head, group, cell, node, key]`.
     """
-    prefix_positions = torch.arange(n_prefix, device=positions.device)
+    device = sees.device
+    positions = torch.tensor(depths, device=device) + n_prefix
+    own_positions = torch.cat([torch.arange(sees.shape[1] - len(depths), device=device) + n_prefix, positions])
+    prefix_positions = torch.arange(n_prefix, device=device)
     window = attn.cfg.window_size if attn.attn_type == "local" else None
     far = positions[:, None] - prefix_positions[None, :]
-    own_far = positions[:, None] - positions[None, :]
+    own_far = positions[:, None] - own_positions[None, :]
     hidden = torch.zeros_like(far, dtype=torch.bool) if window is None else far >= window
     own_hidden = ~sees if window is None else ~sees | (own_far >= window)
     dtype = attn.cfg.dtype
-    bias = torch.zeros(far.shape, device=positions.device, dtype=dtype).masked_fill(hidden, -torch.inf)
-    own_bias = torch.zeros(own_far.shape, device=positions.device, dtype=dtype).masked_fill(own_hidden, -torch.inf)
+    bias = torch.zeros(far.shape, device=device, dtype=dtype).masked_fill(hidden, -torch.inf)
+    own_bias = torch.zeros(own_far.shape, device=device, dtype=dtype).masked_fill(own_hidden, -torch.inf)
     if attn.cfg.positional_embedding_type != "alibi":
         return bias, own_bias
-    slopes = attn.create_alibi_multipliers(attn.cfg.n_heads, positions.device)[:, None, None, None, None]
+    slopes = attn.create_alibi_multipliers(attn.cfg.n_heads, device)[:, None, None, None, None]
     return bias - slopes * far, own_bias - slopes * own_far  # ALiBi models have as many key heads as query heads

@@ -1,4 +1,4 @@
-"""Packed cells on a HookedTransformer: they join the sequence at their target layer, and only the columns of the unembedding
+"""Packed cells on a HookedTransformer: they join the sequence when they leave vanilla, and only the columns of the unembedding
 that the score needs are used."""
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xtl.backend import Model
-from xtl.engine.packed_attention import Prefix, packed_attention
+from xtl.engine.greedy import Best, greedy
+from xtl.engine.packed_attention import OwnTokens, Prefix, packed_attention
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.readout import Readout
-from xtl.engine.tree import Tree
-from xtl.hooks import Hooks, capture, transplant_packed
+from xtl.engine.rows import hooks_by_site
+from xtl.engine.staging import joinings, late_rows
+from xtl.engine.tree import Tree, build_tree
+from xtl.hooks import HookFunction, Hooks, capture, transplant_packed
 
 MEMORY = 512 * 2**20
 """Bytes that a chunk's activations may take."""
@@ -26,82 +29,121 @@ class PackedHooked:
         chunk_size: cells at a time, so that their activations stay under `MEMORY`.
     """
 
-    def __init__(self, model: Model, plan: Plan, tree: Tree) -> None:
+    def __init__(self, model: Model, plan: Plan) -> None:
         self.model = model
-        self.tree = tree
-        self.up_to_constant = plan.up_to_constant
+        self.plan = plan
+        self.tree = build_tree(plan.target_ids[-1], plan.continuations)
         self.prefix = Prefix(model, plan.target_ids[:-1])
         self.readout = Readout(model)
-        self.chunk_size = cells_that_fit(model, self.prefix.length, len(tree))
+        self.chunk_size = cells_that_fit(model, self.prefix.length, len(self.tree), plan.max_new_tokens or 0)
 
     def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
-        """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in order of target layer.
+        """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in joining order.
 
         Where the score allows it, up to one constant a row.
         """
-        residual = run_cells(self.model, self.prefix, self.tree, cells, sources)
-        normed = self.model.ln_final(residual) if self.model.cfg.normalization_type is not None else residual
-        return self.readout.logprobs(normed, self.tree, self.up_to_constant)
+        normed = self.norm(self.run_prompt(cells, sources, self.tree))
+        return self.readout.logprobs(normed, self.tree, self.plan.up_to_constant)
+
+    def generate(
+        self, cells: list[Cell], sources: Float[Tensor, "cell d_model"], ends: Int[Tensor, " end"]
+    ) -> tuple[Int[Tensor, "row token"], Float[Tensor, "row token"]]:
+        """Greedy tokens of vanilla (row 0) and of each cell, -1 after the end, and the logit of each; a row stops at its end."""
+        own = OwnTokens()
+        residual = self.run_prompt(cells, sources, build_tree(self.plan.target_ids[-1], ()), own)
+        own.select(torch.arange(1 + len(cells), device=residual.device))
+        first = self.readout.argmax(self.norm(residual)[:, 0])
+        return greedy(PackedRows(self, cells, sources, own), first, self.plan.max_new_tokens or 0, ends)
+
+    def norm(self, residual: Float[Tensor, "row node d_model"]) -> Float[Tensor, "row node d_model"]:
+        """The final norm."""
+        return self.model.ln_final(residual) if self.model.cfg.normalization_type is not None else residual
+
+    def run_prompt(
+        self, cells: list[Cell], sources: Float[Tensor, "cell d_model"], tree: Tree, own: OwnTokens | None = None
+    ) -> Float[Tensor, "row node d_model"]:
+        """Final residual stream of vanilla (row 0) and of each cell (see `xtl.engine.staging`)."""
+        model, every_step = self.model, self.plan.every_step
+        residual = self.embed(torch.tensor([tree.tokens], device=model.cfg.device), tree.depths)
+        with packed_attention(model, self.prefix, tree, own):
+            for layer, joining in enumerate(joinings(cells, model.cfg.n_layers)):
+                residual = torch.cat([residual, residual[:1].expand(joining.early, -1, -1)])
+                hooks: Hooks = []
+                vanilla: dict[str, Tensor] = {}
+                first_late = joining.start + joining.early
+                if joining.early:
+                    rows = torch.arange(joining.rows_before, joining.rows_in_block, device=residual.device)
+                    write = transplant_packed(
+                        sources[joining.start : first_late], rows, len(tree), and_after=every_step
+                    )
+                    hooks.append((f"blocks.{layer}.hook_attn_out", write))
+                if joining.late:
+                    for site in ("hook_resid_pre", "hook_attn_out"):
+                        hooks.append((f"blocks.{layer}.{site}", capture(vanilla, site, slice(len(tree)))))
+                out = model.run_with_hooks(
+                    rearrange(residual, "row node d -> 1 (row node) d"),
+                    fwd_hooks=hooks,
+                    start_at_layer=layer,
+                    stop_at_layer=layer + 1,
+                )
+                residual = rearrange(out, "1 (row node) d -> row node d", node=len(tree))
+                if joining.late:
+                    late = slice(first_late, first_late + joining.late)
+                    mid = (vanilla["hook_resid_pre"] + vanilla["hook_attn_out"])[0]
+                    joined = late_rows(residual[0], mid, cells[late], sources[late], every_step)
+                    residual = torch.cat([residual, joined])
+        return residual
+
+    def embed(self, tokens: Int[Tensor, "row node"], depths: list[int]) -> Float[Tensor, "row node d_model"]:
+        """Input of the first layer for tokens at these depths after the prompt's last one."""
+        model = self.model
+        residual = model.embed(tokens)
+        if model.cfg.positional_embedding_type == "standard":
+            positions = torch.tensor(depths, device=residual.device) + self.prefix.length
+            residual = residual + model.pos_embed.W_pos[positions]
+        return residual
 
 
-def run_cells(
-    model: Model, prefix: Prefix, tree: Tree, cells: list[Cell], sources: Float[Tensor, "cell d_model"]
-) -> Float[Tensor, "row node d_model"]:
-    """Final residual stream of vanilla (row 0) and of each cell; cells come in the order in which they leave vanilla.
+class PackedRows:
+    """Packed cells after the prompt: what runs their next tokens (see `xtl.engine.greedy`)."""
 
-    A cell that writes an attention output joins before its target layer's block, and a hook writes it there. One that writes a
-    feed-forward output or the whole residual stream joins after the block, without a hook: until then it is vanilla, and from
-    there on the sum that the block would have made (`resid_mid + mlp_out`, the contract of `xtl.models.contract`) is made here.
-    """
-    residual = embed_nodes(model, prefix.length, tree)
-    done = 0
-    with packed_attention(model, prefix, tree):
-        for layer in range(model.cfg.n_layers):
-            joining = [cell for cell in cells[done:] if cell.target_layer == layer]
-            early = [cell for cell in joining if cell.module.write == "hook_attn_out"]
-            late = joining[len(early) :]
-            residual = torch.cat([residual, residual[:1].expand(len(early), -1, -1)])
-            vanilla: dict[str, Tensor] = {}
-            hooks: Hooks = [
-                (f"blocks.{layer}.{site}", capture(vanilla, site, position=0))
-                for site in ("hook_resid_pre", "hook_attn_out")
-            ]
-            if early:
-                rows = torch.arange(1 + done, 1 + done + len(early), device=residual.device)
-                write = transplant_packed(sources[done : done + len(early)], rows, len(tree))
-                hooks.append((f"blocks.{layer}.hook_attn_out", write))
+    def __init__(
+        self, packed: PackedHooked, cells: list[Cell], sources: Float[Tensor, "cell d_model"], own: OwnTokens
+    ) -> None:
+        self.packed = packed
+        self.cells = cells
+        self.sources = sources
+        self.own = own
+
+    def select(self, rows: Int[Tensor, " row"]) -> None:
+        """Go on with these rows alone."""
+        self.own.select(rows)
+
+    def next(self, tokens: Int[Tensor, " row"], live: Int[Tensor, " row"]) -> Best:
+        """Run one more token of each row, patched with `steps="every"`; all of them go through all layers."""
+        packed, model = self.packed, self.packed.model
+        self.own.length += 1
+        hooks = hooks_by_site(self.cells, live.tolist(), self.hook) if packed.plan.every_step else []
+        residual = packed.embed(tokens[:, None], [self.own.length])
+        with packed_attention(model, packed.prefix, build_tree(0, ()), self.own):
             out = model.run_with_hooks(
-                rearrange(residual, "row node d -> 1 (row node) d"),
+                rearrange(residual, "row 1 d -> 1 row d"),
                 fwd_hooks=hooks,
-                start_at_layer=layer,
-                stop_at_layer=layer + 1,
+                start_at_layer=0,
+                stop_at_layer=model.cfg.n_layers,
             )
-            residual = rearrange(out, "1 (row node) d -> row node d", node=len(tree))
-            done += len(early)
-            if late:
-                joined = residual[:1].repeat(len(late), 1, 1)
-                joined[:, 0] = sources[done : done + len(late)]
-                through_mlp = [row for row, cell in enumerate(late) if cell.module.write == "hook_mlp_out"]
-                joined[through_mlp, 0] += vanilla["hook_resid_pre"] + vanilla["hook_attn_out"]
-                residual = torch.cat([residual, joined])
-                done += len(late)
-    return residual
+        return packed.readout.argmax(packed.norm(rearrange(out, "1 row d -> row 1 d"))[:, 0])
+
+    def hook(self, places: list[int], which: list[int]) -> HookFunction:
+        """What the cells `which` write at the rows `places`."""
+        return transplant_packed(self.sources[which], torch.tensor(places, device=self.sources.device), 1)
 
 
-def embed_nodes(model: Model, n_prefix: int, tree: Tree) -> Float[Tensor, "1 node d_model"]:
-    """Input of the first layer for the tree's tokens, at their positions."""
-    device = model.cfg.device
-    residual = model.embed(torch.tensor([tree.tokens], device=device))
-    if model.cfg.positional_embedding_type == "standard":
-        positions: Int[Tensor, " node"] = torch.tensor(tree.depths, device=device) + n_prefix
-        residual = residual + model.pos_embed.W_pos[positions]
-    return residual
-
-
-def cells_that_fit(model: Model, n_prefix: int, n_nodes: int) -> int:
-    """Cells a chunk, so that its activations stay under `MEMORY`."""
+def cells_that_fit(model: Model, n_prefix: int, n_nodes: int, n_new: int) -> int:
+    """Cells a chunk, so that its activations (and keys and values of new tokens) stay under `MEMORY`."""
     cfg = model.cfg
     widest = (
         4 * (cfg.d_mlp or 0) + 6 * cfg.n_heads * cfg.d_head + 6 * cfg.d_model + 4 * cfg.n_heads * (n_prefix + n_nodes)
     )
-    return max(1, MEMORY // (4 * n_nodes * widest))
+    kept = 2 * cfg.n_layers * (cfg.n_key_value_heads or cfg.n_heads) * cfg.d_head * n_new
+    return max(1, MEMORY // (4 * (n_nodes * widest + kept)))

@@ -1,9 +1,12 @@
-"""What an engine is asked to do: the cells of one pair's map."""
+"""What an engine is asked to do: the cells of one pair's map, and what to take from each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
 
 from xtl.hooks import Module
 
@@ -22,17 +25,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """The map of one pair: token ids of both prompts, the cells, and the continuations to score.
+    """The map of one pair: token ids of both prompts, the cells, and the continuations to score or how much to generate.
 
     Attributes:
         source_ids: the source prompt.
         target_ids: the target prompt.
         modules: in the order of the result.
         source_layers, target_layers: 0-based, in the order of the result.
-        continuations: token ids to score after the target prompt.
+        continuations: token ids to score after the target prompt; none when an answer is generated.
         up_to_constant: whether the score stays the same when a constant is added to all continuations' log-probabilities
             (so among options); an engine may then leave out what all of them share.
+        max_new_tokens: most tokens to generate; None when continuations are scored.
+        every_step: whether tokens after the prompt are patched too (`steps="every"`).
         chunk_size: cells at a time; None leaves it to the engine.
+        activations: what to write, by module name and source layer, `[d_model]` each; None reads them from the source prompt.
     """
 
     source_ids: list[int]
@@ -40,9 +46,12 @@ class Plan:
     modules: tuple[Module, ...]
     source_layers: tuple[int, ...]
     target_layers: tuple[int, ...]
-    continuations: tuple[tuple[int, ...], ...]
+    continuations: tuple[tuple[int, ...], ...] = ()
     up_to_constant: bool = False
+    max_new_tokens: int | None = None
+    every_step: bool = False
     chunk_size: int | None = None
+    activations: Mapping[tuple[str, int], Float[Tensor, " d_model"]] | None = None
 
     @property
     def n_cells(self) -> int:
@@ -55,3 +64,16 @@ class Plan:
             for source_layer in self.source_layers:
                 for target_layer in self.target_layers:
                     yield Cell(module, source_layer, target_layer)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A greedy answer.
+
+    Attributes:
+        tokens: up to and with the end-of-sequence token.
+        finite: whether the logits of every step were numbers.
+    """
+
+    tokens: list[int]
+    finite: bool = True

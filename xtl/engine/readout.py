@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from xtl.backend import Model
@@ -58,3 +58,14 @@ class Readout:
                 values = values - self.normaliser(normed[:, node])[:, None]
             total[:, [index for index, _ in reads]] += values
         return total.cpu()
+
+    def argmax(self, normed: Float[Tensor, "row d_model"]) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
+        """The likeliest token of each row (the first of several) and its logit, which is NaN where any logit is; tile by tile."""
+        best = torch.full((normed.shape[0],), -torch.inf, dtype=torch.float32, device=normed.device)
+        tokens = torch.zeros(normed.shape[0], dtype=torch.long, device=normed.device)
+        for start in range(0, self.weight.shape[0], VOCABULARY_TILE):
+            logits, columns = self.logits(normed, slice(start, start + VOCABULARY_TILE)).max(dim=-1)
+            better = (logits > best) | logits.isnan()
+            best = torch.where(better, logits, best)
+            tokens = torch.where(better, columns + start, tokens)
+        return tokens, best

@@ -49,7 +49,7 @@ class Tree:
 
 def build_tree(last_token: int, continuations: tuple[tuple[int, ...], ...]) -> Tree:
     """The tree of these continuations after a prompt that ends in `last_token`."""
-    paths = {ids[:end] for ids in continuations for end in range(len(ids))}
+    paths = {(), *(ids[:end] for ids in continuations for end in range(len(ids)))}
     order = sorted(paths, key=lambda path: (len(path), path))
     node = {path: index for index, path in enumerate(order)}
     return Tree(

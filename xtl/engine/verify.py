@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model
-from xtl.engine.loop import run_loop_cells
-from xtl.engine.plan import Plan
+from xtl.backend import Model, forward
+from xtl.engine.loop import generate_cells, score_cells, write_hooks
+from xtl.engine.plan import Cell, Generated, Plan
 from xtl.errors import ModelError
 from xtl.scoring.likelihood import Question
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}
-"""Largest difference allowed between an engine and the loop, relative to the largest log-probability at hand (at least 1 nat)."""
+"""Largest difference allowed between an engine and the loop, relative to the largest log-probability or logit (at least 1)."""
 
 
-def verify_cells(
+def verify_scores(
     model: Model, plan: Plan, question: Question, logprobs: Float[Tensor, "runs continuation"], n_cells: int
 ) -> float:
     """Compare the scores of `n_cells` cells with the loop's; return the largest difference, in nats.
@@ -33,11 +34,10 @@ def verify_cells(
     Raises:
         ModelError: a cell differs by more than its precision explains; the message has the figures.
     """
-    cells = list(plan.cells())
-    drawn = random.Random(repr((plan.source_ids, plan.target_ids))).sample(range(len(cells)), min(n_cells, len(cells)))
+    drawn = _draw(plan, n_cells)
     tolerance = TOLERANCE.get(model.cfg.dtype, 0.1)
     largest = 0.0
-    for index, (cell, want) in zip(drawn, run_loop_cells(model, plan, [cells[i] for i in drawn]), strict=True):
+    for index, (cell, want) in zip(drawn, score_cells(model, plan, drawn.values()), strict=True):
         got = question.score(logprobs[1 + index].double())
         reference = question.score(want.double())
         difference = float((got - reference).abs())
@@ -48,3 +48,44 @@ def verify_cells(
             )
         largest = max(largest, difference)
     return largest
+
+
+def verify_answers(model: Model, plan: Plan, answers: Sequence[Generated], n_cells: int) -> float:
+    """Compare the tokens of `n_cells` cells with the loop's; return the largest difference of logits where two tied, else 0.
+
+    Where tokens part, both must be all but equally likely to the loop (a tie, which rounding decides); the rest is not compared.
+
+    Args:
+        model: HookedTransformer or TransformerBridge.
+        plan: the map's plan.
+        answers: the engine's, vanilla first and then the cells in the plan's order.
+        n_cells: how many cells to draw; the same ones for the same plan.
+
+    Raises:
+        ModelError: a cell's tokens differ where the loop is in no doubt; the message has both.
+    """
+    drawn = _draw(plan, n_cells)
+    tolerance = TOLERANCE.get(model.cfg.dtype, 0.1)
+    largest = 0.0
+    for index, (cell, want) in zip(drawn, generate_cells(model, plan, drawn.values()), strict=True):
+        got = answers[1 + index].tokens
+        if got == want.tokens:
+            continue
+        step = next(at for at, pair in enumerate(zip(got, want.tokens, strict=False)) if pair[0] != pair[1])
+        hooks = next(write_hooks(model, plan, [cell]))[1]
+        logits = forward(model, [*plan.target_ids, *want.tokens[:step]], hooks=hooks, keep=1)[-1].float()
+        lead = float(logits[want.tokens[step]] - logits[got[step]])
+        if not lead <= tolerance * max(1.0, float(logits.abs().max())):
+            raise ModelError(
+                f"the engine's map failed its check: cell {cell} generates {got}, the plain loop {want.tokens}, which "
+                f"leads by {lead:.3g} in logits at token {step}; use engine='loop' and please report the model"
+            )
+        largest = max(largest, lead)
+    return largest
+
+
+def _draw(plan: Plan, n_cells: int) -> dict[int, Cell]:
+    """Some cells by their place in the plan; the same ones for the same plan."""
+    cells = list(plan.cells())
+    seed = repr((plan.source_ids, plan.target_ids))
+    return {index: cells[index] for index in random.Random(seed).sample(range(len(cells)), min(n_cells, len(cells)))}

@@ -66,7 +66,7 @@ def prepare_question(
     """
     check_question(options, gold, answer)
     if options is None and answer is None:
-        raise InputError("nothing to score: give options with gold, or answer")
+        raise InputError("nothing to score: give options with gold, or answer (or max_new_tokens, to generate)")
     texts = tuple(options) if options is not None else (answer or "",)
     continuations = tuple(tuple(encode_continuation(model, target, target_ids, text)) for text in texts)
     for index, ids in enumerate(continuations):

@@ -1,0 +1,143 @@
+"""The batched engine: cells are rows of a batch, each with its own copy of the prefix's keys and values.
+
+Exact on every model that takes a batch, with nothing done to its attention, and slower than the packed engine, which it stands in
+for where that can't run: it starts from the target prompt's prefix too, but all layers run for all cells, over copied keys.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from xtl.backend import Model, forward, forward_batch, forward_without_logits, new_cache, repeat_cache, select_rows
+from xtl.engine.greedy import Best, greedy
+from xtl.engine.plan import Cell, Plan
+from xtl.engine.rows import hooks_by_site
+from xtl.hooks import HookFunction, Hooks, transplant_batch
+
+MEMORY = 512 * 2**20
+"""Bytes that a chunk's keys, values and logits may take."""
+
+TRIED = {torch.float64: 1e-6, torch.float32: 1e-4}
+"""Largest relative difference of logits in the try, by precision."""
+
+
+class Batched:
+    """The cells of one plan, as rows of a batch, on either backend.
+
+    Attributes:
+        chunk_size: cells at a time, so that they stay under `MEMORY`.
+    """
+
+    def __init__(self, model: Model, plan: Plan) -> None:
+        self.model = model
+        self.plan = plan
+        self.prefix = new_cache(model)
+        if len(plan.target_ids) > 1:
+            forward_without_logits(model, plan.target_ids[:-1], cache=self.prefix)
+        n_read = max(map(len, plan.continuations), default=1)
+        n_after = plan.max_new_tokens or n_read
+        self.chunk_size = cells_that_fit(model, len(plan.target_ids) + n_after, n_read)
+
+    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
+        """Log-probability of each continuation, vanilla (row 0) and then the cells."""
+        continuations = self.plan.continuations
+        rows = torch.zeros(1 + len(cells), len(continuations))
+        for path in dict.fromkeys(ids[:-1] for ids in continuations):
+            logprobs = self.run_prompt(cells, sources, path)[0].float().log_softmax(dim=-1)
+            for index, ids in enumerate(continuations):
+                if ids[:-1] == path:
+                    rows[:, index] = logprobs[:, torch.arange(len(ids)), list(ids)].sum(dim=1).cpu()
+        return rows
+
+    def generate(
+        self, cells: list[Cell], sources: Float[Tensor, "cell d_model"], ends: Int[Tensor, " end"]
+    ) -> tuple[Int[Tensor, "row token"], Float[Tensor, "row token"]]:
+        """Greedy tokens of vanilla (row 0) and of each cell, -1 after the end, and the logit of each; a row stops at its end."""
+        logits, cache = self.run_prompt(cells, sources, ())
+        batch = Batch(self.model, cache, self.plan, cells, sources)
+        return greedy(batch, best_of(logits[:, -1]), self.plan.max_new_tokens or 0, ends)
+
+    def run_prompt(
+        self, cells: list[Cell], sources: Float[Tensor, "cell d_model"], path: tuple[int, ...]
+    ) -> tuple[Float[Tensor, "row token d_vocab"], Any]:
+        """Logits at the prompt's last token and at the tokens of `path` after it, and the cache that they fill."""
+        n_rows = 1 + len(cells)
+        cache = repeat_cache(self.model, self.prefix, n_rows)
+        tokens = torch.tensor([[self.plan.target_ids[-1], *path]] * n_rows, device=self.model.cfg.device)
+        hooks = write_hooks(cells, sources, list(range(n_rows)), self.plan.every_step)
+        return forward_batch(self.model, tokens, hooks=hooks, cache=cache, keep=1 + len(path)), cache
+
+
+class Batch:
+    """Rows after the prompt: what runs their next tokens (see `xtl.engine.greedy`)."""
+
+    def __init__(self, model: Model, cache: Any, plan: Plan, cells: list[Cell], sources: Tensor) -> None:
+        self.model = model
+        self.cache = cache
+        self.plan = plan
+        self.cells = cells
+        self.sources = sources
+
+    def select(self, rows: Int[Tensor, " row"]) -> None:
+        """Go on with these rows alone."""
+        self.cache = select_rows(self.model, self.cache, rows)
+
+    def next(self, tokens: Int[Tensor, " row"], live: Int[Tensor, " row"]) -> Best:
+        """Run one more token of each row, patched with `steps="every"`."""
+        hooks = write_hooks(self.cells, self.sources, live.tolist(), True) if self.plan.every_step else []
+        return best_of(forward_batch(self.model, tokens[:, None], hooks=hooks, cache=self.cache, keep=1)[:, -1])
+
+
+def write_hooks(cells: list[Cell], sources: Tensor, numbers: list[int], and_after: bool) -> Hooks:
+    """What the present rows write (see `hooks_by_site`)."""
+
+    def hook(places: list[int], which: list[int]) -> HookFunction:
+        return transplant_batch(sources[which], torch.tensor(places, device=sources.device), and_after=and_after)
+
+    return hooks_by_site(cells, numbers, hook)
+
+
+def best_of(logits: Float[Tensor, "row d_vocab"]) -> Best:
+    """The likeliest token of each row, and its logit (NaN where any is)."""
+    best, tokens = logits.float().max(dim=-1)
+    return tokens, best
+
+
+def cells_that_fit(model: Model, n_tokens: int, n_read: int) -> int:
+    """Rows a chunk, so that their keys and values of `n_tokens` and logits of `n_read` tokens stay under `MEMORY`."""
+    cfg = model.cfg
+    n_heads = getattr(cfg, "n_key_value_heads", None) or cfg.n_heads
+    kept = 2 * cfg.n_layers * n_heads * cfg.d_head * n_tokens
+    return max(1, MEMORY // (4 * (2 * kept + 2 * cfg.d_vocab * n_read)))
+
+
+def why_not_batchable(model: Model) -> str | None:
+    """Why cells can't be rows of a batch on this model; None if they can. Tried once a model, then remembered on it."""
+    if not hasattr(model, "xtl_batchable"):
+        model.xtl_batchable = _try(model)
+    return model.xtl_batchable or None
+
+
+@torch.no_grad()
+def _try(model: Model) -> str:
+    """Rows that share a prefix must each give what a plain pass gives."""
+    text = [token % model.cfg.d_vocab for token in (5, 11, 7, 13, 3, 9)]
+    try:
+        cache = new_cache(model)
+        forward_without_logits(model, text[:3], cache=cache)
+        cache = repeat_cache(model, cache, 3)
+        tokens = torch.tensor([text[3:5]] * 3, device=model.cfg.device)
+        first = forward_batch(model, tokens, cache=cache, keep=2)[1:]
+        rows = torch.tensor([1, 2], device=model.cfg.device)
+        cache = select_rows(model, cache, rows)
+        second = forward_batch(model, tokens[:2, :1] * 0 + text[5], cache=cache, keep=1)
+    except Exception as error:
+        return f"its forward pass does not take a batch over cached keys ({type(error).__name__})"
+    got = torch.cat([first, second], dim=1).float()
+    want = forward(model, text)[3:].float()
+    close = (got - want).abs().max() <= TRIED.get(model.cfg.dtype, 0.1) * want.abs().max()
+    return "" if bool(close) else "its rows of a batch over cached keys differ from a plain pass"

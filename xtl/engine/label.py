@@ -1,0 +1,117 @@
+"""The labelled result of a sweep: arrays with named dims, what was asked, and what it was run with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from xtl.backend import Model, backend_name, decode, model_info
+from xtl.engine.plan import Generated
+from xtl.engine.prepare import Sweep
+from xtl.pairs import ParallelPair, check_prompt
+from xtl.scoring.likelihood import UNIT
+from xtl.transplants import STEPS
+
+DIMS = ("module", "source_layer", "target_layer")
+
+
+def label_scores(model: Model, sweep: Sweep, logprobs: Float[Tensor, "runs continuation"], engine: str) -> xr.Dataset:
+    """The result of scored continuations; row 0 is vanilla, the rest are the cells in the plan's order."""
+    question = sweep.question
+    assert question is not None
+    data = _score_variables(sweep, question.score(logprobs.double()).numpy(), UNIT)
+    if question.has_options:
+        data |= _correct_variables(sweep, question.correct(logprobs).numpy())
+    return _dataset(model, sweep, data, engine, {"score": question.description, "score_unit": UNIT})
+
+
+def label_answers(model: Model, sweep: Sweep, answers: Sequence[Generated], engine: str) -> xr.Dataset:
+    """The result of generated answers; the first is vanilla's, the rest are the cells' in the plan's order."""
+    shape = _shape(sweep)
+    n_new = sweep.plan.max_new_tokens or 0
+    tokens = np.full((len(answers), n_new), -1, dtype=np.int32)
+    for row, answer in enumerate(answers):
+        tokens[row, : len(answer.tokens)] = answer.tokens
+    texts = np.array([decode(model, answer.tokens) for answer in answers], dtype=object)
+    data: dict[str, Any] = {
+        "text": (DIMS, texts[1:].reshape(shape)),
+        "tokens": ((*DIMS, "step"), tokens[1:].reshape(*shape, n_new)),
+        "vanilla_text": texts[0],
+        "vanilla_tokens": (("step",), tokens[0]),
+    }
+    attrs = {"max_new_tokens": n_new, "score": "none: answers were generated, not scored"}
+    if sweep.text_score is not None:
+        rated: dict[str, float] = {text: sweep.text_score.rate(text, sweep.pair) for text in set(texts)}
+        scores = np.array([rated[text] for text in texts])
+        data |= _score_variables(sweep, scores, "fraction right")
+        if sweep.text_score.binary:
+            data |= _correct_variables(sweep, scores > 0.5)
+        attrs |= {
+            "score": sweep.text_score.description,
+            "score_unit": "fraction right",
+            "text_score": sweep.text_score.name,
+        }
+    return _dataset(model, sweep, data, engine, attrs)
+
+
+def _shape(sweep: Sweep) -> tuple[int, int, int]:
+    plan = sweep.plan
+    return len(plan.modules), len(plan.source_layers), len(plan.target_layers)
+
+
+def _score_variables(sweep: Sweep, scores: np.ndarray, unit: str) -> dict[str, Any]:
+    cells, shape, attrs = scores[1:], _shape(sweep), {"unit": unit}
+    return {
+        "score": (DIMS, cells.reshape(shape).astype(np.float32), attrs),
+        "gain": (DIMS, (cells - scores[0]).reshape(shape).astype(np.float32), attrs),
+        "vanilla_score": ((), np.float32(scores[0]), attrs),
+    }
+
+
+def _correct_variables(sweep: Sweep, correct: np.ndarray) -> dict[str, Any]:
+    return {"correct": (DIMS, correct[1:].reshape(_shape(sweep))), "vanilla_correct": correct[0]}
+
+
+def _gold_text(pair: ParallelPair) -> str:
+    if pair.options is not None and pair.gold is not None:
+        return pair.options[pair.gold]
+    return pair.answer or (pair.answers[0] if pair.answers else "")
+
+
+def _dataset(model: Model, sweep: Sweep, data: dict[str, Any], engine: str, attrs: dict[str, Any]) -> xr.Dataset:
+    pair, plan = sweep.pair, sweep.plan
+    prompts = {
+        name: prompt if isinstance(prompt, str) else json.dumps(check_prompt(name, prompt))
+        for name, prompt in (("source", pair.source), ("target", pair.target))
+    }
+    return xr.Dataset(
+        data,
+        coords={
+            "module": [module.name for module in plan.modules],
+            "source_layer": list(plan.source_layers),
+            "target_layer": list(plan.target_layers),
+            "source_lang": pair.source_lang or "",
+            "target_lang": pair.target_lang or "",
+            **prompts,
+            "gold": _gold_text(pair),
+        },
+        attrs={
+            "model": model_info(model).name,
+            "backend": backend_name(model),
+            "dtype": str(model.cfg.dtype).removeprefix("torch."),
+            "engine": engine,
+            "steps": STEPS[plan.every_step],
+            **attrs,
+            **prompts,
+            "versions": json.dumps(
+                {name: version(name) for name in ("xtl", "transformer-lens", "torch", "transformers")}
+            ),
+        },
+    )

@@ -1,0 +1,117 @@
+"""`sweep_many`: the maps of many pairs, one after the other, so that thousands of them take no more memory than one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import xarray as xr
+from typing_extensions import Unpack
+
+from xtl.backend import Model
+from xtl.engine.engines import resolve_engine
+from xtl.engine.maps import Progress, run
+from xtl.engine.prepare import Settings, prepare
+from xtl.errors import InputError
+from xtl.pairs import ParallelPair
+from xtl.progress import SweepProgress
+
+
+def sweep_many(
+    model: Model,
+    pairs: Iterable[ParallelPair],
+    *,
+    progress: bool | Progress = False,
+    **settings: Unpack[Settings],
+) -> Iterator[xr.Dataset]:
+    """The maps of many pairs, each as soon as it is done: what is finished is kept when the work is stopped.
+
+    A list of pairs is checked as a whole before the first one runs. Anything else (a generator over a large benchmark) is taken
+    pair by pair.
+
+    Args:
+        model: from `xtl.load_model`, or any HookedTransformer or TransformerBridge.
+        pairs: what is asked; all with options, or none.
+        progress: True shows pairs done, cells a second and time left on stderr; a function is called after each cell with
+            (cells done, cells in all), which are known for a list alone.
+        **settings: the arguments of `xtl.sweep` that are the same for every pair (`modules`, `engine`, ...).
+
+    Yields:
+        What `xtl.sweep` returns for each pair, with its id (or its number) as the coord `example`. `concat_maps` makes one
+        Dataset of them.
+
+    Raises:
+        InputError: as `xtl.sweep`; no pairs; some pairs with options and some without.
+
+    Example:
+        >>> import xtl
+        >>> pairs = xtl.get_task("capitals").pairs("en", "es", limit=5)
+        >>> xtl.concat_maps(xtl.sweep_many(xtl.load_model(), pairs))  # doctest: +SKIP
+    """
+    engine = resolve_engine(model, settings.get("engine", "auto"))
+    arguments: dict[str, Any] = {name: value for name, value in settings.items() if name != "engine"}
+    n_cells: int | None = None
+    if isinstance(pairs, Sequence):
+        if not pairs:
+            raise InputError("pairs is empty: give at least one ParallelPair")
+        _check_alike(pairs)
+        n_cells = sum(prepare(model, pair, **arguments).plan.n_cells for pair in pairs)
+    return _run_each(model, pairs, engine, arguments, n_cells, progress)
+
+
+def _run_each(
+    model: Model,
+    pairs: Iterable[ParallelPair],
+    engine: str,
+    arguments: dict[str, Any],
+    n_cells: int | None,
+    progress: bool | Progress,
+) -> Iterator[xr.Dataset]:
+    n_pairs = len(pairs) if isinstance(pairs, Sequence) else None
+    before = 0
+    first: ParallelPair | None = None
+    with SweepProgress(n_pairs, n_cells, shown=progress is True) as bar:
+
+        def count(done: int, of_pair: int) -> None:
+            bar.cells(before + done)
+            if callable(progress):
+                progress(before + done, n_cells if n_cells is not None else before + of_pair)
+
+        for index, pair in enumerate(pairs):
+            first = first or pair
+            _check_alike([first, pair])
+            prepared = prepare(model, pair, **arguments)
+            result = run(model, prepared, engine, count)
+            before += prepared.plan.n_cells
+            bar.pairs(index + 1)
+            yield result.assign_coords(example=pair.id or str(index))
+
+
+def _check_alike(pairs: Sequence[ParallelPair]) -> None:
+    if len({pair.options is None for pair in pairs}) > 1:
+        raise InputError("some pairs have options and some have not: sweep them apart, their scores can't be compared")
+
+
+def concat_maps(maps: Iterable[xr.Dataset]) -> xr.Dataset:
+    """Maps of several pairs as one Dataset, along a first dim `example`; attributes that differ are dropped.
+
+    Raises:
+        InputError: no maps.
+    """
+    maps = list(maps)
+    if not maps:
+        raise InputError("maps is empty: there is nothing to put together")
+    per_example = ["source_lang", "target_lang", "source", "target", "gold"]
+    together = xr.concat(
+        maps,
+        dim="example",
+        data_vars="all",
+        coords=per_example,
+        compat="equals",
+        join="exact",
+        combine_attrs="drop_conflicts",
+    )
+    differences = [
+        one.attrs["verified_largest_difference"] for one in maps if "verified_largest_difference" in one.attrs
+    ]
+    return together.assign_attrs(verified_largest_difference=max(differences)) if differences else together

@@ -1,0 +1,116 @@
+"""From what the user asks for to a plan: everything is checked and tokenised before any long work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from jaxtyping import Float
+from torch import Tensor
+
+from xtl.backend import Model, check_fits, check_hooks_exist, encode
+from xtl.engine.plan import Plan
+from xtl.errors import InputError, check_choice, check_layer, check_whole
+from xtl.hooks import get_modules
+from xtl.pairs import ParallelPair
+from xtl.scoring.likelihood import Question, prepare_question
+from xtl.scoring.text import TextScore
+from xtl.transplants import STEPS
+
+
+class Settings(TypedDict, total=False):
+    """The keyword arguments of `xtl.sweep` that are the same for every pair; see there."""
+
+    modules: Sequence[str]
+    source_layers: Sequence[int] | None
+    target_layers: Sequence[int] | None
+    max_new_tokens: int | None
+    text_score: TextScore | None
+    steps: str
+    engine: str
+    verify: int
+    chunk_size: int | str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep of one pair.
+
+    Attributes:
+        pair: what is asked.
+        plan: what an engine runs.
+        question: how continuations are scored; None when answers are generated.
+        text_score: how a generated answer is scored, if it is.
+        verify: cells to compute again with the loop.
+    """
+
+    pair: ParallelPair
+    plan: Plan
+    question: Question | None
+    text_score: TextScore | None
+    verify: int
+
+
+def prepare(
+    model: Model,
+    pair: ParallelPair,
+    *,
+    modules: Sequence[str] = ("attn", "mlp"),
+    source_layers: Sequence[int] | None = None,
+    target_layers: Sequence[int] | None = None,
+    max_new_tokens: int | None = None,
+    text_score: TextScore | None = None,
+    steps: str = "first",
+    verify: int = 1,
+    chunk_size: int | str = "auto",
+    activations: Mapping[tuple[str, int], Float[Tensor, " d_model"]] | None = None,
+) -> Sweep:
+    """Check and tokenise everything that a sweep needs. Arguments as for `xtl.sweep`. Raises `InputError`."""
+    check_whole("verify", verify, 0)
+    check_choice("steps", steps, STEPS)
+    if chunk_size != "auto" and (isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1):
+        raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {chunk_size!r}")
+    if max_new_tokens is not None:
+        check_whole("max_new_tokens", max_new_tokens, 1)
+    elif text_score is not None:
+        raise InputError(f"text_score {text_score.name!r} scores generated answers: give max_new_tokens too")
+    specs = get_modules(modules)
+    for spec in specs:
+        check_hooks_exist(model, spec)
+    layers = [
+        _check_layers("source_layers", source_layers, model.cfg.n_layers),
+        _check_layers("target_layers", target_layers, model.cfg.n_layers),
+    ]
+    source_ids, target_ids = encode(model, pair.source, "source"), encode(model, pair.target, "target")
+    check_fits(model, "source", len(source_ids))
+    check_fits(model, "target", len(target_ids), max_new_tokens or 0)
+    question = None
+    if max_new_tokens is None:
+        options = None if pair.options is None else tuple(pair.options)
+        question = prepare_question(model, pair.target, target_ids, options, pair.gold, pair.answer)
+    plan = Plan(
+        source_ids=source_ids,
+        target_ids=target_ids,
+        modules=tuple(specs),
+        source_layers=layers[0],
+        target_layers=layers[1],
+        continuations=question.continuations if question else (),
+        up_to_constant=question.has_options if question else False,
+        max_new_tokens=max_new_tokens,
+        every_step=steps == "every",
+        chunk_size=None if isinstance(chunk_size, str) else chunk_size,
+        activations=activations,
+    )
+    return Sweep(pair, plan, question, text_score, verify)
+
+
+def _check_layers(argument: str, layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]:
+    if layers is None:
+        return tuple(range(n_layers))
+    if isinstance(layers, (str, int)) or len(layers) == 0:
+        raise InputError(f"{argument} must be a list of layers, got {layers!r}")
+    checked = tuple(check_layer(argument, layer, n_layers) for layer in layers)
+    if len(set(checked)) != len(checked):
+        raise InputError(f"{argument} names a layer twice: {', '.join(map(str, layers))}")
+    return checked

@@ -1,0 +1,271 @@
+"""Figures that show chance beside effect: maps with what may be chance muted, real beside control, a forest of estimates.
+
+All are drawn from what `xtl.stats` returned. Maps have the colours of `xtl.plots`. Lines and marks have those of Okabe and Ito,
+told apart under the three kinds of colour blindness, and in grey by dashes and shapes. Upper bounds: `xtl.figures_bounds`.
+
+>>> from xtl import stats
+>>> tests = stats.significance(*stats.simulate(control=True, planted={("attn", 2, 3): 3.0}))
+>>> [trace.type for trace in significant_map(tests).data]  # two maps, and what mutes them
+['heatmap', 'heatmap', 'heatmap', 'heatmap']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import xarray as xr
+from plotly.subplots import make_subplots
+
+from xtl import plots
+from xtl.errors import InputError, check_choice
+from xtl.stats.summary import DIFFERENCES, QUANTITIES
+
+REAL, CONTROL, THIRD = "#0072B2", "#D55E00", "#222222"
+CORRECTIONS = {
+    "max": ("p_max", "family-wise: largest statistic of the map"),
+    "fdr": ("p_fdr", "false discovery rate, Benjamini-Hochberg"),
+    "none": ("p", "not corrected for the number of cells"),
+}
+PALE = "rgba(240, 240, 240, 0.8)"
+_MARKS = ("circle", "square", "diamond", "triangle-up")
+
+
+def significant_map(
+    tests: xr.Dataset, *, correction: str = "max", level: float = 0.05, direction: str | None = None
+) -> go.Figure:
+    """Mean differences of every cell: those that may be chance are pale, the others have a dark border.
+
+    Args:
+        tests: result of `xtl.stats.significance`.
+        correction: of the p-values: "max" (family-wise), "fdr" (Benjamini-Hochberg) or "none".
+        level: cells with a p-value at or below it are significant.
+        direction: draw this group only; None: all, a row each.
+
+    Raises:
+        InputError: an unknown correction or direction; no tests.
+    """
+    name, words = CORRECTIONS[check_choice("correction", correction, CORRECTIONS)]
+    group = group_dim(tests, "p_max")
+    tests = _chosen(tests, group, direction)
+    panels, p_values = [], []
+    for label in tests[group].values:
+        for module in tests["module"].values:
+            part = tests.sel({group: label, "module": module})
+            title = f"{arrow(label)}, {module} (n = {int(part['n'])})"
+            panels.append(_panel(title, part["mean"], int(part["n"])))
+            p_values.append(part[name].values)
+    against = str(tests.attrs.get("against", "vanilla"))
+    caution = "; takes gains and losses as symmetric" if against == "vanilla" else ""
+    significant = [p <= level for p in p_values]
+    found = f"{sum(map(np.sum, significant))} of {sum(p.size for p in p_values)} cells"
+    figure = plots.heatmap_grid(
+        panels, columns=tests.sizes["module"], unit=_unit(tests),
+        title=title_of(f"{_measure(tests).capitalize()} against {against}, significant cells", tests),
+        subtitle=f"mean difference over n examples; bordered: p ≤ {level:g} ({found}), pale: may be chance\n{words}{caution}",
+    )  # fmt: skip
+    for index, (p, mask) in enumerate(zip(p_values, significant, strict=True)):
+        _mute(figure, index, ~mask, p)
+    return figure
+
+
+def real_against_control(
+    tests: xr.Dataset, *, correction: str = "max", level: float = 0.05, direction: str | None = None
+) -> go.Figure:
+    """Maps of the real run, the control and their difference, on one colour scale; differences that may be chance are pale.
+
+    Args:
+        tests: result of `analyses.is_it_real.compute`, or any Dataset with `real`, `control`, `mean` (their difference) and
+            the p-values of `xtl.stats.significance`.
+        correction, level, direction: as for `significant_map`.
+
+    Raises:
+        InputError: an unknown correction or direction; a Dataset without these maps.
+    """
+    name, words = CORRECTIONS[check_choice("correction", correction, CORRECTIONS)]
+    group = group_dim(tests, "control")
+    tests = _chosen(tests, group, direction)
+    against = str(tests.attrs.get("against", "control"))
+    panels: list[plots.Panel] = []
+    masks: dict[int, np.ndarray] = {}
+    for label in tests[group].values:
+        for module in tests["module"].values:
+            part = tests.sel({group: label, "module": module})
+            n = int(part["n"])
+            for what, title in (("real", "real"), ("control", against), ("mean", "difference")):
+                if what == "mean":
+                    masks[len(panels)] = part[name].values
+                panels.append(_panel(f"{arrow(label)}, {module}: {title}", part[what], n))
+    figure = plots.heatmap_grid(
+        panels, columns=3, unit=_unit(tests), title=title_of(f"{_measure(tests).capitalize()}: real source and control", tests),
+        subtitle=f"mean over {_counts(tests['n'].values)} examples; in the difference, bordered: p ≤ {level:g}, "
+        f"pale: may be chance\n{words}",
+    )  # fmt: skip
+    for index, p in masks.items():
+        _mute(figure, index, p > level, p)
+    return figure
+
+
+def forest(
+    table: pd.DataFrame, *, quantities: Sequence[str] = ("fixed_gain", "fixed_over_control", "corrected")
+) -> go.Figure:
+    """Estimates with their intervals, a line a direction and module, a column a quantity.
+
+    Args:
+        table: result of `xtl.stats.summary_table`.
+        quantities: from `xtl.stats.summary.QUANTITIES`.
+
+    Raises:
+        InputError: an unknown quantity; another table.
+    """
+    if not {"direction", "module", "quantity", "n", "value", "low", "high"} <= set(table.columns):
+        raise InputError("table must be the result of xtl.stats.summary_table")
+    for quantity in quantities:
+        check_choice("quantity", quantity, QUANTITIES)
+    directions, modules = (list(dict.fromkeys(table[name])) for name in ("direction", "module"))
+    counts = table.drop_duplicates("direction").set_index("direction")["n"]
+    ticks = [f"{plots.escape(arrow(name))}  (n = {counts[name]})" for name in directions]
+    figure = make_subplots(
+        rows=1, cols=len(quantities), shared_yaxes=True, horizontal_spacing=0.04,
+        subplot_titles=[plots.escape(QUANTITIES[quantity]) for quantity in quantities],
+    )  # fmt: skip
+    step = 0.6 / len(modules)
+    signed = [quantity for quantity in quantities if quantity in DIFFERENCES]
+    ends = 100 * table.loc[table["quantity"].isin(signed), ["value", "low", "high"]].to_numpy(dtype=float)
+    edges = [min(np.nanmin(ends, initial=0), 0), max(np.nanmax(ends, initial=0), 0)]
+    room = 0.06 * max(edges[1] - edges[0], 1)
+    for column, quantity in enumerate(quantities, 1):
+        for index, module in enumerate(modules):
+            rows = (
+                table[(table["quantity"] == quantity) & (table["module"] == module)]
+                .set_index("direction")
+                .loc[directions]
+            )
+            value, low, high = (100 * rows[name].to_numpy(dtype=float) for name in ("value", "low", "high"))
+            colour = (REAL, CONTROL, THIRD, "#009E73")[index % 4]
+            figure.add_trace(
+                go.Scatter(
+                    x=value, y=np.arange(len(directions)) + (index - (len(modules) - 1) / 2) * step, mode="markers",
+                    name=plots.escape(module), legendgroup=module, showlegend=column == 1,
+                    marker={"color": colour, "symbol": _MARKS[index % 4], "size": 8},
+                    error_x={"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low,
+                             "color": colour, "thickness": 1.5, "width": 3},
+                    customdata=np.stack([low, high, rows["n"].to_numpy(dtype=float)], 1),
+                    hovertemplate="%{x:+.1f} [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]<br>n = %{customdata[2]}",
+                ),
+                row=1, col=column,
+            )  # fmt: skip
+        if quantity in signed:
+            figure.add_vline(x=0, line={"color": "#666666", "width": 1}, row=1, col=column)
+            figure.update_xaxes(range=[edges[0] - room, edges[1] + room], row=1, col=column)
+        unit = "points" if quantity in signed else "%"
+        figure.update_xaxes(title_text=f"right answers ({unit})", zeroline=False, row=1, col=column)
+    figure.update_yaxes(
+        tickmode="array", tickvals=list(range(len(directions))), ticktext=ticks, showgrid=False, zeroline=False,
+        range=[len(directions) - 0.4, -0.6],
+    )  # fmt: skip
+    for edge in range(len(directions) - 1):
+        figure.add_hline(y=edge + 0.5, line={"color": "#e4e4e4", "width": 1})
+    data = xr.Dataset(attrs=dict(table.attrs))
+    level = f"{table.attrs.get('confidence', 0.95):.0%} intervals"
+    against = table.attrs.get("against", "control")
+    figure.update_layout(
+        template="plotly_white", width=230 + 260 * len(quantities), height=190 + 22 * len(directions) * (len(modules) + 1),
+        title=headline(title_of("What survives the controls", data), f"{level} over instances; control: {against}"),
+        margin={"l": 170, "r": 30, "t": 130, "b": 60},
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 0, "yanchor": "bottom", "yref": "container"},
+    )  # fmt: skip
+    return figure
+
+
+def _mute(figure: go.Figure, index: int, pale: np.ndarray, p: np.ndarray) -> None:
+    """Cover the cells of a panel that may be chance, border the others, and add p-values to what the pointer shows."""
+    trace = figure.data[index]
+    trace.update(text=np.vectorize("p = {:.2g}".format)(p), hovertemplate=trace.hovertemplate.replace(
+        "<extra></extra>", "<br>%{text}<extra></extra>"))  # fmt: skip
+    if pale.any():
+        figure.add_trace(
+            go.Heatmap(
+                z=np.where(pale, 1.0, np.nan), x=trace.x, y=trace.y, xaxis=trace.xaxis, yaxis=trace.yaxis, showscale=False,
+                colorscale=[[0, PALE], [1, PALE]], hoverinfo="skip", hoverongaps=False,
+            )
+        )  # fmt: skip
+    path = _border(~pale)
+    if path:
+        figure.add_shape(
+            type="path", path=path, xref=trace.xaxis, yref=trace.yaxis, line={"color": "#111111", "width": 1.5}
+        )
+
+
+def _border(mask: np.ndarray) -> str:
+    """The edges between true and false cells, as an SVG path in cell numbers.
+
+    >>> _border(np.array([[True]])).count("M")
+    4
+    """
+    framed = np.pad(mask, 1)
+    across = [
+        f"M{j - 1.5},{i - 0.5}L{j - 0.5},{i - 0.5}" for i, j in zip(*np.nonzero(framed[1:] != framed[:-1]), strict=True)
+    ]
+    down = [
+        f"M{j - 0.5},{i - 1.5}L{j - 0.5},{i - 0.5}"
+        for i, j in zip(*np.nonzero(framed[:, 1:] != framed[:, :-1]), strict=True)
+    ]
+    return "".join(across + down)
+
+
+def headline(title: str, subtitle: str) -> dict[str, object]:
+    """A figure's title and subtitle, at the left, shown as they are."""
+    return {
+        "text": plots.escape(title), "subtitle": {"text": plots.escape(subtitle)},
+        "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"l": 12, "t": 14},
+    }  # fmt: skip
+
+
+def _panel(title: str, values: xr.DataArray, n: int) -> plots.Panel:
+    counts = xr.full_like(values, n, dtype=int)
+    hover = f"{plots.escape(title)}<br>source layer %{{y}} → target layer %{{x}}"
+    return plots.Panel(title, values.transpose("source_layer", "target_layer"), counts, hover)
+
+
+def title_of(what: str, data: xr.Dataset) -> str:
+    """What a figure shows, of which model and task."""
+    named = ", ".join(str(data.attrs[name]) for name in ("model", "task") if data.attrs.get(name))
+    return f"{what}: {named}".removesuffix(": ")
+
+
+def group_dim(data: xr.Dataset, variable: str) -> str:
+    """The dim of the groups: the one that is none of the map's."""
+    if not isinstance(data, xr.Dataset) or variable not in data:
+        raise InputError(
+            f"data have no '{variable}': give the result of the function of xtl.stats that the docstring names"
+        )
+    known = {"module", "source_layer", "target_layer", "run", "cells"}
+    return next(str(dim) for dim in data[variable].dims if dim not in known)
+
+
+def _chosen(data: xr.Dataset, group: str, direction: str | None) -> xr.Dataset:
+    if direction is None:
+        return data
+    check_choice("direction", direction, map(str, data[group].values))
+    return data.sel({group: [direction]})
+
+
+def _unit(data: xr.Dataset) -> str:
+    return "share" if data.attrs.get("measure") == "accuracy" else plots.score_unit(data)
+
+
+def _measure(data: xr.Dataset) -> str:
+    return "right answers" if data.attrs.get("measure") == "accuracy" else "gain"
+
+
+def arrow(label: object) -> str:
+    """A direction with a real arrow."""
+    return str(label).replace("->", " → ")
+
+
+def _counts(n: np.ndarray) -> str:
+    low, high = int(n.min()), int(n.max())
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
