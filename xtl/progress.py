@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import Any
 
 LINE_EVERY = 60.0
 """Seconds between lines where stderr is no terminal."""
@@ -22,7 +22,7 @@ class SweepProgress:
     """
 
     def __init__(
-        self, n_pairs: int | None, n_cells: int | None, shown: bool = True, stream: TextIO | None = None
+        self, n_pairs: int | None, n_cells: int | None, shown: bool = True, stream: Any = None
     ) -> None:
         self.n_pairs = n_pairs
         self.n_cells = n_cells
