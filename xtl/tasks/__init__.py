@@ -1,39 +1,84 @@
 """Tasks: questions asked in parallel in many languages. One file per benchmark, one small protocol.
 
 >>> task_names()
-['capitals', 'official_languages']
+['capitals', 'official_languages', 'xnli', 'xcopa', 'xquad', 'mkqa', 'global_opinion_qa', 'cultural_bench']
 >>> pair = get_task("capitals").pairs("en", "de", limit=1)[0]
 >>> pair.direction
 'en->de'
 
-The tasks here need no data file and no model: everything comes from Babel's copy of CLDR. Importing them is cheap.
+`capitals` and `official_languages` need no data file: they come from Babel's copy of CLDR. The six benchmarks of the paper are
+read from its released data or from the Hugging Face hub, and a file of your own is a task too: `get_task("mine.jsonl")`.
+Importing them is cheap.
 """
 
 from __future__ import annotations
 
-from xtl.errors import check_choice
-from xtl.tasks.base import Task, normalise_language
+from pathlib import Path
+
+from xtl.errors import InputError, check_choice
+from xtl.tasks.alignment import Alignment, check_alignment
+from xtl.tasks.base import PAPER, PaperDefaults, Task, normalise_language
+from xtl.tasks.benchmark import Benchmark
 from xtl.tasks.capitals import CAPITALS_TASK
+from xtl.tasks.cultural_bench import CULTURAL_BENCH
+from xtl.tasks.global_opinion_qa import GLOBAL_OPINION_QA
+from xtl.tasks.hub import DataError
+from xtl.tasks.mkqa import MKQA
 from xtl.tasks.official_languages import OFFICIAL_LANGUAGES_TASK
+from xtl.tasks.user_data import SUFFIXES, UserData
+from xtl.tasks.xcopa import XCOPA
+from xtl.tasks.xnli import XNLI
+from xtl.tasks.xquad import XQUAD
 
-__all__ = ["TASKS", "Task", "get_task", "normalise_language", "task_names"]
+__all__ = [
+    "BENCHMARKS",
+    "PAPER",
+    "TASKS",
+    "Alignment",
+    "Benchmark",
+    "DataError",
+    "PaperDefaults",
+    "Task",
+    "UserData",
+    "check_alignment",
+    "get_task",
+    "normalise_language",
+    "task_names",
+]
 
-TASKS: dict[str, Task] = {task.name: task for task in (CAPITALS_TASK, OFFICIAL_LANGUAGES_TASK)}
+BENCHMARKS: dict[str, Benchmark] = {
+    task.name: task for task in (XNLI, XCOPA, XQUAD, MKQA, GLOBAL_OPINION_QA, CULTURAL_BENCH)
+}
+"""The benchmarks of the paper, by name."""
+
+TASKS: dict[str, Task] = {
+    CAPITALS_TASK.name: CAPITALS_TASK,
+    OFFICIAL_LANGUAGES_TASK.name: OFFICIAL_LANGUAGES_TASK,
+    **BENCHMARKS,
+}
 """Every task, by name."""
 
 
 def get_task(name: str) -> Task:
-    """The task of that name.
+    """The task of that name, or a user's file (.jsonl, .csv, .parquet) as a task.
 
     Raises:
-        InputError: no such task; the message lists those there are.
+        InputError: no such task (the message lists those there are), or no such file.
 
-    >>> get_task("capital")
+    >>> get_task("capital")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    xtl.errors.InputError: unknown task 'capital' (did you mean 'capitals'?); valid: capitals, official_languages
+    xtl.errors.InputError: unknown task 'capital' (did you mean 'capitals'?); valid: capitals, ..., or a file (.jsonl, ...)
     """
-    return TASKS[check_choice("task", name, TASKS)]
+    path = Path(name)
+    if path.suffix in SUFFIXES and name not in TASKS:
+        if not path.is_file():
+            raise InputError(f"no file {name!r} of parallel questions")
+        return UserData(path)
+    try:
+        return TASKS[check_choice("task", name, TASKS)]
+    except InputError as error:
+        raise InputError(f"{error}, or a file ({', '.join(SUFFIXES)})") from None
 
 
 def task_names() -> list[str]:

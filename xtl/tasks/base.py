@@ -1,13 +1,14 @@
 """What a task is, and how it reads language codes.
 
-A task yields parallel pairs: the same question in a source and in a target language, with options to choose from.
-Every task answers to the same small protocol, `Task`, so that whatever runs transplants needs to know nothing about the
-data behind it: a card about countries and a file of a published benchmark look alike.
+A task yields parallel pairs: the same question in a source and in a target language, with options to choose from or an answer
+to give. Every task answers to the same small protocol, `Task`, so that whatever runs transplants needs to know nothing about
+the data behind it: a card about countries, a file of a published benchmark and a user's own table look alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from babel import Locale, UnknownLocaleError
@@ -33,31 +34,62 @@ class Task(Protocol):
         """What is asked, in one line."""
 
     @property
+    def kind(self) -> str:
+        """What it tests: "understanding", "generation", "culture" (the paper's three), "knowledge" or "user"."""
+
+    @property
+    def direction(self) -> str:
+        """The direction that it is meant for: "en->xx", "xx->en" or "any"."""
+
+    @property
     def languages(self) -> tuple[str, ...]:
         """Codes of the languages that the task can be asked in."""
 
     @property
     def score(self) -> str:
-        """How an answer is scored: "options" means by the likelihood of the options of the pair."""
+        """What its pairs hold for likelihood: "options" or "answer" ("mixed" for a user's table with both)."""
+
+    @property
+    def text_scores(self) -> tuple[str, ...]:
+        """Names of the scores of a generated text that go with the task ("paper", "strict", "em", "f1", ...)."""
 
     def pairs(
-        self,
-        source_lang: str,
-        target_lang: str,
-        *,
-        limit: int | None = None,
-        seed: int = 0,
-        n_options: int = 4,
-        template: int = 0,
+        self, source_lang: str, target_lang: str, *, limit: int | None = None, seed: int = 0
     ) -> list[ParallelPair]:
         """The pairs from `source_lang` to `target_lang`, or the first `limit`: the same for the same arguments."""
+
+
+@dataclass(frozen=True)
+class PaperDefaults:
+    """What the paper fixes for unseen data, by kind of task; layers as `xtl.transplant` takes them (-1 is the last).
+
+    Attributes:
+        module: "attn" or "mlp".
+        source_layer: layer that is read.
+        target_layer: layer that is written.
+        max_new_tokens: tokens that are generated, greedily.
+    """
+
+    module: str
+    source_layer: int
+    target_layer: int
+    max_new_tokens: int = 20
+
+
+PAPER: dict[str, PaperDefaults] = {
+    "understanding": PaperDefaults("attn", -1, 0),
+    "generation": PaperDefaults("mlp", 0, 0),
+    "culture": PaperDefaults("mlp", 0, 0),
+}
+"""The paper's fixed layers, by kind of task."""
 
 
 def normalise_language(code: object, valid: Iterable[str], argument: str = "language") -> str:
     """Return the one of `valid` that `code` means, however it is written ("zh-CN", "ZH", "zho", "zh_Hans" for "zh").
 
-    The region is dropped. A script is not: "zh-TW" implies Traditional characters, so that it is no "zh", which stands
-    for the language in its most usual script.
+    Where `valid` has a language once, the region is dropped. A script is not: "zh-TW" implies Traditional characters, so
+    that it is no "zh", which stands for the language in its most usual script. Where `valid` has it several times ("zh_cn",
+    "zh_tw"), script and region choose, and a bare "zh" is the most usual one.
 
     Args:
         code: a language code, with or without a script and a region.
@@ -65,26 +97,53 @@ def normalise_language(code: object, valid: Iterable[str], argument: str = "lang
         argument: name of the argument, for the message.
 
     Raises:
-        InputError: `code` means none of `valid`, or it names another script than theirs; the message lists `valid`.
+        InputError: `code` means none of `valid` or several, or it names another script than theirs; the message lists `valid`.
 
     >>> normalise_language("zh-CN", ["en", "zh"]), normalise_language("ENG", ["en", "zh"])
     ('zh', 'en')
+    >>> normalise_language("zho", ["en", "zh_cn", "zh_tw"]), normalise_language("zh-Hant", ["en", "zh_cn", "zh_tw"])
+    ('zh_cn', 'zh_tw')
     >>> normalise_language("zh-TW", ["en", "zh"])
     Traceback (most recent call last):
     ...
     xtl.errors.InputError: language 'zh-TW' is written in the script Hant, but zh is given in Hans; valid: en, zh
     """
     codes = tuple(valid)
-    locale = _parse(code)
-    if code in codes or locale is None or locale.language not in codes:
+    meant = _subtags(code)
+    if code in codes or meant is None:
         return check_choice(argument, code, codes)
-    usual = get_global("likely_subtags").get(locale.language, "").split("_")
-    if locale.script and len(usual) > 1 and locale.script != usual[1]:
+    candidates = {choice: tags for choice in codes if (tags := _subtags(choice)) and tags[0] == meant[0]}
+    if not candidates:
+        return check_choice(argument, code, codes)
+    same_script = {choice: tags for choice, tags in candidates.items() if tags[1] == meant[1]}
+    if not same_script:
+        scripts = sorted({tags[1] for tags in candidates.values()})
         raise InputError(
-            f"{argument} {code!r} is written in the script {locale.script}, "
-            f"but {locale.language} is given in {usual[1]}; valid: {', '.join(codes)}"
+            f"{argument} {code!r} is written in the script {meant[1]}, "
+            f"but {' and '.join(candidates)} is given in {' and '.join(scripts)}; valid: {', '.join(codes)}"
         )
-    return locale.language
+    if len(same_script) == 1:
+        return next(iter(same_script))
+    same_region = [choice for choice, tags in same_script.items() if tags == meant]
+    if len(same_region) != 1:
+        raise InputError(f"{argument} {code!r} can mean {' or '.join(same_script)}; valid: {', '.join(codes)}")
+    return same_region[0]
+
+
+def _subtags(code: object) -> tuple[str, str, str] | None:
+    """Language, script and region of a code, filled in with the most usual ones; None if Babel can't read it."""
+    locale = _parse(code)
+    if locale is None:
+        return None
+    language = "no" if locale.language == "nb" else locale.language  # Bokmål is what "no" means
+    script, region = locale.script or "", locale.territory or ""
+    likely = get_global("likely_subtags")
+    for key in [(language, script, region), (language, script), (language, "", region), (language,)]:
+        found = likely.get("_".join(part for part in key if part))
+        if found:
+            _, likely_script, likely_region = found.split("_")
+            return language, script or likely_script, region or likely_region
+    return language, script, region
 
 
 def _parse(code: object) -> Locale | None:
@@ -112,3 +171,12 @@ def check_count(argument: str, value: object, low: int, high: int | None = None)
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise InputError(f"{argument} must be a whole number {span}, got {value!r}")
     return value  # type: ignore[return-value]
+
+
+def codes(text: str) -> tuple[str, ...]:
+    """Codes written with spaces between them.
+
+    >>> codes("BO NL")
+    ('BO', 'NL')
+    """
+    return tuple(text.split())

@@ -20,7 +20,8 @@ spell a few cities in unusual ways; Portuguese is Brazilian; "Kiev" or "Kyiv" is
 
 from __future__ import annotations
 
-from xtl.tasks.cards import CountryCards, codes
+from xtl.tasks.base import codes
+from xtl.tasks.cards import CountryCards
 from xtl.tasks.names import city_name
 
 CAPITALS: dict[str, str] = {

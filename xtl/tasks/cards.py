@@ -31,6 +31,9 @@ class CountryCards:
         answer_name: gives the name of an answer, from its key and a language.
         languages: codes of the languages that it can be asked in.
         score: how an answer is scored.
+        kind: what the task tests.
+        direction: any language to any other.
+        text_scores: names of scores of a generated text; none, since the cards are made for likelihood.
     """
 
     name: str
@@ -40,6 +43,9 @@ class CountryCards:
     answer_name: Callable[[str, str], str]
     languages: tuple[str, ...] = LANGUAGES
     score: str = "options"
+    kind: str = "knowledge"
+    direction: str = "any"
+    text_scores: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of instances."""
@@ -114,15 +120,6 @@ class CountryCards:
         right = self.answers[country]
         wrong = _shuffled(sorted(set(self.answers.values()) - {right}), rng)
         return _shuffled([right, *wrong[: n_options - 1]], rng)
-
-
-def codes(text: str) -> tuple[str, ...]:
-    """Country codes written with spaces between them.
-
-    >>> codes("BO NL")
-    ('BO', 'NL')
-    """
-    return tuple(text.split())
 
 
 def _shuffled(items: Iterable[str], rng: random.Random) -> list[str]:

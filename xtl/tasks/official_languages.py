@@ -21,7 +21,8 @@ whole options, never the first token alone.
 
 from __future__ import annotations
 
-from xtl.tasks.cards import CountryCards, codes
+from xtl.tasks.base import codes
+from xtl.tasks.cards import CountryCards
 from xtl.tasks.names import language_name
 
 COUNTRIES: dict[str, tuple[str, ...]] = {

@@ -1,0 +1,118 @@
+"""Reads a folder laid out as the paper's released data: one JSON value a line, exact prompts.
+
+The layout: `XNLI/XNLI_sample/split/de.json` holds ready prompts, `.../ans/de.json` a gold a line, `.../ans_lang/de.json` the
+words of the labels, `.../en/de.json` (XCOPA) English prompts for German, `.../translated/de.json` (GlobalOpinionQA) translated
+ones. The folder is named by an argument or by the environment variable `XTL_DATA`; nothing is copied. Rows count from 0, lines
+of files from 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from xtl.errors import InputError, check_choice
+
+VARIABLE = "XTL_DATA"
+SPLITS = ("sample", "unseen")
+
+
+def release_folder(folder: str | Path | None, benchmark: str, split: str) -> Path:
+    """The folder of one benchmark and split inside the release.
+
+    Args:
+        folder: the release; None takes it from `XTL_DATA`.
+        benchmark: name of the benchmark as the release writes it ("XNLI").
+        split: "sample" (50 a language) or "unseen".
+
+    Raises:
+        InputError: no folder given, no such folder, or no such benchmark or split in it.
+    """
+    named = folder if folder is not None else os.environ.get(VARIABLE)
+    if not named:
+        raise InputError(
+            f"{benchmark}: no folder of released data; give folder=... or set {VARIABLE} to the folder that holds {benchmark}/"
+        )
+    root = Path(named)
+    check_choice("split", split, SPLITS)
+    if not root.is_dir():
+        raise InputError(f"no folder {str(root)!r} of released data")
+    path = root / benchmark / f"{benchmark}_{split}"
+    if not path.is_dir():
+        there = [name for name in SPLITS if (root / benchmark / f"{benchmark}_{name}").is_dir()]
+        has = f"it has {benchmark} only as {', '.join(there)}" if there else f"it holds no {benchmark}"
+        raise InputError(f"no {path}: {has}")
+    return path
+
+
+def read_lines(path: Path, language: str) -> list[Any]:
+    """The JSON values of a file, one a line; empty lines at the end don't count.
+
+    Raises:
+        InputError: the file is missing (the languages there are given), is not UTF-8, has a malformed or an empty line, or
+            none.
+    """
+    if not path.is_file():
+        there = sorted(other.stem for other in path.parent.glob("*.json")) if path.parent.is_dir() else []
+        raise InputError(f"no file {path} for language {language!r}; there are: {', '.join(there) or 'none'}")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    values = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            values.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            what = f"malformed JSON ({error.msg}, column {error.colno})" if line.strip() else "an empty line"
+            raise InputError(f"{path}, line {number}: {what}") from error
+    if not values:
+        raise InputError(f"{path} is empty")
+    return values
+
+
+def read_texts(path: Path, language: str, what: str) -> list[str]:
+    """The texts of a file, one a line: prompts or golds.
+
+    Raises:
+        InputError: as `read_lines`; a value that is no text, or an empty one.
+    """
+    values = read_lines(path, language)
+    for number, value in enumerate(values, start=1):
+        if not isinstance(value, str):
+            raise InputError(f"{path}, line {number}: {what} must be a text, got {value!r}")
+        if not value.strip():
+            raise InputError(f"{path}, line {number}: empty {what}")
+    return values
+
+
+def read_words(path: Path, language: str) -> dict[str, str]:
+    """The words of the labels, as the release has them (`{"1": "Entail", ...}`).
+
+    Raises:
+        InputError: as `read_lines`; not one object of texts.
+    """
+    values = read_lines(path, language)
+    words = values[0]
+    if len(values) != 1 or not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
+        raise InputError(
+            f'{path}, line 1: expected one object with the words of the labels ({{"1": "..."}}), got {words!r}'
+        )
+    return words
+
+
+def check_counts(*files: tuple[Path, int]) -> None:
+    """Raise `InputError` unless all files have the same number of lines.
+
+    >>> check_counts((Path("a.json"), 2), (Path("b.json"), 3))
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: unequal line counts: a.json has 2, b.json has 3
+    """
+    if len({count for _, count in files}) > 1:
+        parts = ", ".join(f"{path} has {count}" for path, count in dict.fromkeys(files))
+        raise InputError(f"unequal line counts: {parts}")

@@ -1,0 +1,275 @@
+"""A user's own parallel questions: a JSONL, CSV or Parquet file, a row an instance.
+
+Columns (the full account is in docs/tasks.md): `source` and `target` (the prompts), `source_lang` and `target_lang`, and what
+is right: `options` with `gold` (index from 0, or the option itself), or `answer`, or `answers`; then `labels`, `distribution`,
+`id`. Any other column is kept in `meta`. Lists are JSON lists in a CSV. Every row is checked when the file is read, and a
+fault is named with its line.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from xtl.errors import InputError
+from xtl.pairs import ParallelPair
+from xtl.tasks.base import check_count, normalise_language
+from xtl.tasks.benchmark import separator
+
+TEXTS = ("source", "target", "source_lang", "target_lang", "answer")
+LISTS = ("options", "answers", "labels", "distribution")
+COLUMNS = ("id", *TEXTS, "gold", *LISTS)
+REQUIRED = ("source", "target", "source_lang", "target_lang")
+SUFFIXES = (".jsonl", ".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class UserData:
+    """A file as a task (see `xtl.tasks.base.Task`); it is read once, when it is first needed.
+
+    Args:
+        path: the file; its suffix says what it is (.jsonl, .csv, .parquet).
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix."""
+        return self.path.stem
+
+    @property
+    def description(self) -> str:
+        """Where it is from."""
+        return f"Parallel questions of {self.path}"
+
+    @property
+    def kind(self) -> str:
+        """Always "user"."""
+        return "user"
+
+    @property
+    def direction(self) -> str:
+        """Whatever the rows are."""
+        return "any"
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The codes in the file, in its order."""
+        return tuple(
+            dict.fromkeys(lang for pair in self._pairs for lang in (pair.source_lang or "", pair.target_lang or ""))
+        )
+
+    @property
+    def score(self) -> str:
+        """Whether the rows have options or an answer; "mixed" if some have the one and some the other."""
+        kinds = {"options" if pair.options else "answer" for pair in self._pairs}
+        return kinds.pop() if len(kinds) == 1 else "mixed"
+
+    @property
+    def text_scores(self) -> tuple[str, ...]:
+        """The scores that the rows have enough for."""
+        if all(pair.options for pair in self._pairs):
+            return ("strict", "distribution") if all(pair.distribution for pair in self._pairs) else ("strict",)
+        return ("strict", "em", "f1") if all(pair.answers for pair in self._pairs) else ()
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._pairs)
+
+    def pairs(
+        self, source_lang: str, target_lang: str, *, limit: int | None = None, seed: int | None = 0
+    ) -> list[ParallelPair]:
+        """The rows of a direction, in an order that `seed` fixes (None: that of the file), or the first `limit`.
+
+        Raises:
+            InputError: a language that the file doesn't have, or no row of the direction.
+        """
+        source_lang = normalise_language(source_lang, self.languages, "source_lang")
+        target_lang = normalise_language(target_lang, self.languages, "target_lang")
+        if limit is not None:
+            check_count("limit", limit, 1)
+        wanted = f"{source_lang}->{target_lang}"
+        found = [pair for pair in self._pairs if pair.direction == wanted]
+        if not found:
+            there = ", ".join(sorted({pair.direction for pair in self._pairs}))
+            raise InputError(f"{self.path} has no row {wanted}; it has {there}")
+        if seed is not None:
+            found = sorted(found, key=lambda pair: random.Random(f"{self.name}/{seed}/{pair.id}").random())
+        return found[:limit]
+
+    @cached_property
+    def _pairs(self) -> list[ParallelPair]:
+        return load_pairs(self.path)
+
+
+def load_pairs(path: str | Path) -> list[ParallelPair]:
+    """All rows of a file, checked.
+
+    Raises:
+        InputError: no such file, an unknown suffix, or a faulty row (with its line).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no file {str(path)!r}")
+    pairs: list[ParallelPair] = []
+    seen: dict[str, str] = {}
+    for where, row in _rows(path):
+        try:
+            pair = pair_of(row, default_id=str(len(pairs)))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        key = f"{pair.id} ({pair.direction})"
+        if key in seen:
+            raise InputError(f"{where}: id {pair.id!r} is there twice for {pair.direction} (first: {seen[key]})")
+        seen[key] = where
+        pairs.append(pair)
+    if not pairs:
+        raise InputError(f"{path} has no rows")
+    return pairs
+
+
+def pair_of(row: dict[str, Any], default_id: str = "0") -> ParallelPair:
+    """The pair of a row.
+
+    Raises:
+        InputError: a column that is missing, misspelled or faulty, or a row with nothing that is right.
+
+    >>> row = {"source": "2 + 2 is", "target": "2 + 2 son", "source_lang": "en", "target_lang": "es"}
+    >>> pair_of(row | {"options": [" cuatro", " cinco"], "gold": " cuatro"}).gold
+    0
+    >>> pair_of(row | {"answers": ["cuatro", "4"]}).answer
+    ' cuatro'
+    """
+    row = {column: value for column, value in row.items() if not _absent(value)}
+    for column in row:
+        close = difflib.get_close_matches(str(column), COLUMNS, n=1, cutoff=0.8)
+        if column not in COLUMNS and close and close[0] not in row:
+            raise InputError(f"unknown column {column!r} (did you mean {close[0]!r}?); known: {', '.join(COLUMNS)}")
+    missing = [column for column in REQUIRED if column not in row]
+    if missing:
+        raise InputError(f"no {', '.join(missing)}")
+    for column in TEXTS:
+        if column in row and (not isinstance(row[column], str) or not row[column].strip()):
+            raise InputError(f"{column} must be a non-empty text, got {row[column]!r}")
+    lists = {column: _list(column, row[column]) for column in LISTS if column in row}
+    if "options" not in lists and "answers" not in lists and "answer" not in row:
+        raise InputError("nothing that is right: give options with gold, or answer, or answers")
+    options, answers, answer = lists.get("options"), lists.get("answers"), row.get("answer")
+    if options is None:
+        if answer is None:
+            answer = separator(row["target"]) + str((answers or [""])[0])
+        answers = answers or [answer.strip()]
+    return ParallelPair(
+        source=row["source"],
+        target=row["target"],
+        source_lang=row["source_lang"],
+        target_lang=row["target_lang"],
+        options=tuple(options) if options is not None else None,
+        gold=_gold(row.get("gold"), options),
+        answer=answer,
+        labels=tuple(lists["labels"]) if "labels" in lists else None,
+        answers=tuple(answers) if answers is not None else None,
+        distribution=_shares(lists["distribution"]) if "distribution" in lists else None,
+        id=str(row.get("id", default_id)),
+        meta={column: value for column, value in row.items() if column not in COLUMNS},
+    )
+
+
+def _gold(gold: Any, options: list[Any] | None) -> int | None:
+    """The index that `gold` means: a whole number, one written as text, or one of the options."""
+    if options is None or gold is None:
+        return gold
+    if isinstance(gold, str):
+        if gold in options:
+            return options.index(gold)
+        stripped = [str(option).strip() for option in options]
+        if stripped.count(gold.strip()) == 1:
+            return stripped.index(gold.strip())
+        if not gold.strip().isdecimal():
+            raise InputError(f"gold {gold!r} is no option; valid: an index from 0, or one of {options!r}")
+        gold = int(gold)
+    if isinstance(gold, float) and gold.is_integer():
+        gold = int(gold)  # a column with gaps is read as floats
+    if isinstance(gold, bool) or not isinstance(gold, int) or not 0 <= gold < len(options):
+        raise InputError(f"gold {gold!r} is no option; valid: 0 to {len(options) - 1}, or one of {options!r}")
+    return gold
+
+
+def _list(column: str, value: Any) -> list[Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise InputError(f'{column} must be a list (in a CSV a JSON list, ["a", "b"]), got {value!r}') from error
+    if not isinstance(value, list) or not value:
+        raise InputError(f"{column} must be a list with something in it, got {value!r}")
+    return value
+
+
+def _shares(values: list[Any]) -> tuple[float, ...]:
+    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        raise InputError(f"distribution must be numbers, got {values!r}")
+    return tuple(float(value) for value in values)
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where each row is, and its values."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: unknown kind of file; valid: {', '.join(SUFFIXES)}")
+    if path.suffix == ".parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        try:
+            table = pyarrow.parquet.read_table(path)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise InputError(f"{path} is no Parquet file: {' '.join(str(error).split())[:150]}") from error
+        for number, row in enumerate(table.to_pylist()):
+            yield f"{path}, row {number}", row
+        return
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from _csv_rows(path, file) if path.suffix == ".csv" else _jsonl_rows(path, file)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def _jsonl_rows(path: Path, file: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{where}: malformed JSON ({error.msg}, column {error.colno})") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: expected an object, got {row!r}")
+        yield where, row
+
+
+def _csv_rows(path: Path, file: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    reader = csv.DictReader(file, strict=True)
+    start = 2
+    try:
+        for row in reader:
+            where = f"{path}, line {start}"
+            start = reader.line_num + 1
+            if None in row or None in row.values():
+                raise InputError(f"{where}: another number of fields than the header")
+            yield where, row
+    except csv.Error as error:
+        raise InputError(f"{path}, line {start}: malformed CSV ({error})") from error
