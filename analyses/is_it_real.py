@@ -1,0 +1,201 @@
+"""Is the gain more than chance, and is it the question's own content that does it?
+
+Method: every transplant is run twice, with the real source prompt and with a control's (such as the English question about
+another country, `xtl.controls`). `compute` tests the difference in every cell by sign flips of whole instances, corrected for the
+number of cells of the map, and sums up in one table: the best fixed cell, held out; the instance-aware upper bound of
+XTransplant (arXiv 2412.12686), and how much of it a control reaches too.
+
+How to read the figures: `figure` shows the maps of the real run, of the control, and of their difference; where the difference
+may be chance, it is pale, and what is left has a dark border. A cell that is as blue under the control as in the real run
+doesn't need the question's content. `forest` shows, per language, what is left of the gain: an interval that reaches across the
+line at 0 is no finding.
+
+What would falsify the claim that the source's content helps: no bordered blue cell in the difference, and a best fixed cell,
+chosen on other instances, that does no better than the control at the same place.
+
+>>> from xtl import stats
+>>> real, control = stats.simulate(n_instances=24, planted={("attn", 2, 3): 3.0}, control=True)
+>>> data = compute(real, control, n_resamples=2000, n_splits=20)
+>>> data["significant"].sum().item(), bool(data["significant"].sel(module="attn", source_layer=2, target_layer=3))
+(1, True)
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+import xarray as xr
+
+from xtl import figures_controls, plots
+from xtl.errors import InputError, check_choice
+from xtl.stats.examples import CELL, check_confidence, on_map, split_groups, stack
+from xtl.stats.intervals import cell_intervals
+from xtl.stats.paired_tests import significance
+from xtl.stats.summary import QUANTITIES, summary_table
+
+_SUMMARY = ("value", "low", "high")
+
+
+def compute(
+    real: xr.Dataset,
+    control: xr.Dataset,
+    *,
+    measure: str = "gain",
+    level: float = 0.05,
+    n_resamples: int = 10_000,
+    n_splits: int = 200,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Maps of real, control and their difference with tests and intervals, and the summary.
+
+    Args:
+        real, control: results of `xtl.sweep_many` with the real source and with a control's, the same target prompts.
+        measure: "gain" or "accuracy" of the maps.
+        level: of significance; intervals have the level 1 - `level`.
+        n_resamples: of tests and intervals (tests take more where a map has more cells than so many could tell apart).
+        n_splits: random halvings of the held-out selection.
+        seed: of everything.
+
+    Returns:
+        Dataset (direction, module, source_layer, target_layer), float64:
+        - `real`, `control`: means over the examples of the direction; `mean`: their difference, `low`, `high` its interval;
+        - `hedges_g`, `p`, `p_fdr`, `p_max` of the difference, as in `xtl.stats.significance`; `significant` (bool): `p_max` is
+          at or below `level`;
+        - `summary` (summary_direction, modules, quantity, estimate), where right answers are known:
+          `xtl.stats.summary_table`, with its counts in `summary_n`, `summary_n_instances`;
+        - `n`, `n_instances` (direction).
+
+    Raises:
+        InputError: see `xtl.stats.examples.split_groups`.
+    """
+    confidence = 1 - check_confidence(level)
+    groups = split_groups(real, control, measures=(measure,))
+    means = [
+        xr.Dataset({run: on_map(group.values(measure, run).mean(0), group.real) for run in ("real", "control")})
+        for group in groups
+    ]
+    data = stack(means, [group.name for group in groups], "direction")
+    wanted = None if n_resamples == 10_000 else n_resamples
+    tests = significance(real, control, measure=measure, n_resamples=wanted, seed=seed)
+    sure = cell_intervals(real, control, measure=measure, confidence=confidence, n_resamples=n_resamples, seed=seed)
+    names = ("mean", "hedges_g", "p", "p_fdr", "p_max", "n", "n_instances")
+    data = data.assign({name: tests[name] for name in names} | {name: sure[name] for name in ("low", "high")})
+    data["significant"] = data["p_max"] <= level
+    if "correct" in real and "correct" in control:
+        table = summary_table(
+            real, control, n_splits=n_splits, confidence=confidence, n_resamples=n_resamples, seed=seed
+        )
+        data = data.merge(_packed(table))
+    return data.assign_attrs(tests.attrs | {"level": level, "confidence": confidence, "n_splits": n_splits})
+
+
+def table(data: xr.Dataset) -> pd.DataFrame:
+    """The summary in the rows of `xtl.stats.summary_table`.
+
+    Args:
+        data: result of `compute`, with right answers known.
+
+    Raises:
+        InputError: other data, or no summary in them.
+    """
+    _check_computed(data)
+    if "summary" not in data:
+        raise InputError("the data have no summary: it counts right answers, and these results have no 'correct'")
+    rows = []
+    for direction in data["summary_direction"].values:
+        for module in data["modules"].values:
+            part = data.sel(summary_direction=direction, modules=module)
+            for quantity in data["quantity"].values:
+                values = part["summary"].sel(quantity=quantity)
+                rows.append(
+                    {"direction": str(direction), "module": str(module), "n": int(part["summary_n"]),
+                     "n_instances": int(part["summary_n_instances"]), "quantity": str(quantity)}
+                    | {name: float(values.sel(estimate=name)) for name in _SUMMARY}
+                )  # fmt: skip
+    result = pd.DataFrame(rows)
+    result.attrs = dict(data.attrs)
+    return result
+
+
+def in_words(data: xr.Dataset, direction: str) -> list[str]:
+    """Two or three sentences: how many cells survive, the best of them, and what is left of the upper bound.
+
+    Args:
+        data: result of `compute`.
+        direction: one of its directions, such as "en->es".
+
+    Raises:
+        InputError: an unknown direction.
+    """
+    _check_computed(data)
+    check_choice("direction", direction, map(str, data["direction"].values))
+    part, against = data.sel(direction=direction), str(data.attrs["against"])
+    unit = "points" if data.attrs["measure"] == "accuracy" else plots.score_unit(data)
+    scale = 100 if unit == "points" else 1
+    better = part["significant"] & (part["mean"] > 0)
+    n_cells, n = part["mean"].size, int(part["n"])
+    count = int(better.sum())
+    if count:
+        best = part["mean"].where(better)
+        place = best.isel(best.argmax(CELL))
+        low, high = (float(part[name].isel(best.argmax(CELL))) * scale for name in ("low", "high"))
+        are = "are" if count > 1 else "is"
+        words = [
+            f"{count} of {n_cells} cells {are} better than {against} beyond chance (p ≤ {data.attrs['level']:g} for the whole map, "
+            f"n = {n}); the best is {place['module'].item()} {place['source_layer'].item()} → "
+            f"{place['target_layer'].item()}, {float(place) * scale:+.2f} {unit} [{low:+.2f}, {high:+.2f}], "
+            "in-sample."
+        ]
+    else:
+        words = [f"None of {n_cells} cells is better than {against} beyond chance (n = {n})."]
+    if "summary" in data:
+        modules = data["modules"].values[-1]
+        rows = data["summary"].sel(summary_direction=direction, modules=modules)
+        for quantity, what in (
+            ("fixed_over_control", "Best fixed cell, chosen on other instances: right answers"),
+            ("corrected", "Upper bound, some cell right:"),
+        ):
+            value, low, high = (100 * float(rows.sel(quantity=quantity, estimate=name)) for name in _SUMMARY)
+            words.append(f"{what} {value:+.0f} points [{low:+.0f}, {high:+.0f}] against {against}.")
+    return words
+
+
+def figure(data: xr.Dataset) -> go.Figure:
+    """Maps of real, control and difference; differences that may be chance are pale.
+
+    Args:
+        data: result of `compute`.
+    """
+    _check_computed(data)
+    return figures_controls.real_against_control(data, level=data.attrs["level"])
+
+
+def forest(data: xr.Dataset) -> go.Figure:
+    """What survives, per direction and module: best fixed cell against vanilla and control, corrected upper bound.
+
+    Args:
+        data: result of `compute`, with right answers known.
+    """
+    return figures_controls.forest(table(data))
+
+
+def _packed(rows: pd.DataFrame) -> xr.Dataset:
+    """The summary's rows as labelled arrays."""
+    directions, modules = (list(dict.fromkeys(rows[name])) for name in ("direction", "module"))
+    dims = ("summary_direction", "modules", "quantity", "estimate")
+    values = rows[list(_SUMMARY)].to_numpy(dtype=float).reshape(len(directions), len(modules), len(QUANTITIES), 3)
+    coords = dict(zip(dims, (directions, modules, list(QUANTITIES), list(_SUMMARY)), strict=True))
+    counts = rows.drop_duplicates("direction")
+    return xr.Dataset(
+        {
+            "summary": (dims, values),
+            "summary_n": ("summary_direction", counts["n"].to_numpy()),
+            "summary_n_instances": ("summary_direction", counts["n_instances"].to_numpy()),
+        },
+        coords=coords,
+    )
+
+
+def _check_computed(data: xr.Dataset) -> None:
+    if not isinstance(data, xr.Dataset) or not {"p_max", "control", "significant"} <= set(data):
+        raise InputError("data must be the result of analyses.is_it_real.compute(real, control)")

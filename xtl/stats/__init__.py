@@ -1,0 +1,80 @@
+"""Is the gain real? Uncertainty, significance, chance-corrected upper bounds and held-out selection, on arrays alone.
+
+The best of a thousand cells beats vanilla by luck alone. What is here tells luck from effect:
+
+- `cell_intervals`: how sure is the mean gain of a cell (bootstrap over instances)?
+- `significance`: could it be chance (paired sign flips, McNemar), corrected for the number of cells of the map?
+- `layer_upper_bounds`, `upper_bound_curve`, `solved_instances`: how many instances does *some* cell solve, and how many of
+  them does it solve with a control's source prompt?
+- `select_cell`, `held_out`, `cell_stability`, `cell_transfer`: what does the best cell gain on instances that it was not
+  chosen on?
+- `summary_table`: all of it in one table.
+
+Results come from `xtl.sweep_many`; a control is a second result of the same target prompts. Examples with the same id are one
+*instance* (one question in several languages, or templates): it is drawn, flipped or held out as a whole. No model runs here.
+
+>>> from xtl import stats
+>>> real, control = stats.simulate(n_instances=30, planted={("attn", 2, 3): 2.0}, control=True, seed=0)
+>>> found = stats.significance(real, control, seed=1)
+>>> [str(found["module"].values[m]) + f" {i} -> {j}" for m, i, j in zip(*(found["p_max"][0].values < 0.05).nonzero())]
+['attn 2 -> 3']
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xtl.stats.chance import solved_instances, upper_bound_curve
+    from xtl.stats.intervals import cell_intervals
+    from xtl.stats.paired_tests import significance
+    from xtl.stats.seeds import check_seeds
+    from xtl.stats.selection import held_out, select_cell
+    from xtl.stats.simulation import simulate
+    from xtl.stats.stability import cell_stability, cell_transfer
+    from xtl.stats.summary import summary_table, summary_wide
+    from xtl.stats.upper_bounds import layer_upper_bounds
+
+__all__ = [
+    "cell_intervals",
+    "cell_stability",
+    "cell_transfer",
+    "check_seeds",
+    "held_out",
+    "layer_upper_bounds",
+    "select_cell",
+    "significance",
+    "simulate",
+    "solved_instances",
+    "summary_table",
+    "summary_wide",
+    "upper_bound_curve",
+]
+
+_HOME = {
+    "cell_intervals": "intervals",
+    "cell_stability": "stability",
+    "cell_transfer": "stability",
+    "check_seeds": "seeds",
+    "held_out": "selection",
+    "layer_upper_bounds": "upper_bounds",
+    "select_cell": "selection",
+    "significance": "paired_tests",
+    "simulate": "simulation",
+    "solved_instances": "chance",
+    "summary_table": "summary",
+    "summary_wide": "summary",
+    "upper_bound_curve": "chance",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import xtl.stats` stays quick."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'xtl.stats' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"xtl.stats.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

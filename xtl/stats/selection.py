@@ -1,0 +1,284 @@
+"""The best cell without selection bias: chosen on one half of the instances, measured on the other.
+
+The largest of a thousand means is too large: some of it is luck, and the luck is gone on other instances. `select_cell`
+chooses; `held_out` splits the instances in two halves at random, many times, chooses on each half and measures on the other.
+Everything that depends on the data (the cell, the module where there are several) is chosen anew inside each half.
+
+Strategies:
+
+- "overall": the cell with the largest mean.
+- "target_first": the target layer with the largest mean over source layers, then the best source layer for it. It averages
+  away most of the luck of single cells before it chooses.
+- "source_first": the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Float, Int
+from scipy import stats
+
+from xtl.errors import check_choice
+from xtl.stats.examples import (
+    CELL,
+    MEASURES,
+    Group,
+    check_confidence,
+    check_resamples,
+    cluster_sums,
+    record,
+    split_groups,
+)
+from xtl.stats.intervals import none_of, share_interval, wilson
+from xtl.stats.seeds import generator
+
+STRATEGIES = ("overall", "target_first", "source_first")
+
+
+@dataclass(frozen=True)
+class ChosenCell:
+    """A cell, and its mean on the examples that it was chosen on (`in_sample`: too high)."""
+
+    module: str
+    source_layer: int
+    target_layer: int
+    in_sample: float
+    n: int
+
+
+def select_cell(
+    results: xr.Dataset, *, strategy: str = "overall", measure: str = "accuracy", min_instances: int = 1
+) -> ChosenCell:
+    """Choose one cell on all examples of `results`; measure it on others.
+
+    Args:
+        results: from `xtl.sweep_many`; to choose within a direction or a module, give that part.
+        strategy: one of `STRATEGIES`.
+        measure: "accuracy" (of equal cells, the one with the larger mean gain) or "gain"; then the lowest source layer, then
+            the lowest target layer.
+        min_instances: instances that must be there.
+
+    Raises:
+        InputError: an unknown strategy or measure; see `xtl.stats.examples.split_groups`.
+
+    >>> from xtl import stats
+    >>> select_cell(stats.simulate(planted={("mlp", 1, 2): 3.0}), strategy="target_first", measure="gain").target_layer
+    2
+    """
+    check_choice("strategy", strategy, STRATEGIES)
+    measures = ("gain", measure) if measure == "accuracy" and "gain" in results else (measure,)
+    (group,) = split_groups(results, by=None, measures=measures, min_instances=min_instances)
+    maps = [group.values(measure).mean(0)[None] for measure in measures[::-1]]
+    place = int(choose(maps, map_shape(group), strategy)[0])
+    module, i, j = np.unravel_index(place, map_shape(group))
+    names = [group.real[dim].values[index].item() for dim, index in zip(CELL, (module, i, j), strict=True)]
+    return ChosenCell(str(names[0]), int(names[1]), int(names[2]), float(maps[0][0, place]), group.n)
+
+
+def held_out(
+    real: xr.Dataset,
+    control: xr.Dataset | None = None,
+    *,
+    strategy: str = "overall",
+    choose_by: str = "gain",
+    by: str | None = "direction",
+    n_splits: int = 200,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The best cell's gain and accuracy on instances that it was not chosen on.
+
+    Args:
+        real: from `xtl.sweep_many`.
+        control: measured at the cells that were chosen on the real run; None for none.
+        strategy: one of `STRATEGIES`.
+        choose_by: "gain" or "accuracy": what the choosing half is judged by.
+        by: coord of the examples that makes the groups; None pools all. An instance is in one half with all its examples.
+        n_splits: random halvings; each is used both ways.
+        confidence: level of the intervals.
+        seed: of the halvings.
+
+    Returns:
+        A row a group and module (and all modules as one set, such as "attn+mlp", where the module is chosen too). Columns: the
+        group (named as `by`, or "group"), `module`, `n`, `n_instances`; `gain` (held out, mean over splits, score's unit)
+        with `gain_low`, `gain_high`; `in_sample_gain` of the cell chosen on all; with right answers known also `accuracy`,
+        `vanilla_accuracy` and `accuracy_gain`, each with its ends; with a control, `control_...` the same of the control,
+        and `gain_over_control`, `accuracy_over_control`. Settings in `attrs`. The intervals are for the true mean of the cells
+        that were chosen (`split_error`; shares: Wilson's, with as many answers as would have that error); the ends of a gain
+        are NaN where all instances are equal.
+
+    Raises:
+        InputError: see `xtl.stats.examples.split_groups`; an unknown strategy or measure; fewer than 10 splits.
+
+    >>> from xtl import stats
+    >>> table = held_out(stats.simulate(n_instances=40, n_layers=8))
+    >>> table[["in_sample_gain", "gain"]].round(1).values.tolist()  # nothing planted
+    [[0.7, 0.4], [0.4, 0.1], [0.7, 0.3]]
+    """
+    check_choice("strategy", strategy, STRATEGIES)
+    check_choice("choose_by", choose_by, MEASURES)
+    confidence, n_splits = check_confidence(confidence), check_resamples(n_splits, least=10)
+    measures = ["gain", *(["accuracy"] if "correct" in real and (control is None or "correct" in control) else [])]
+    if choose_by not in measures:
+        measures.append(choose_by)  # refused below, with the reason
+    rows = []
+    for group in split_groups(real, control, by=by, measures=measures):
+        halves = split_halves(group.n_instances, n_splits, seed)
+        for name, part in group.modules():
+            row: dict[str, object] = {
+                by or "group": group.name,
+                "module": name,
+                "n": group.n,
+                "n_instances": group.n_instances,
+            }
+            maps = [part.values(measure) for measure in ([choose_by, "gain"] if choose_by != "gain" else ["gain"])]
+            cells = chosen_cells(maps, part.clusters, halves, map_shape(part), strategy)
+            best = choose([values.mean(0)[None] for values in maps], map_shape(part), strategy)[0]
+            row["in_sample_gain"] = part.values("gain")[:, best].mean()
+            for measure in measures:
+                row |= _measured(part, measure, halves, cells, confidence)
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    settings = {
+        "strategy": strategy,
+        "choose_by": choose_by,
+        "n_splits": n_splits,
+        "confidence": confidence,
+        "seed": seed,
+    }
+    table.attrs = record(real, control, **settings)
+    return table
+
+
+def split_halves(n_instances: int, n_splits: int, seed: int) -> np.ndarray:
+    """Random halvings [splits, instances]: True for the first half, which is the larger one by at most 1.
+
+    >>> split_halves(5, 3, seed=0).sum(1).tolist()
+    [3, 3, 3]
+    """
+    rng = generator(seed, "splits")
+    first = np.arange(n_instances) < (n_instances + 1) // 2
+    return np.stack([rng.permutation(first) for _ in range(n_splits)])
+
+
+def chosen_cells(
+    maps: Sequence[Float[np.ndarray, "examples cells"]],
+    clusters: Int[np.ndarray, " examples"],
+    halves: np.ndarray,
+    shape: tuple[int, int, int],
+    strategy: str,
+) -> np.ndarray:
+    """The flat cell that each half chooses [2, splits]: by the first half of each split, then by the second."""
+    sizes = np.bincount(clusters).astype("float64")
+    sums = [cluster_sums(values, clusters) for values in maps]
+    both = []
+    for half in (halves, ~halves):
+        weights = half.astype("float64")
+        both.append(choose([weights @ part / (weights @ sizes)[:, None] for part in sums], shape, strategy))
+    return np.stack(both)
+
+
+def choose(
+    means: Sequence[Float[np.ndarray, "rows cells"]], shape: tuple[int, int, int], strategy: str
+) -> Int[np.ndarray, " rows"]:
+    """The best flat cell of each row of means; ties go to the next of `means`, then to the lowest cell.
+
+    >>> choose([np.array([[1.0, 0.0, 0.9, 0.9]])], (1, 2, 2), "overall").tolist()
+    [0]
+    >>> choose([np.array([[1.0, 0.9, 0.0, 0.9]])], (1, 2, 2), "target_first").tolist()  # target layer 1 is the better one
+    [1]
+    """
+    if strategy == "overall":
+        return _argmax(means)
+    keep = 3 if strategy == "target_first" else 2
+    cubes = [mean.reshape(len(mean), *shape) for mean in means]
+    lines = [cube.mean(axis=5 - keep) for cube in cubes]  # [rows, modules, layers kept]
+    line = _argmax([values.reshape(len(values), -1) for values in lines])
+    module, layer = np.unravel_index(line, lines[0].shape[1:])
+    rows = np.arange(len(line))
+    other = _argmax([cube[rows, module, :, layer] if keep == 3 else cube[rows, module, layer] for cube in cubes])
+    i, j = (other, layer) if keep == 3 else (layer, other)
+    return np.ravel_multi_index((module, i, j), shape)
+
+
+def _argmax(means: Sequence[np.ndarray]) -> np.ndarray:
+    """First place of the largest value of each row, ties settled by the further arrays."""
+    open_ = np.ones(means[0].shape, dtype=bool)
+    for mean in means:
+        values = np.where(open_, mean, -np.inf)
+        top = values.max(1, keepdims=True)
+        open_ = values >= top - 1e-9 * np.maximum(np.abs(top), 1e-3)
+    return open_.argmax(1)
+
+
+def held_out_means(
+    values: Float[np.ndarray, "examples cells"],
+    clusters: Int[np.ndarray, " examples"],
+    halves: np.ndarray,
+    cells: np.ndarray,
+) -> Float[np.ndarray, " splits"]:
+    """The mean of each half at the cell that the other half chose [2 * splits]; `cells` [2, splits] from `chosen_cells`."""
+    outside = np.concatenate([~halves, halves])[:, clusters]
+    picked = values[:, cells.ravel()].T
+    return np.asarray((picked * outside).sum(1) / outside.sum(1))
+
+
+def split_error(means: Float[np.ndarray, " splits"]) -> float:
+    """Standard error of the mean over random halvings (Nadeau and Bengio, Machine Learning 52, 2003).
+
+    Halvings of the same instances are no independent repetitions: the variance between them is not divided by their number
+    J but multiplied by 1 / J + (size of the measuring half) / (size of the choosing half). Where all choose the same cell this
+    is its plain standard error.
+    """
+    return float(np.sqrt((1 + 1 / len(means)) * means.var(ddof=1)))
+
+
+def _measured(
+    group: Group, measure: str, halves: np.ndarray, cells: np.ndarray, confidence: float
+) -> dict[str, object]:
+    """Held-out means, with intervals: of the real run, vanilla and the control."""
+    runs = ["real"] if group.control is None else ["real", "control"]
+    means = {run: held_out_means(group.values(measure, run), group.clusters, halves, cells) for run in runs}
+    columns: dict[str, object] = {}
+    n, t = group.n_instances, float(stats.t.ppf((1 + confidence) / 2, group.n_instances - 1))
+
+    def add(name: str, value: float, low: float, high: float) -> None:
+        columns.update({name: value, f"{name}_low": low, f"{name}_high": high})
+
+    def add_difference(name: str, splits: np.ndarray) -> None:
+        value, error = float(splits.mean()), split_error(splits)
+        reach = t * error if error > 1e-12 else np.nan if measure == "gain" else none_of(n, confidence)
+        add(name, value, value - reach, value + reach)
+
+    def add_share(name: str, splits: np.ndarray) -> None:
+        value, error = (
+            float(np.clip(splits.mean(), 0, 1)),
+            split_error(splits) * t / float(stats.norm.ppf((1 + confidence) / 2)),
+        )
+        size = value * (1 - value) / error**2 if error > 1e-12 else n
+        low, high = wilson(np.array([value]), np.array([float(size)]), confidence)
+        add(name, value, float(low[0]), float(high[0]))
+
+    for run, name in (("real", measure), ("control", f"control_{measure}")):
+        if run in means:
+            (add_difference if measure == "gain" else add_share)(name, means[run])
+    if measure == "accuracy":
+        vanilla = group.real["vanilla_correct"].values.astype("float64")[:, None]
+        found = share_interval(vanilla, group.clusters, confidence=confidence)
+        add("vanilla_accuracy", *(float(end[0]) for end in (found.mean, found.low, found.high)))
+        before = held_out_means(vanilla, group.clusters, halves, np.zeros_like(cells))
+        add_difference("accuracy_gain", means["real"] - before)
+    if "control" in means:
+        add_difference(f"{measure}_over_control", means["real"] - means["control"])
+    return columns
+
+
+def map_shape(group: Group) -> tuple[int, int, int]:
+    """How many modules, source layers and target layers."""
+    module, source, target = (group.real.sizes[dim] for dim in CELL)
+    return module, source, target
