@@ -44,9 +44,10 @@ PACKABLE = [(a, b) for a in tiny.CONFIGS for b in ("hooked", "bridge") if (a, b)
     [
         {"options": ("a", "b", "c"), "gold": 2},
         {"options": (" Paris", " Par", " Rome is far", "x"), "gold": 0},
+        {"options": (" (1)", " (2)", " (10)"), "gold": 2},
         {"answer": " Paris"},
     ],
-    ids=["one token", "several tokens", "answer"],
+    ids=["one token", "several tokens", "a common beginning", "answer"],
 )
 def test_packed_equals_loop(tiny_model, architecture, backend, score):
     arguments = {"source": SOURCE, "target": TARGET, "modules": MODULES[architecture], **score}

@@ -16,6 +16,7 @@ from xtl.backend import Model, backend_name, decode, model_info
 from xtl.engine.plan import Generated
 from xtl.engine.prepare import Sweep
 from xtl.pairs import ParallelPair, check_prompt
+from xtl.scoring.distribution import similarity
 from xtl.scoring.likelihood import UNIT
 from xtl.transplants import STEPS
 
@@ -29,6 +30,12 @@ def label_scores(model: Model, sweep: Sweep, logprobs: Float[Tensor, "runs conti
     data = _score_variables(sweep, question.score(logprobs.double()).numpy(), UNIT)
     if question.has_options:
         data |= _correct_variables(sweep, question.correct(logprobs).numpy())
+        if sweep.pair.distribution is not None:
+            alike = similarity(logprobs.double().numpy(), list(sweep.pair.distribution))
+            data |= {
+                "similarity": (DIMS, alike[1:].reshape(_shape(sweep)).astype(np.float32)),
+                "vanilla_similarity": np.float32(alike[0]),
+            }
     return _dataset(model, sweep, data, engine, {"score": question.description, "score_unit": UNIT})
 
 

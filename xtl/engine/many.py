@@ -18,7 +18,6 @@ from xtl.errors import InputError
 from xtl.pairs import ParallelPair
 from xtl.progress import SweepProgress
 
-
 Activations = Callable[[ParallelPair], Mapping[tuple[str, int], Float[Tensor, " d_model"]]]
 """What to write for a pair, by module name and source layer."""
 

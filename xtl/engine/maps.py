@@ -75,9 +75,11 @@ def sweep(
 
     Returns:
         A Dataset with dims `module, source_layer, target_layer`. By likelihood: `score` and `gain` (float32, nats), `correct`
-        (bool, with options), the scalars `vanilla_score` and `vanilla_correct`. Generated: `text`, `tokens` (int32, with a dim
-        `step`; -1 after the end), `vanilla_text`, `vanilla_tokens`, and with `text_score` also `score`, `gain` (from 0 to 1)
-        and `correct`. Coords for languages, prompts and gold; attributes that say model, backend, engine, score and versions.
+        (bool, with options), the scalars `vanilla_score` and `vanilla_correct`; for a pair with a `distribution` also
+        `similarity` and `vanilla_similarity` (1 - Jensen-Shannon distance of the options' probabilities from it). Generated:
+        `text`, `tokens` (int32, with a dim `step`; -1 after the end), `vanilla_text`, `vanilla_tokens`, and with `text_score`
+        also `score`, `gain` (from 0 to 1) and `correct`. Coords for languages, prompts and gold; attributes that say model,
+        backend, engine, score and versions.
 
     Raises:
         InputError: an unknown module or engine, a layer out of range, bad prompts or options (see `ParallelPair`).

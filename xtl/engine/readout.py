@@ -48,13 +48,16 @@ class Readout:
     def logprobs(
         self, normed: Float[Tensor, "row node d_model"], tree: Tree, up_to_constant: bool
     ) -> Float[Tensor, "row continuation"]:
-        """Log-probability of each continuation; with `up_to_constant`, less the first token's normaliser, common to a row."""
+        """Log-probability of each continuation; with `up_to_constant`, without the normalisers that all of a row's share.
+
+        They share those of the root and of the tokens that all of them begin with (" (" in " (1)" and " (2)").
+        """
         total = torch.zeros(normed.shape[0], len(tree.reads), dtype=torch.float32, device=normed.device)
         for node in range(len(tree)):
             reads = [(index, token) for index, steps in enumerate(tree.reads) for at, token in steps if at == node]
             columns = torch.tensor([token for _, token in reads], device=normed.device)
             values = self.logits(normed[:, node], columns)
-            if node > 0 or not up_to_constant:
+            if not up_to_constant or len(reads) < len(tree.reads):
                 values = values - self.normaliser(normed[:, node])[:, None]
             total[:, [index for index, _ in reads]] += values
         return total.cpu()

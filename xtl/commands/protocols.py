@@ -1,0 +1,131 @@
+"""`xtl protocol NAME`: one of the paper's experiments, from the data to its table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xtl.commands.runs import parse_layers
+from xtl.errors import InputError, check_choice
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from xtl.protocols.run import Data
+
+PROTOCOLS = ("pairwise", "upper-bound", "fixed", "select")
+
+
+def register(app: typer.Typer) -> None:
+    """Give an app the command."""
+    app.command(
+        epilog="Example: xtl protocol upper-bound --task xnli --data DATA/xtransplant --languages de,sw --out runs/xnli"
+    )(protocol)
+
+
+def protocol(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="pairwise (all cells on the sample), upper-bound (the same, and who is solved by some cell), fixed (the paper's "
+            "fixed layers on unseen data) or select (choose on the sample, measure on unseen data)."
+        ),
+    ],
+    task: Annotated[str, typer.Option(help="A task (see `xtl tasks`).")],
+    out: Annotated[Path, typer.Option(help="Folder for results.parquet and the table as CSV and LaTeX.")],
+    data: Annotated[
+        Path | None, typer.Option(help="The paper's released data, or with --origin hub a local copy; or XTL_DATA.")
+    ] = None,
+    origin: Annotated[str | None, typer.Option(help="released or hub.")] = None,
+    languages: Annotated[str | None, typer.Option(help="Codes, separated by commas; all by default.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Instances a language; all by default.")] = None,
+    score: Annotated[str | None, typer.Option(help="likelihood, paper, strict, em, f1 or distribution.")] = None,
+    split: Annotated[str | None, typer.Option(help="sample or unseen; the protocol's own by default.")] = None,
+    modules: Annotated[str, typer.Option(help="Modules of pairwise, upper-bound and select.")] = "attn,mlp",
+    source_layers: Annotated[str | None, typer.Option(help="Layers to read, as 0,3,6 or 0:18:3.")] = None,
+    target_layers: Annotated[str | None, typer.Option(help="Layers to write, in the same form.")] = None,
+    strategy: Annotated[str, typer.Option(help="target_first, source_first or overall (select).")] = "target_first",
+    per: Annotated[str, typer.Option(help="A cell for each language, or one for the task (select).")] = "language",
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Use languages that stop being parallel up to where they are.")
+    ] = False,
+    model: Annotated[str | None, typer.Option(help="A name or folder; the embedded model by default.")] = None,
+    backend: Annotated[str, typer.Option(help="auto, hooked or bridge.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, ...")] = "float32",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Run one of the paper's experiments and print its table: a column a language, mean and spread."""
+    from xtl.protocols import run as protocols
+    from xtl.protocols.tables import accuracy_table, upper_bound, write_table
+    from xtl.runs import save_results
+    from xtl.tasks import get_task
+
+    check_choice("protocol", name, PROTOCOLS)
+    if (out / "results.parquet").exists():
+        raise InputError(f"--out {str(out)!r} already holds results; give another folder")
+    chosen = get_task(task)
+    where = protocols.Data(
+        limit=limit, origin=origin, folder=data, allow_misaligned="truncate" if truncate else "refuse"
+    )
+    codes = None if languages is None else [code.strip() for code in languages.split(",")]
+    protocols.score_settings(chosen, score)
+    split = split or ("sample" if name in ("pairwise", "upper-bound") else "unseen")
+    codes = list(protocols.gather(chosen, codes, split, where))  # everything is checked before the model loads
+    settings: dict[str, Any] = {"score": score, "split": split, "data": where, "progress": True}
+    grid: dict[str, Any] = {
+        "modules": [module.strip() for module in modules.split(",")],
+        "source_layers": parse_layers("--source-layers", source_layers),
+        "target_layers": parse_layers("--target-layers", target_layers),
+    }
+    loaded = _load(model, backend, dtype, device)
+    if name == "fixed":
+        results = protocols.fixed(loaded, chosen, codes, **settings)
+    elif name == "select":
+        sample = _sample(loaded, chosen, codes, score, where, grid)
+        results = protocols.select(loaded, chosen, codes, sample=sample, strategy=strategy, per=per, **settings)
+    else:
+        results = protocols.pairwise(loaded, chosen, codes, **settings, **grid)
+    if name in ("pairwise", "upper-bound") and "correct" in results:
+        table = upper_bound(results)
+    else:
+        measure = (
+            "similarity" if score == "distribution" else "score" if "score_unit" not in results.attrs else "accuracy"
+        )
+        table = accuracy_table(results, measure)
+    out.mkdir(parents=True, exist_ok=True)
+    save_results(results, out / "results.parquet")
+    files = [write_table(table, out / f"table{suffix}") for suffix in (".csv", ".tex")]
+    _show(table, json_output, [out / "results.parquet", *files])
+
+
+def _sample(model: Any, task: Any, codes: list[str], score: str | None, data: Data, grid: dict[str, Any]) -> xr.Dataset:
+    from xtl.protocols.run import pairwise
+
+    print("the sample, to choose on:", file=sys.stderr)
+    return pairwise(model, task, codes, score=score, data=data, progress=True, **grid)
+
+
+def _load(name: str | None, backend: str, dtype: str, device: str | None) -> Any:
+    from xtl.models import load_model
+
+    print(f"loading {name or 'the embedded model'} ...", file=sys.stderr)
+    return load_model(name, backend=backend, dtype=dtype, device=device)
+
+
+def _show(table: pd.DataFrame, json_output: bool, files: list[Path]) -> None:
+    if json_output:
+        print(
+            json.dumps(
+                {**table.attrs, "table": json.loads(table.to_json(orient="index"))}, ensure_ascii=False, indent=2
+            )
+        )
+        return
+    print(", ".join(f"{name}: {value}" for name, value in table.attrs.items()))
+    print(table.to_string(float_format=lambda value: f"{value:.1f}", na_rep=""))
+    print("wrote " + ", ".join(map(str, files)))

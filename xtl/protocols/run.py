@@ -1,0 +1,268 @@
+"""Running the paper's experiments: pairs of all languages, swept with the task's own score."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xtl.backend import Model
+from xtl.engine.many import concat_maps, sweep_many
+from xtl.errors import InputError, XtlError, check_choice
+from xtl.pairs import ParallelPair
+from xtl.scoring.names import get_text_score
+from xtl.stats import select_cell
+from xtl.stats.selection import STRATEGIES
+from xtl.tasks import PAPER, Benchmark, PaperDefaults, Task, get_task, normalise_language
+
+ENGLISH = "en"
+PER = ("language", "task")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where a benchmark's instances come from, and which of them; see `Benchmark.pairs`. Built-in tasks take `limit` and `seed`.
+
+    Attributes:
+        limit: instances a language; all by default.
+        seed: of their order.
+        origin: "released" or "hub".
+        folder: of the released data.
+        allow_misaligned: "refuse", or "truncate" a language whose data stops being parallel.
+    """
+
+    limit: int | None = None
+    seed: int | None = 0
+    origin: str | None = None
+    folder: str | Path | None = None
+    allow_misaligned: str = "refuse"
+
+    def pairs(self, task: Task, language: str, split: str) -> list[ParallelPair]:
+        """The pairs of one language, in the task's own direction: English lends to it, or it to English."""
+        ends = (language, ENGLISH) if task.direction == "xx->en" else (ENGLISH, language)
+        if not isinstance(task, Benchmark):
+            return task.pairs(*ends, limit=self.limit, seed=self.seed or 0)
+        return task.pairs(
+            *ends,
+            limit=self.limit,
+            seed=self.seed,
+            split=split,
+            origin=self.origin,
+            folder=self.folder,
+            allow_misaligned=self.allow_misaligned,
+        )
+
+
+def pairwise(
+    model: Model,
+    task: str | Task,
+    languages: Sequence[str] | None = None,
+    *,
+    score: str | None = None,
+    split: str = "sample",
+    data: Data | None = None,
+    modules: Sequence[str] = ("attn", "mlp"),
+    progress: bool = False,
+    **settings: Any,
+) -> xr.Dataset:
+    """Every transplant of every instance: all source x target layers, by default of both modules (section 3 of the paper).
+
+    Args:
+        model: from `xtl.load_model`.
+        task: a name from `xtl.get_task`, or a task.
+        languages: codes other than English; by default all that the data has (a warning names those that are left out, and why).
+        score: "likelihood" (the default for tasks that are not the paper's), "paper" (the default for those that are), "strict",
+            "em", "f1": these have the model answer, 20 tokens at most, greedily.
+        split: "sample" or "unseen".
+        data: where the instances come from, and how many.
+        modules: what is transplanted.
+        progress: show progress on stderr.
+        **settings: for `xtl.sweep_many`: `engine`, `source_layers`, `verify`, ...
+
+    Returns:
+        The maps of all instances along `example`, with the task, split and score in the attributes.
+
+    Raises:
+        InputError: an unknown task, language or score; data that is missing or not parallel.
+
+    Example:
+        >>> import xtl
+        >>> model = xtl.load_model()  # doctest: +SKIP
+        >>> maps = pairwise(model, "xnli", ["de", "sw"], data=Data(limit=10))  # doctest: +SKIP
+    """
+    task = get_task(task) if isinstance(task, str) else task
+    data = data or Data()
+    pairs = [pair for group in gather(task, languages, split, data).values() for pair in group]
+    scoring = score_settings(task, score)
+    maps = concat_maps(sweep_many(model, pairs, modules=modules, progress=progress, **scoring, **settings))
+    return maps.assign_attrs(task=task.name, split=split, kind=task.kind, protocol="pairwise")
+
+
+def fixed(
+    model: Model,
+    task: str | Task,
+    languages: Sequence[str] | None = None,
+    *,
+    score: str | None = None,
+    split: str = "unseen",
+    data: Data | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> xr.Dataset:
+    """The paper's fixed layers on data that nothing was chosen on, by kind of task.
+
+    Understanding: `attn`, last -> first layer. Generation and culture: `mlp`, first -> first layer.
+
+    Args and errors as for `pairwise`; a built-in task counts as understanding.
+    """
+    task = get_task(task) if isinstance(task, str) else task
+    cell = paper_defaults(task)
+    result = pairwise(
+        model,
+        task,
+        languages,
+        score=score,
+        split=split,
+        data=data,
+        modules=[cell.module],
+        source_layers=[cell.source_layer],
+        target_layers=[cell.target_layer],
+        progress=progress,
+        **settings,
+    )
+    return result.assign_attrs(protocol="fixed")
+
+
+def select(
+    model: Model,
+    task: str | Task,
+    languages: Sequence[str] | None = None,
+    *,
+    sample: xr.Dataset | None = None,
+    strategy: str = "target_first",
+    per: str = "language",
+    score: str | None = None,
+    split: str = "unseen",
+    data: Data | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> xr.Dataset:
+    """Choose the best cell on the sample and measure it on unseen data.
+
+    Args:
+        model, task, languages, score, data, progress: as for `pairwise`.
+        sample: what `pairwise` gave on the sample; run here if it isn't given.
+        strategy: "target_first", "source_first" or "overall" (see `xtl.stats.select_cell`).
+        per: choose a cell for each "language", or one for the whole "task".
+        split: what to measure on.
+        **settings: for both sweeps.
+
+    Returns:
+        As `pairwise`, with one module and one source and target layer named "chosen": the coords `chosen_module`,
+        `chosen_source_layer` and `chosen_target_layer` say which, along `example`.
+
+    Raises:
+        InputError: as `pairwise`; an unknown strategy; a sample of other languages or another score.
+    """
+    task = get_task(task) if isinstance(task, str) else task
+    check_choice("strategy", strategy, STRATEGIES)
+    check_choice("per", per, PER)
+    data = data or Data()
+    groups = gather(task, languages, split, data)
+    scoring = score_settings(task, score)
+    if sample is None:
+        sample = pairwise(model, task, list(groups), score=score, data=data, progress=progress, **settings)
+    measure = "accuracy" if "correct" in sample else "gain"
+    learned = language_of(sample)
+    parts = []
+    for language, pairs in groups.items():
+        if language not in learned.values:
+            raise InputError(
+                f"sample has no instances in {language!r}; it has: {', '.join(sorted(set(learned.values)))}"
+            )
+        part = sample if per == "task" else sample.isel(example=np.flatnonzero(learned.values == language))
+        cell = select_cell(part, strategy=strategy, measure=measure)
+        maps = concat_maps(
+            sweep_many(
+                model,
+                pairs,
+                modules=[cell.module],
+                source_layers=[cell.source_layer],
+                target_layers=[cell.target_layer],
+                progress=progress,
+                **scoring,
+                **settings,
+            )
+        )
+        where = (
+            ("example", [cell.module] * len(pairs)),
+            *(("example", [layer] * len(pairs)) for layer in (cell.source_layer, cell.target_layer)),
+        )
+        parts.append(
+            maps.assign_coords(
+                module=["chosen"],
+                source_layer=[0],
+                target_layer=[0],
+                chosen_module=where[0],
+                chosen_source_layer=where[1],
+                chosen_target_layer=where[2],
+            )
+        )
+    together = xr.concat(parts, dim="example", combine_attrs="drop_conflicts", join="exact")
+    return together.assign_attrs(
+        task=task.name, split=split, kind=task.kind, protocol="select", strategy=strategy, chosen_per=per
+    )
+
+
+def gather(task: Task, languages: Sequence[str] | None, split: str, data: Data) -> dict[str, list[ParallelPair]]:
+    """The pairs of each language; of every language that the data has if none are named."""
+    if languages is not None:
+        if isinstance(languages, str) or not languages:
+            raise InputError(f"languages must be a list of codes, got {languages!r}")
+        codes = [normalise_language(code, task.languages) for code in languages]
+        if ENGLISH in codes:
+            raise InputError("languages names English, which is the other side of every pair: leave it out")
+        return {code: data.pairs(task, code, split) for code in dict.fromkeys(codes)}
+    found, left_out = {}, []
+    for code in task.languages:
+        if code == ENGLISH:
+            continue
+        try:
+            found[code] = data.pairs(task, code, split)
+        except XtlError as error:
+            left_out.append(f"{code} ({error})")
+    if not found:
+        raise InputError(f"{task.name}: no language could be read: {left_out[0] if left_out else 'it has none'}")
+    if left_out:
+        warnings.warn(f"{task.name}: left out {'; '.join(left_out)}", stacklevel=3)
+    return found
+
+
+def paper_defaults(task: Task) -> PaperDefaults:
+    """The paper's fixed layers for this kind of task."""
+    return PAPER.get(task.kind, PAPER["understanding"])
+
+
+def score_settings(task: Task, score: str | None) -> dict[str, Any]:
+    """The settings of a sweep that scores so. Raises `InputError` for a score that the task doesn't have."""
+    score = score or ("paper" if "paper" in task.text_scores else "likelihood")
+    if score in ("likelihood", "distribution"):
+        if score == "distribution" and "distribution" not in task.text_scores:
+            raise InputError(f"score 'distribution' needs shares of people; task {task.name!r} has none")
+        return {}
+    check_choice("score", score, ["likelihood", *task.text_scores])
+    return {
+        "max_new_tokens": paper_defaults(task).max_new_tokens,
+        "text_score": get_text_score(score, task.name),
+    }
+
+
+def language_of(results: xr.Dataset) -> xr.DataArray:
+    """The language of each example that is not English (the source language of a pair within English)."""
+    target, source = results["target_lang"].astype(str), results["source_lang"].astype(str)
+    return xr.where(target == ENGLISH, source, target)
