@@ -40,7 +40,7 @@ class Readout:
     def normaliser(self, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, " row"]:
         """Log of the sum over the vocabulary of exp(logit), tile by tile: the logits are never there as a whole."""
         total = torch.full((normed.shape[0],), -torch.inf, dtype=torch.float32, device=normed.device)
-        for start in range(0, self.weight.shape[0], VOCABULARY_TILE):
+        for start in range(0, self.weight.shape[0] if len(normed) else 0, VOCABULARY_TILE):
             tile = self.logits(normed, slice(start, start + VOCABULARY_TILE))
             total = torch.logaddexp(total, tile.logsumexp(dim=-1))
         return total
@@ -52,14 +52,21 @@ class Readout:
 
         They share those of the root and of the tokens that all of them begin with (" (" in " (1)" and " (2)").
         """
-        total = torch.zeros(normed.shape[0], len(tree.reads), dtype=torch.float32, device=normed.device)
-        for node in range(len(tree)):
-            reads = [(index, token) for index, steps in enumerate(tree.reads) for at, token in steps if at == node]
-            columns = torch.tensor([token for _, token in reads], device=normed.device)
+        n_continuations = len(tree.reads)
+        reads = [
+            [(index, token) for index, steps in enumerate(tree.reads) for at, token in steps if at == node]
+            for node in range(len(tree))
+        ]
+        apart = [node for node in range(len(tree)) if not up_to_constant or len(reads[node]) < n_continuations]
+        # In one go: what reads the whole unembedding should read it once.
+        normalisers = self.normaliser(normed[:, apart].flatten(0, 1)).unflatten(0, (normed.shape[0], len(apart)))
+        total = torch.zeros(normed.shape[0], n_continuations, dtype=torch.float32, device=normed.device)
+        for node, here in enumerate(reads):
+            columns = torch.tensor([token for _, token in here], device=normed.device)
             values = self.logits(normed[:, node], columns)
-            if not up_to_constant or len(reads) < len(tree.reads):
-                values = values - self.normaliser(normed[:, node])[:, None]
-            total[:, [index for index, _ in reads]] += values
+            if node in apart:
+                values = values - normalisers[:, apart.index(node), None]
+            total[:, [index for index, _ in here]] += values
         return total.cpu()
 
     def argmax(self, normed: Float[Tensor, "row d_model"]) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
