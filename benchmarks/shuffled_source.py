@@ -6,7 +6,6 @@ python benchmarks/shuffled_source.py [--languages es fr it] [--source-layer 12] 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 import xtl
 
@@ -30,9 +29,8 @@ def main() -> None:
     print("direction   n  vanilla    real  shuffled   gain: real  shuffled (nats)")
     for language in arguments.languages:
         pairs = xtl.get_task("capitals").pairs("en", language, limit=arguments.limit)
-        others = pairs[1:] + pairs[:1]
-        shuffled = [replace(pair, source=other.source) for pair, other in zip(pairs, others, strict=True)]
-        real, control = (xtl.sweep_many(model, some, **cell) for some in (pairs, shuffled))
+        real = xtl.concat_maps(xtl.sweep_many(model, pairs, **cell))
+        control = xtl.concat_maps(xtl.controls.run(model, pairs, "shuffled_source", **cell))
         accuracies = (float(real.vanilla_correct.mean()), float(real.correct.mean()), float(control.correct.mean()))
         print(
             f"en->{language:6} {len(pairs):3}  " + "  ".join(f"{value:6.1%}" for value in accuracies),

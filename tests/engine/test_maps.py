@@ -134,14 +134,18 @@ def test_many_pairs_are_the_maps_of_each(tiny_model):
     assert [n for n, _ in done] == sorted(n for n, _ in done)
 
 
-def test_the_model_is_as_before_after_a_sweep(tiny_model):
-    model = tiny_model("llama")
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+def test_the_model_is_as_before_after_a_sweep(tiny_model, backend):
+    model = tiny_model("llama", backend)
     ids = encode(model, TARGET)
     before = forward(model, ids)
     for engine in xtl.engine.ENGINES:
         xtl.sweep(model, source=SOURCE, target=TARGET, options=OPTIONS, gold=0, engine=engine)
+        xtl.sweep(model, source=SOURCE, target=TARGET, max_new_tokens=2, engine=engine)
         assert torch.equal(forward(model, ids), before)
         assert "forward" not in vars(model.blocks[0].attn)
+        assert "forward" not in vars(model.unembed)
+        assert not model.blocks[0]._forward_pre_hooks
 
 
 @pytest.mark.parametrize("engine", ["loop", "batched", "packed"])
