@@ -40,7 +40,7 @@ def test_the_commands_exist_with_these_flags(monkeypatch):
 
     lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("xtl ")]
-    assert [words[0] for words in commands] == ["transplant", "sweep", "tasks", "models"]
+    assert [words[0] for words in commands] == ["transplant", "sweep", "protocol", "tasks", "models"]
     group = typer.main.get_command(cli.app)
     for name, *arguments in commands:
         command = group.commands[name]
