@@ -87,3 +87,15 @@ def test_a_table_with_missing_rows_is_refused(tmp_path):
     with pytest.raises(xtl.InputError, match="is not whole"):
         load_results(path)
     assert json.loads(pq.read_schema(path).metadata[b"xtl"])
+
+
+def test_generated_answers_survive(tiny_model, tmp_path):
+    pairs = [xtl.ParallelPair("a b", f"c {i}", "en", "es", answers=["x"], id=str(i)) for i in range(2)]
+    results = xtl.concat_maps(xtl.sweep_many(tiny_model("llama"), pairs, max_new_tokens=3, source_layers=[0]))
+    again = load_results(save_results(results, tmp_path / "r.parquet"))
+    np.testing.assert_array_equal(again.tokens, results.tokens)
+    np.testing.assert_array_equal(again.vanilla_tokens, results.vanilla_tokens)
+    assert again.tokens.dims == results.tokens.dims
+    assert again.tokens.dtype == np.int32
+    assert (again.text == results.text).all()
+    assert list(again.vanilla_text.values) == list(results.vanilla_text.values)

@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog="Example: xtl protocol upper-bound --task xnli --data DATA/xtransplant --languages de,sw --out runs/xnli"
     )(protocol)
+    app.command(epilog="Example: xtl summary runs/xnli runs/xnli-shuffled")(summary)
 
 
 def protocol(
@@ -49,6 +50,13 @@ def protocol(
     modules: Annotated[str, typer.Option(help="Modules of pairwise, upper-bound and select.")] = "attn,mlp",
     source_layers: Annotated[str | None, typer.Option(help="Layers to read, as 0,3,6 or 0:18:3.")] = None,
     target_layers: Annotated[str | None, typer.Option(help="Layers to write, in the same form.")] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            help="pairwise and upper-bound: run a control instead, such as shuffled_source (see `xtl.controls`)."
+        ),
+    ] = None,
+    control_seed: Annotated[int, typer.Option(help="Seed of the control.")] = 0,
     strategy: Annotated[str, typer.Option(help="target_first, source_first or overall (select).")] = "target_first",
     per: Annotated[str, typer.Option(help="A cell for each language, or one for the task (select).")] = "language",
     truncate: Annotated[
@@ -67,6 +75,12 @@ def protocol(
     from xtl.tasks import get_task
 
     check_choice("protocol", name, PROTOCOLS)
+    if control is not None:
+        from xtl.controls import CONTROLS
+
+        check_choice("control", control, CONTROLS)
+        if name not in ("pairwise", "upper-bound"):
+            raise InputError(f"--control goes with pairwise and upper-bound, not with {name}")
     if (out / "results.parquet").exists():
         raise InputError(f"--out {str(out)!r} already holds results; give another folder")
     chosen = get_task(task)
@@ -90,7 +104,9 @@ def protocol(
         sample = _sample(loaded, chosen, codes, score, where, grid)
         results = protocols.select(loaded, chosen, codes, sample=sample, strategy=strategy, per=per, **settings)
     else:
-        results = protocols.pairwise(loaded, chosen, codes, **settings, **grid)
+        results = protocols.pairwise(
+            loaded, chosen, codes, control=control, control_seed=control_seed, **settings, **grid
+        )
     if name in ("pairwise", "upper-bound") and "correct" in results:
         table = upper_bound(results)
     else:
@@ -116,6 +132,32 @@ def _load(name: str | None, backend: str, dtype: str, device: str | None) -> Any
 
     print(f"loading {name or 'the embedded model'} ...", file=sys.stderr)
     return load_model(name, backend=backend, dtype=dtype, device=device)
+
+
+def summary(
+    real: Annotated[Path, typer.Argument(help="Folder or results.parquet of the real run.")],
+    control: Annotated[Path, typer.Argument(help="The same of a control on the same target prompts.")],
+    seed: Annotated[int, typer.Option(help="Seed of splits and resamples.")] = 0,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 10_000,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the tidy table as JSON.")] = False,
+) -> None:
+    """What is left of a gain: vanilla, best fixed cell (held out), upper bound, what chance reaches, and the difference."""
+    from xtl.stats import summary_table, summary_wide
+
+    table = summary_table(_results(real), _results(control), n_resamples=resamples, seed=seed)
+    if json_output:
+        print(table.to_json(orient="records", force_ascii=False, indent=2))
+    else:
+        print(summary_wide(table).to_string())
+
+
+def _results(path: Path) -> xr.Dataset:
+    """The results of a sweep, of a protocol or of a run."""
+    from xtl.runs import load_results, open_run
+
+    if path.is_dir() and not (path / "results.parquet").exists():
+        return open_run(path).load()
+    return load_results(path / "results.parquet" if path.is_dir() else path)
 
 
 def _show(table: pd.DataFrame, json_output: bool, files: list[Path]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xtl import controls
 from xtl.backend import Model
 from xtl.engine.many import concat_maps, sweep_many
 from xtl.errors import InputError, XtlError, check_choice
@@ -67,6 +68,8 @@ def pairwise(
     split: str = "sample",
     data: Data | None = None,
     modules: Sequence[str] = ("attn", "mlp"),
+    control: str | None = None,
+    control_seed: int = 0,
     progress: bool = False,
     **settings: Any,
 ) -> xr.Dataset:
@@ -81,6 +84,8 @@ def pairwise(
         split: "sample" or "unseen".
         data: where the instances come from, and how many.
         modules: what is transplanted.
+        control: a name from `xtl.controls.CONTROLS`: run the control instead, with the same prompts, cells and score.
+        control_seed: of the control's random choices.
         progress: show progress on stderr.
         **settings: for `xtl.sweep_many`: `engine`, `source_layers`, `verify`, ...
 
@@ -99,7 +104,11 @@ def pairwise(
     data = data or Data()
     pairs = [pair for group in gather(task, languages, split, data).values() for pair in group]
     scoring = score_settings(task, score)
-    maps = concat_maps(sweep_many(model, pairs, modules=modules, progress=progress, **scoring, **settings))
+    settings = {"modules": modules, **scoring, **settings}
+    if control is None:
+        maps = concat_maps(sweep_many(model, pairs, progress=progress, **settings))
+    else:
+        maps = concat_maps(controls.run(model, pairs, control, seed=control_seed, progress=progress, **settings))
     return maps.assign_attrs(task=task.name, split=split, kind=task.kind, protocol="pairwise")
 
 

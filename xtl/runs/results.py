@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
 from xtl.errors import InputError
+from xtl.runs.files import write_whole
 
 CELL = ["example", "module", "source_layer", "target_layer"]
 METADATA = b"xtl"
@@ -32,7 +33,7 @@ def to_table(results: xr.Dataset) -> pd.DataFrame:
     """
     if "example" not in results.dims:
         results = results.expand_dims(example=["0"])
-    table = results.to_dataframe(dim_order=CELL).reset_index()
+    table = _steps_as_lists(results).to_dataframe(dim_order=CELL).reset_index()
     first = [
         "example",
         "source_lang",
@@ -45,6 +46,22 @@ def to_table(results: xr.Dataset) -> pd.DataFrame:
         "correct",
     ]
     return table[[name for name in first if name in table] + [name for name in table if name not in first]]
+
+
+def _steps_as_lists(results: xr.Dataset) -> xr.Dataset:
+    """Tokens, which have a dim `step`, as one list a cell (or an instance)."""
+    for name in [name for name in results.data_vars if "step" in results[name].dims]:
+        rows = results[name].transpose(..., "step")
+        lists = np.empty(rows.shape[:-1], dtype=object)
+        for place in np.ndindex(lists.shape):
+            lists[place] = rows.values[place].tolist()
+        results = results.assign({name: (rows.dims[:-1], lists)})
+    return results
+
+
+def _lists_as_steps(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The reverse, as int32."""
+    return np.stack([np.asarray(one, dtype=np.int32) for one in values]).reshape(*shape, -1)
 
 
 def save_results(results: xr.Dataset, path: str | os.PathLike[str]) -> Path:
@@ -81,29 +98,20 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
         raise InputError(
             f"{str(path)!r} is not whole: {len(frame)} rows do not make maps of {' x '.join(map(str, cells))} cells"
         )
-    per_cell = [name for name in ("score", "gain", "correct") if name in frame]
+    per_cell = [name for name in ("score", "gain", "correct", "similarity", "text", "tokens") if name in frame]
     per_example = [name for name in frame if name not in [*CELL, *per_cell]]
     first_rows = frame.iloc[:: math.prod(cells)]
     measured = [name for name in per_example if name.startswith("vanilla")]
+    variables: dict[str, Any] = {}
+    for name in [*per_cell, *measured]:
+        dims, rows, sizes = (CELL, frame, shape) if name in per_cell else (["example"], first_rows, shape[:1])
+        if name.endswith("tokens"):
+            variables[name] = ([*dims, "step"], _lists_as_steps(rows[name].to_numpy(), sizes))
+        else:
+            variables[name] = (dims, rows[name].to_numpy().reshape(sizes))
     return xr.Dataset(
-        {name: (CELL, frame[name].to_numpy().reshape(shape)) for name in per_cell}
-        | {name: ("example", first_rows[name].to_numpy()) for name in measured},
+        variables,
         coords={name: ("example", list(first_rows[name])) for name in ["example", *per_example] if name not in measured}
         | axes,
         attrs=attrs,
     )
-
-
-def write_whole(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then move it there: readers see the old file or the new one."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {str(path)!r}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
