@@ -51,7 +51,7 @@ def test_transplant(model, change, message):
         ({"modules": "attn"}, r"modules must be a list of names, got the text 'attn'"),
         ({"modules": []}, r"modules is empty"),
         ({"modules": ["mlp", "mlp"]}, r"modules names one twice: mlp, mlp"),
-        ({"engine": "fast"}, r"unknown engine 'fast'; valid: auto, packed, loop"),
+        ({"engine": "fast"}, r"unknown engine 'fast'; valid: auto, packed, batched, loop"),
         ({"source_layers": [0, 9]}, r"source_layers 9 is out of range"),
         ({"target_layers": [0, 0]}, r"target_layers names a layer twice"),
         ({"target_layers": []}, r"target_layers must be a list of layers, got \[\]"),
@@ -124,6 +124,7 @@ def test_something_that_is_no_model():
         xtl.backend.is_bridge(torch.nn.Linear(2, 2))
 
 
+@pytest.mark.hooked
 def test_a_processed_model(tiny_folder):
     model = xtl.load_model(tiny_folder("gpt2"))
     model.cfg.normalization_type = "LNPre"
@@ -145,7 +146,7 @@ def test_a_processed_model(tiny_folder):
         (
             {"name": None, "backend": "hook"},
             xtl.InputError,
-            r"unknown backend 'hook' \(did you mean 'hooked'\?\); valid: hooked, bridge",
+            r"unknown backend 'hook' \(did you mean 'hooked'\?\); valid: auto, hooked, bridge",
         ),
         ({"name": None, "dtype": "int8"}, xtl.InputError, "unknown dtype 'int8'; valid: float32, bfloat16"),
         ({"name": None, "device": "tpu9"}, xtl.InputError, "unknown device 'tpu9'"),
@@ -192,8 +193,9 @@ def test_folders_that_hold_no_whole_model(tiny_folder, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.hooked
 def test_an_architecture_that_only_the_bridge_knows(tmp_path, monkeypatch):
-    """The loader says to take the bridge where TransformerLens has no conversion."""
+    """Asked for a HookedTransformer, the loader says to take the bridge where TransformerLens has no conversion."""
     from transformers import StableLmConfig, StableLmForCausalLM
 
     config = StableLmConfig(
@@ -203,8 +205,8 @@ def test_an_architecture_that_only_the_bridge_knows(tmp_path, monkeypatch):
     StableLmForCausalLM(config).save_pretrained(tmp_path)
     tiny.byte_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(xtl.ModelError, match=r"\(StableLmForCausalLM\): .*; use backend='bridge'"):
-        xtl.load_model(tmp_path)
-    bridge = xtl.load_model(tmp_path, backend="bridge")
+        xtl.load_model(tmp_path, backend="hooked")
+    bridge = xtl.load_model(tmp_path)
     assert xtl.transplant(bridge, source=SOURCE, target=TARGET, **ONE).tokens
 
 

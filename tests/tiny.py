@@ -217,6 +217,18 @@ MORE_CONFIGS = {
         parallel_attn=False,
         multi_query=False,
     ),
+    "falcon_new": lambda: FalconConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=4,
+        num_kv_heads=2,
+        initializer_range=0.3,
+        max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=2,
+        new_decoder_architecture=True,
+    ),
     "stablelm": lambda: StableLmConfig(**_SHARED),
     "starcoder2": lambda: Starcoder2Config(**_SHARED, sliding_window=None),
     "smollm3": lambda: SmolLM3Config(**_SHARED),
@@ -349,7 +361,9 @@ def build_gguf(file: Path, folder: Path, architecture: str = "llama") -> Path:
     writer.add_vocab_size(VOCAB)
     writer.add_tokenizer_model("gpt2")
     tokens = [token for token, _ in sorted(byte_tokenizer().get_vocab().items(), key=lambda item: item[1])]
-    tokens[-1] = tokens[68] + tokens[69]  # a GGUF vocabulary has at least one merge: in the place of a byte that no text holds
+    tokens[-1] = (
+        tokens[68] + tokens[69]
+    )  # a GGUF vocabulary has at least one merge: in the place of a byte that no text holds
     writer.add_token_list(tokens)
     writer.add_token_types([gguf.TokenType.CONTROL] * len(SPECIAL) + [gguf.TokenType.NORMAL] * 256)
     writer.add_token_merges([f"{tokens[68]} {tokens[69]}"])

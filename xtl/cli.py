@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, no_type_check
 
 import typer
 
+from xtl.commands import protocols, runs
+from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, XtlError
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ ModelOption = Annotated[
     str | None,
     typer.Option("--model", help="A name or folder (see `xtl models`); the embedded Gemma 3 270M by default."),
 ]
-BackendOption = Annotated[str, typer.Option(help="hooked (HookedTransformer) or bridge (TransformerBridge).")]
+BackendOption = Annotated[
+    str, typer.Option(help="hooked (HookedTransformer), bridge (TransformerBridge), or auto: hooked where it can.")
+]
 DtypeOption = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; CUDA where there is one by default.")]
 EngineOption = Annotated[str, typer.Option(help="How the map is computed: auto, packed, batched or loop.")]
@@ -85,7 +89,7 @@ def transplant(
         str, typer.Option(help="first (patch the prompt's pass alone) or every (each new token too).")
     ] = "first",
     model: ModelOption = None,
-    backend: BackendOption = "hooked",
+    backend: BackendOption = "auto",
     dtype: DtypeOption = "float32",
     device: DeviceOption = None,
     json_output: JsonOption = False,
@@ -155,7 +159,7 @@ def sweep(
         bool, typer.Option("--overwrite", help="Replace results that are already in the folder.")
     ] = False,
     model: ModelOption = None,
-    backend: BackendOption = "hooked",
+    backend: BackendOption = "auto",
     dtype: DtypeOption = "float32",
     device: DeviceOption = None,
     json_output: JsonOption = False,
@@ -172,8 +176,8 @@ def sweep(
         command=" ".join(["xtl", *sys.argv[1:]]),
         sweep_options={
             "modules": [name.strip() for name in modules.split(",")],
-            "source_layers": _parse_layers("--source-layers", source_layers),
-            "target_layers": _parse_layers("--target-layers", target_layers),
+            "source_layers": parse_layers("--source-layers", source_layers),
+            "target_layers": parse_layers("--target-layers", target_layers),
             "engine": engine,
         },
         model=(model, backend, dtype, device),
@@ -195,18 +199,50 @@ def tasks(json_output: JsonOption = False) -> None:
         print(f"{task.name}: {task.description}\n    {len(task.languages)} languages: {' '.join(task.languages)}")
 
 
-@app.command(epilog="Example: xtl models --json")
-def models(json_output: JsonOption = False) -> None:
-    """List the names that `--model` takes. Any Hugging Face id or model folder works beside them."""
-    from xtl.models.embedded import EMBEDDED
-    from xtl.models.load import known_names
+models_app = typer.Typer(epilog="Example: xtl models check gpt2", rich_markup_mode=None)
+app.add_typer(models_app, name="models")
 
-    others = sorted(set(known_names().values()))
-    if json_output:
-        _print_json({"embedded": EMBEDDED, "transformer_lens": others})
+
+@models_app.callback(invoke_without_command=True)
+@no_type_check  # typer hands over a class of its own in the place of the one that its annotation names
+def models(context: typer.Context, json_output: JsonOption = False) -> None:
+    """List the models known by name, which are on this machine, and the memory that each needs; `check` tries one."""
+    if context.invoked_subcommand is not None:
         return
-    print(f"{EMBEDDED}  (the default; carried by the demo extra, needs no network)")
-    print("\n".join(others))
+    from xtl.models import listing
+
+    rows = listing.list_models()
+    if json_output:
+        _print_json(listing.as_json(rows))
+    else:
+        print(listing.as_text(rows))
+
+
+@models_app.command("check", epilog="Example: xtl models check gpt2 --backend bridge")
+def check_model(
+    name: Annotated[
+        str | None, typer.Argument(help="A name, folder or .gguf file; the embedded model by default.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="auto, hooked or bridge.")] = "auto",
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option(help="Run code that comes with the model: it can do anything on this machine.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Load a model and check its contract: what blocks add, what writes do, and logits against Hugging Face's."""
+    from xtl.models import listing
+
+    report = listing.check(name, backend=backend, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    if json_output:
+        _print_json(report)
+    else:
+        print(listing.check_as_text(report))
+
+
+runs.register(app)
+protocols.register(app)
 
 
 def main() -> None:
@@ -222,7 +258,10 @@ def _load(name: str | None, backend: str, dtype: str, device: str | None) -> Any
     from xtl.models import load_model
 
     print(f"loading {name or 'the embedded model'} ...", file=sys.stderr)
-    return load_model(name, backend=backend, dtype=dtype, device=device)
+    model = load_model(name, backend=backend, dtype=dtype, device=device)
+    if model.xtl_info.backend_reason:
+        print(f"loaded as {type(model).__name__}: {model.xtl_info.backend_reason}", file=sys.stderr)
+    return model
 
 
 def _run_sweep(
@@ -233,7 +272,7 @@ def _run_sweep(
     task: str,
     command: str,
     sweep_options: dict[str, Any],
-    model: tuple[str | None, str, str, str | None] = (None, "hooked", "float32", None),
+    model: tuple[str | None, str, str, str | None] = (None, "auto", "float32", None),
     keep: bool = False,
 ) -> xr.Dataset:
     """Check everything, load, sweep with progress, write `results.parquet` and `report.html`.
@@ -301,18 +340,6 @@ def _print_sweep(results: xr.Dataset, out: Path, json_output: bool) -> None:
     print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     print("(the best cell is chosen on the same instances that its gain is measured on)")
     print(f"wrote {files['results']} and {files['report']}")
-
-
-def _parse_layers(flag: str, text: str | None) -> list[int] | None:
-    """Layers from `0,3,6` or `start:stop:step`."""
-    if text is None:
-        return None
-    try:
-        if ":" in text:
-            return list(range(*(int(part) for part in text.split(":"))))
-        return [int(part) for part in text.split(",")]
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{flag} {text!r} is no list of layers; write 0,3,6 or 0:18:3") from error
 
 
 def _print_json(value: Any) -> None:

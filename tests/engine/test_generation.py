@@ -156,6 +156,7 @@ def test_logits_that_are_not_numbers_name_the_cell(tiny_model, engine):
         )
 
 
+@pytest.mark.hooked
 def test_out_of_memory_halves_the_chunk_and_goes_on(tiny_model, monkeypatch):
     model = tiny_model("llama")
     whole = xtl.sweep(model, **SOME)

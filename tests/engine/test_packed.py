@@ -137,6 +137,7 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(tiny_model, monkeypatch, bac
     np.testing.assert_allclose(parts.score, whole.score, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.hooked
 def test_another_error_is_not_taken_for_a_lack_of_memory(tiny_model, monkeypatch):
     def fail(self, cells, sources):
         raise RuntimeError("shapes differ")
@@ -146,6 +147,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(tiny_model, monkeypatch
         xtl.sweep(tiny_model("llama"), source=SOURCE, target=TARGET, options=("a", "b"), gold=0, engine="packed")
 
 
+@pytest.mark.hooked
 def test_the_attention_is_the_models_own_again_also_after_an_exception(tiny_model, monkeypatch):
     model = tiny_model("llama")
     monkeypatch.setattr(packed_hooked, "transplant_packed", lambda *_, **__: lambda activation, hook: 1 / 0)
@@ -155,6 +157,7 @@ def test_the_attention_is_the_models_own_again_also_after_an_exception(tiny_mode
     assert not any(point.fwd_hooks for point in model.hook_dict.values())
 
 
+@pytest.mark.hooked
 def test_what_can_not_be_packed_is_refused_with_the_reason(tiny_model, tiny_folder):
     assert why_not_packable(tiny_model("llama")) is None
     assert why_not_packable(tiny_model("llama", "bridge")) is None

@@ -7,6 +7,7 @@ import xtl
 from tests import tiny
 from tests.conftest import TARGET
 from xtl.backend import encode, forward
+from xtl.models import contract as contract_module
 from xtl.models.contract import check_contract
 
 
@@ -18,6 +19,30 @@ def test_the_contract_holds(tiny_model, architecture, backend):
     assert max(contract.values()) < 1e-5
     sums = [check for check in contract if "==" in check]
     assert len(sums) == (1 if architecture == "pythia" else 2)
+    assert len(contract) == len(sums) + 3  # writes: into the sublayers, into the residual stream; logits
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+def test_a_hook_point_that_ignores_a_write_is_found_out(tiny_folder, monkeypatch, backend):
+    """It shows the right value, so that the sums hold; what is written there never arrives."""
+    model = xtl.load_model(tiny_folder("llama"), backend=backend)
+    ids = encode(model, TARGET)
+    real = contract_module.forward
+
+    def deaf(model, tokens, *, hooks):
+        def shown(function):
+            def only_read(activation, hook):
+                function(activation, hook)
+
+            return only_read
+
+        return real(model, tokens, hooks=[(n, shown(f) if n == "blocks.1.hook_mlp_out" else f) for n, f in hooks])
+
+    monkeypatch.setattr(contract_module, "forward", deaf)
+    with pytest.raises(
+        xtl.ContractError, match=r"a written attn_out or mlp_out is what the block adds is off .* block 1"
+    ):
+        check_contract(model, ids, None)
 
 
 @pytest.mark.parametrize("architecture", tiny.CONFIGS)
@@ -86,6 +111,7 @@ def test_the_contract_holds_in_other_precisions(tiny_folder, architecture, dtype
     assert result.attrs["engine"] == "packed"
 
 
+@pytest.mark.hooked
 def test_a_forward_pass_that_fails_is_one_line(tiny_folder):
     model = xtl.load_model(tiny_folder("llama"))
     model.blocks[1].attn.W_Q.data = model.blocks[1].attn.W_Q.data.double()

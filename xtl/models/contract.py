@@ -5,14 +5,18 @@ residual stream, and the model computes what the original one does:
 
 - `resid_pre + attn_out == resid_mid` and `resid_mid + mlp_out == resid_post` in every block; in parallel blocks, which have
   no `resid_mid`, `resid_pre + attn_out + mlp_out == resid_post`;
+- what is *written* there arrives: with other values at the last position of every `attn_out` and `mlp_out` the same sums hold,
+  and the next block reads what was written at `resid_post`. A hook point that shows a value and ignores a write would pass the
+  first check alone;
 - the unpatched logits equal the Hugging Face model's.
 
-Weight processing (LayerNorm folding, centring) breaks the first in meaning and is never done here.
+Weight processing (LayerNorm folding, centring) breaks the first in meaning and is never done here. What `attn_out` and `mlp_out`
+are, family by family (norms after a sublayer, parallel blocks, experts, biases, scaled residuals), is in `docs/models.md`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -28,6 +32,16 @@ CHECK_TEXT = "The capital of France is Paris. La capital de EspaÃ±a es Madrid. æ
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 2e-2}
 """Largest relative deviation allowed, by precision; the embedded model in float32 is at about 1e-6 (rotary tables are float32
 in any precision)."""
+
+
+SITES = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_mlp_out", "hook_resid_post")
+"""Hook points of a block's residual stream, in their order."""
+
+WRITES = ("hook_attn_out", "hook_mlp_out", "hook_resid_post")
+"""Those that transplants write."""
+
+WRITTEN = "a written attn_out or mlp_out is what the block adds"
+WRITTEN_RESID = "a written resid_post is what the next block reads"
 
 
 @dataclass(frozen=True)
@@ -52,35 +66,58 @@ def check_contract(
     Raises:
         ContractError: a check fails; the message names the check, the block and the deviation.
     """
-    store: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Hooks:
-        def read(activation: Tensor, hook: object) -> None:
-            store[name] = activation.detach().clone()
-
-        return [(name, read)] if name in model.hook_dict else []
-
-    sites = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_mlp_out", "hook_resid_post")
-    names = [f"blocks.{layer}.{site}" for layer in range(model.cfg.n_layers) for site in sites]
-    try:
-        logits = forward(model, tokens, hooks=[hook for name in names for hook in keep(name)])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ContractError(f"the model's contract does not hold: its forward pass fails: {reason}") from error
-
-    deviations = [d for layer in range(model.cfg.n_layers) for d in _block_deviations(store, layer)]
+    layers = range(model.cfg.n_layers)
+    logits, store = _pass(model, tokens, write=False)
+    deviations = [d for layer in layers for d in _block_deviations(store, layer)]
     if reference_logits is not None:
         deviations.append(_deviation("logits equal Hugging Face's", logits, reference_logits, "last layer"))
+    _, store = _pass(model, tokens, write=True)
+    for layer in layers:
+        deviations += [replace(d, check=WRITTEN) for d in _block_deviations(store, layer)]
+        if layer:
+            before, after = store[f"blocks.{layer - 1}.{SITES[-1]} written"], store[f"blocks.{layer}.{SITES[0]}"]
+            deviations.append(_deviation(WRITTEN_RESID, after, before, f"block {layer}"))
     tolerance = TOLERANCE.get(model.cfg.dtype, 5e-2)
     worst: dict[str, float] = {}
     for d in deviations:
         if not d.relative <= tolerance:  # also catches NaN
             raise ContractError(
                 f"the model's contract does not hold: {d.check} is off by {d.relative:.1e} (relative; {d.where}; "
-                f"at most {tolerance:.0e}). Transplants on this model would not mean what they should; try the other backend"
+                f"at most {tolerance:.0e}). Transplants on this model would not mean what they should"
             )
         worst[d.check] = max(worst.get(d.check, 0.0), d.relative)
     return worst
+
+
+def _pass(model: Model, tokens: list[int], write: bool) -> tuple[Float[Tensor, "pos d_vocab"], dict[str, Tensor]]:
+    """Logits and the activation at every hook point of the residual stream, in one forward pass.
+
+    With `write`, each of `WRITES` gets, at the last position, its own values in reverse order: other values of the same size. The
+    store holds what was written, and for the residual stream both what was there and, under "... written", what was written.
+    """
+    store: dict[str, Tensor] = {}
+
+    def at(name: str) -> Hooks:
+        site = name.rsplit(".", 1)[-1]
+
+        def keep(activation: Tensor, hook: object) -> Tensor | None:
+            store[name] = activation.detach().clone()
+            if not (write and site in WRITES):
+                return None
+            patched = activation.clone()
+            patched[:, -1] = activation[:, -1].flip(-1)
+            store[f"{name} written" if site == SITES[-1] else name] = patched.detach().clone()
+            return patched
+
+        return [(name, keep)] if name in model.hook_dict else []
+
+    names = [f"blocks.{layer}.{site}" for layer in range(model.cfg.n_layers) for site in SITES]
+    try:
+        logits = forward(model, tokens, hooks=[hook for name in names for hook in at(name)])
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ContractError(f"the model's contract does not hold: its forward pass fails: {reason}") from error
+    return logits, store
 
 
 def _block_deviations(store: dict[str, Tensor], layer: int) -> list[Deviation]:

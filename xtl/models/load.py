@@ -1,4 +1,4 @@
-"""`load_model`: by name or path, unprocessed, with its contract checked.
+"""`load_model`: by name, path or object, unprocessed, with its contract checked.
 
 The Hugging Face model is loaded first, always. Its logits on a short prompt are the reference; then it becomes a
 `HookedTransformer` (its weights converted by TransformerLens) or a `TransformerBridge` (wrapped as it is), which must give
@@ -8,45 +8,60 @@ the same ones.
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, ModelError, check_choice
-from xtl.models.embedded import EMBEDDED, embedded_folder, load_embedded_tokenizer
+from xtl.errors import ContractError, InputError, ModelError, check_choice
+from xtl.models.names import known_names, resolve_name
+from xtl.models.quiet import quiet
 
-BACKENDS = ("hooked", "bridge")
+__all__ = ["BACKENDS", "DTYPES", "known_names", "load_model", "resolve_name"]
+
+BACKENDS = ("auto", "hooked", "bridge")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
-UNREADABLE = ("NeelNanda/", "ArthurConmy/", "Baidicoot/")
-"""Owners on TransformerLens's list whose models exist as pickle files alone, which xtl never reads."""
+QUANTIZATIONS = ("8bit", "4bit")
 
 
 def load_model(
-    name: str | os.PathLike[str] | None = None,
+    name: Any = None,
     *,
-    backend: str = "hooked",
-    dtype: Any = "float32",
+    backend: str = "auto",
+    dtype: Any = None,
     device: str | None = None,
+    device_map: Any = None,
+    quantization: str | None = None,
+    tokenizer: Any = None,
+    trust_remote_code: bool = False,
 ) -> Any:
     """Load a model, unprocessed, and check the contract that transplants rest on (`xtl.models.contract`).
 
     Args:
-        name: nothing or "gemma-3-270m" for the embedded model; a name that TransformerLens knows ("gpt2", "pythia-70m"); a
-            Hugging Face id ("org/model"); a local folder with `config.json` and safetensors.
-        backend: "hooked" for a HookedTransformer, "bridge" for a TransformerBridge, which wraps architectures that
-            HookedTransformer lacks.
-        dtype: "float32" (default), "bfloat16", "float16" or "float64"; or the torch dtype.
-        device: "cpu", "cuda", "cuda:1", ...; CUDA where there is one by default.
+        name: nothing or "gemma-3-270m" for the embedded model; a short name of the paper's models ("llama-2-7b-chat",
+            "mistral-7b-instruct-v0.3", "qwen2-7b-instruct", "chinese-alpaca-2-7b", "bloomz-7b1"); a name that TransformerLens
+            knows ("gpt2", "pythia-70m"); a Hugging Face id ("org/model"); a local folder with `config.json` and safetensors; a
+            `.gguf` file; a Hugging Face model (its tensors are used, not copied: a bridge wraps it in place, gradients go off);
+            an unprocessed HookedTransformer, or a TransformerBridge.
+        backend: "hooked" for a HookedTransformer; "bridge" for a TransformerBridge, which wraps architectures that
+            HookedTransformer lacks; "auto" for hooked where the architecture can be converted and the contract holds, else
+            bridge. `model.xtl_info.backend_reason` says why.
+        dtype: "float32" (default), "bfloat16", "float16" or "float64"; or the torch dtype. A model object keeps its own.
+        device: "cpu", "cuda", "cuda:1", ...; CUDA where there is one by default. A model object stays where it is.
+        device_map: where the parts of a model go that is larger than one device: "auto", or a dict from module to device, as
+            Transformers takes it. Bridge only.
+        quantization: "8bit" or "4bit", by Transformers and bitsandbytes. Bridge only.
+        tokenizer: one to take in place of the model's own; needed with a Hugging Face model object, whose prompts are token
+            ids otherwise.
+        trust_remote_code: run Python code that comes with the model. **It can do anything that you can do on this machine**:
+            read your files, send them away, delete them. Allow it only for code that you have read, at a revision that you
+            have downloaded. Never on by default.
 
     Returns:
         A HookedTransformer or TransformerBridge with its tokenizer as it is (its own rule on BOS) and gradients off.
-        `model.xtl_info` holds its name, its end-of-sequence tokens and the contract's deviations.
+        `model.xtl_info` holds its name, its end-of-sequence tokens, the contract's deviations and the reason for the backend.
 
     Raises:
-        InputError: an unknown name, backend, dtype or device.
-        ModelError: the model can't be had: no network, no such folder, damaged files, no conversion for its architecture.
+        InputError: an unknown name, backend, dtype, device or quantisation, or two that exclude each other.
+        ModelError: the model can't be had: no network, no such folder, damaged files, no decoder, too large for the memory, no
+            conversion for its architecture.
         ContractError: the loaded model breaks the contract.
 
     Example:
@@ -56,111 +71,141 @@ def load_model(
         18
     """
     check_choice("backend", backend, BACKENDS)
+    if not (name is None or isinstance(name, (str, os.PathLike))):
+        from xtl.models.adopt import adopt
+
+        given = [key for key, value in (("dtype", dtype), ("device", device), ("device_map", device_map)) if value]
+        if given or quantization:
+            raise InputError(
+                f"{(given or ['quantization'])[0]} is for models that are loaded by name; this one is an object"
+            )
+        with quiet():
+            return adopt(name, tokenizer, backend)
     label, location = resolve_name(name)
-
-    import torch
-
-    torch_dtype = _check_dtype(dtype)
+    placed = [key for key, value in (("device_map", device_map), ("quantization", quantization)) if value is not None]
+    if placed and backend == "hooked":
+        raise InputError(f"{placed[0]} needs backend='bridge': a HookedTransformer has its own weights on one device")
+    if device_map is not None and device is not None:
+        raise InputError("give device or device_map, not both")
+    torch_dtype = _check_dtype(dtype or "float32")
     place = _check_device(device)
-    with _quiet():
+    options = _placement(place, device_map, _check_quantization(quantization))
+    with quiet():
         import transformer_lens  # noqa: F401  # its import warns on its own
 
-        hf_model, tokenizer = _load_hf(label, location, torch_dtype)
-        hf_model = hf_model.to(place).eval().requires_grad_(False)
-        tokens = _check_tokens(tokenizer, hf_model.config.vocab_size)
+        from xtl.models.memory import check_memory, need_of
+        from xtl.models.read import check_tokenizer, read_config, read_hf
+
+        config = read_config(label, location, trust_remote_code)
+        if config is not None and device_map is None:
+            need = need_of(config, trust_remote_code)
+            hooked = backend != "bridge" and not placed
+            check_memory(label, need, torch_dtype.itemsize, place, quantization=quantization, hooked=hooked)
+        hf_model, own_tokenizer = read_hf(
+            label,
+            location,
+            dtype=torch_dtype,
+            trust_remote_code=trust_remote_code,
+            tokenizer=tokenizer,
+            **options,
+        )
+        check_tokenizer(label, own_tokenizer, _rows(hf_model), own=tokenizer is None)
+        if not options:
+            hf_model = hf_model.to(place)
+        reason = f"{placed[0]} needs it" if placed else ""
+        return from_hf(hf_model, own_tokenizer, label, "bridge" if placed else backend, reason)
+
+
+def from_hf(hf_model: Any, tokenizer: Any, label: str, backend: str, reason: str = "") -> Any:
+    """A loaded Hugging Face model as a model of this backend, its contract checked against its own logits.
+
+    Args:
+        hf_model: on its device, in its precision, with eager attention.
+        tokenizer: its tokenizer, or None.
+        label: its name for people.
+        backend: one of `BACKENDS`.
+        reason: why this backend, if something else than the user's wish decided.
+    """
+    import torch
+
+    from xtl.backend import ModelInfo
+    from xtl.models.bridged import architecture_of, bridge_from_hf
+    from xtl.models.contract import check_contract
+    from xtl.models.hooked import hooked_from_hf, why_no_hooked
+    from xtl.models.read import one_line
+
+    hf_model = hf_model.eval().requires_grad_(False)
+    device = str(hf_model.get_input_embeddings().weight.device)
+    tokens = check_tokens(tokenizer, _rows(hf_model))
+    try:
         with torch.no_grad():
-            reference = hf_model(torch.tensor([tokens], device=place)).logits[0].clone()
-        ends = _eos_token_ids(hf_model, tokenizer)
-        if backend == "bridge":
-            model = _bridge_from_hf(hf_model, tokenizer, label)
-        else:
-            from xtl.models.hooked import hooked_from_hf
-
-            model = hooked_from_hf(hf_model, tokenizer, label, place, torch_dtype)
-
-        from xtl.backend import ModelInfo
-        from xtl.models.contract import check_contract
-
-        contract = check_contract(model, tokens, reference)
+            reference = hf_model(torch.tensor([tokens], device=device)).logits[0].clone()
+    except Exception as error:
+        raise ModelError(f"{label!r} cannot be run: its own forward pass fails: {one_line(error)}") from error
+    ends = _eos_token_ids(hf_model, tokenizer)
+    model = None
+    if backend in ("auto", "hooked"):
+        try:
+            if backend == "auto" and (gone := why_no_hooked()):
+                raise ModelError(gone)
+            model = hooked_from_hf(hf_model, tokenizer, label, device, hf_model.dtype)
+            contract = check_contract(model, tokens, reference)
+            reason = reason or f"TransformerLens converts {architecture_of(hf_model)}, and the contract holds"
+        except (ModelError, ContractError) as error:
+            if isinstance(error, ContractError) and backend == "hooked":
+                raise ContractError(f"{error}; try backend='bridge'") from error
+            if backend == "hooked":
+                raise
+            model, reason = None, str(error).removesuffix("; use backend='bridge'")
+    if model is None:
+        try:
+            model = bridge_from_hf(hf_model, tokenizer, label)
+            contract = check_contract(model, tokens, reference)
+        except (ModelError, ContractError) as error:
+            hint = "try backend='hooked'" if backend == "bridge" else f"and as a HookedTransformer: {reason}"
+            raise type(error)(f"{error}; {hint}" if why_no_hooked() is None else str(error)) from error
+    if backend != "auto" and not reason:
+        reason = f"backend={backend!r} was asked for"
     model.requires_grad_(False)
-    model.xtl_info = ModelInfo(name=label, eos_token_ids=ends, contract=contract)
+    model.xtl_info = ModelInfo(name=label, eos_token_ids=ends, contract=contract, backend_reason=reason)
     return model
 
 
-def resolve_name(name: str | os.PathLike[str] | None) -> tuple[str, Path | str | None]:
-    """What a name means: `(name for people, folder or hub id)`; None stands for the embedded model.
+def check_tokens(tokenizer: Any, vocab_size: int) -> list[int]:
+    """A short prompt to check the contract on."""
+    from xtl.models.contract import CHECK_TEXT
 
-    Raises:
-        InputError: no such folder, or a name that nobody knows (the nearest ones are given).
-        ModelError: a model that exists as pickle files alone.
-    """
-    if name is None or str(name) == EMBEDDED:
-        return EMBEDDED, None
-    text = os.fspath(name)
-    if not text.strip():
-        raise InputError("model name is empty; see `xtl models` for names")
-    folder = Path(text).expanduser()
-    if (folder / "config.json").is_file():
-        return text, folder
-    if folder.is_dir():
-        raise InputError(f"model folder {text!r} has no config.json: give a Hugging Face model folder")
-    if not isinstance(name, str) or text.startswith(("/", "./", "../", "~", ".\\")) or text.count("/") > 1:
-        raise InputError(f"no model folder {text!r}")
-    official = known_names().get(text.lower(), text if "/" in text else None)
-    if official is None:
-        check_choice("model", text, [EMBEDDED, *known_names()])
-    assert official is not None
-    if official.startswith(UNREADABLE):
-        raise ModelError(f"{official!r} is published as pickle files alone, which xtl does not read")
-    return text, official
+    ids = tokenizer(CHECK_TEXT)["input_ids"][:32] if tokenizer is not None else []
+    fits = len(ids) > 1 and max(ids) < vocab_size
+    return ids if fits else [index % vocab_size for index in range(3, 15)]
 
 
-def known_names() -> dict[str, str]:
-    """TransformerLens's names and aliases, in lower case, with the Hugging Face id of each."""
-    with _quiet():
-        import transformer_lens.loading_from_pretrained as loading
-    return dict(loading.make_model_alias_map())
+def _rows(hf_model: Any) -> int:
+    """Rows of the embedding."""
+    return int(hf_model.get_input_embeddings().weight.shape[0])
 
 
-def _load_hf(label: str, location: Path | str | None, dtype: Any) -> tuple[Any, Any]:
-    """The Hugging Face model, attention in plain matrix products (eager) so that every hook point exists, and its tokenizer."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    options = {"dtype": dtype, "attn_implementation": "eager", "use_safetensors": True, "trust_remote_code": False}
-    if location is None:
-        folder = embedded_folder()
-        return AutoModelForCausalLM.from_pretrained(folder, **options), load_embedded_tokenizer(folder)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(location, **options)
-    except Exception as error:
-        raise ModelError(_explain(label, location, error)) from error
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-    except Exception as error:
-        if isinstance(location, Path) and not list(location.glob("*token*")):
-            return model, None  # a folder without tokenizer: prompts are token ids
-        raise ModelError(f"the tokenizer of {label!r} cannot be read: {_one_line(error)}") from error
-    return model, tokenizer
+def _placement(place: str, device_map: Any, quantization_config: Any) -> dict[str, Any]:
+    """What `from_pretrained` takes for where the weights go; nothing where they are moved afterwards."""
+    if device_map is None and quantization_config is None:
+        # Straight to the accelerator: the weights of a large model need not fit into the machine's own memory too.
+        return {"device_map": {"": place}} if place.startswith("cuda") else {}
+    options = {"device_map": device_map if device_map is not None else {"": place}}
+    return options | ({"quantization_config": quantization_config} if quantization_config is not None else {})
 
 
-def _bridge_from_hf(hf_model: Any, tokenizer: Any, name: str) -> Any:
-    """A TransformerBridge around the loaded model, which is wrapped in place."""
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
+def _check_quantization(quantization: str | None) -> Any:
+    """The quantisation's Transformers configuration."""
+    if quantization is None:
+        return None
+    check_choice("quantization", quantization, QUANTIZATIONS)
+    import importlib.util
 
-    architecture = (hf_model.config.architectures or [type(hf_model).__name__])[0]
-    try:
-        # Without the tokenizer: the bridge would replace it by one that always adds BOS.
-        bridge = build_bridge_from_module(hf_model, architecture, hf_config=hf_model.config, model_name=name)
-    except (NotImplementedError, ValueError, AttributeError, KeyError) as error:
-        raise ModelError(f"TransformerLens has no bridge for {name!r} ({architecture}): {_one_line(error)}") from error
-    if tokenizer is not None:
-        from transformer_lens.model_bridge.sources import detect_tokenizer_bos_eos
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise InputError(f"quantization={quantization!r} needs the package bitsandbytes: pip install bitsandbytes")
+    from transformers import BitsAndBytesConfig
 
-        bridge.tokenizer = tokenizer
-        adds_bos, adds_eos = detect_tokenizer_bos_eos(tokenizer)
-        bridge.cfg.tokenizer_prepends_bos = bridge.cfg.default_prepend_bos = adds_bos
-        bridge.cfg.tokenizer_appends_eos = adds_eos
-    return bridge
+    return BitsAndBytesConfig(load_in_8bit=quantization == "8bit", load_in_4bit=quantization == "4bit")
 
 
 def _check_dtype(dtype: Any) -> Any:
@@ -186,14 +231,6 @@ def _check_device(device: str | None) -> str:
     return str(device)
 
 
-def _check_tokens(tokenizer: Any, vocab_size: int) -> list[int]:
-    """A short prompt to check the contract on."""
-    from xtl.models.contract import CHECK_TEXT
-
-    ids = tokenizer(CHECK_TEXT)["input_ids"][:32] if tokenizer is not None else []
-    return ids if len(ids) > 1 else [index % vocab_size for index in range(3, 15)]
-
-
 def _eos_token_ids(hf_model: Any, tokenizer: Any) -> tuple[int, ...]:
     """Every token that ends a generation, as the model's generation configuration says; else the tokenizer's."""
     generation = getattr(hf_model, "generation_config", None)
@@ -201,52 +238,3 @@ def _eos_token_ids(hf_model: Any, tokenizer: Any) -> tuple[int, ...]:
         if value is not None:
             return tuple(value) if isinstance(value, (list, tuple)) else (int(value),)
     return ()
-
-
-def _explain(label: str, location: Path | str, error: Exception) -> str:
-    """One line for a model that can't be loaded."""
-    chain: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and len(chain) < 10:
-        chain.append(current)
-        current = current.__cause__ or current.__context__
-    kinds = {type(link).__name__ for link in chain}
-    if isinstance(location, Path):
-        return f"the model in {str(location)!r} cannot be loaded: {_one_line(error)}"
-    if "GatedRepoError" in kinds:
-        return f"{label!r} is gated: accept its terms on huggingface.co and set HF_TOKEN"
-    if "RepositoryNotFoundError" in kinds:
-        return f"there is no model {location!r} on the Hugging Face hub (or it is private: set HF_TOKEN)"
-    if isinstance(error, OSError) or kinds & {
-        "ConnectionError",
-        "ConnectError",
-        "LocalEntryNotFoundError",
-        "OfflineModeIsEnabled",
-    }:
-        return (
-            f"{location!r} is not in the local cache and the Hugging Face hub cannot be reached; where there is a network, run "
-            f"`hf download {location}` and copy the folder, or use the embedded model (no name)"
-        )
-    return f"{label!r} cannot be loaded: {_one_line(error)}"
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text[:300] or type(error).__name__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars of Transformers and no deprecation warnings of TransformerLens (we use HookedTransformer knowingly)."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

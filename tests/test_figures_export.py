@@ -1,0 +1,193 @@
+"""Figures for papers: the size asked for, vectors with embedded fonts, equal bytes, data beside, glyphs for every script."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from tests.runs.filling import fill, jobs_of
+from tests.synthetic import PLANTED, synthetic_results
+from xtl import figures_export, plots
+from xtl.errors import InputError
+from xtl.figures_export import as_vectors, export_figure, figure_data, missing_scripts, pixels, save_figure, stable
+from xtl.figures_print import KINDS, STYLES, Size
+from xtl.runs import save_results
+
+needs_browser = pytest.mark.skipif(
+    not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="no Chromium on this machine"
+)
+leaks = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""kaleido may leave its browser's pipes to the garbage collector."""
+PAPER = Size(pixels("3.3in"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep."""
+    folder = tmp_path_factory.mktemp("run")
+    save_results(synthetic_results(per_direction=6), folder / "results.parquet")
+    return folder
+
+
+@needs_browser
+@leaks
+@pytest.mark.parametrize("form", ["pdf", "svg"])
+def test_a_file_has_the_width_asked_for_and_equal_figures_equal_bytes(run: Path, tmp_path: Path, form: str) -> None:
+    pytest.importorskip("kaleido")
+    files = [export_figure(run, form=form, out=tmp_path / f"{k}.{form}")[0].read_bytes() for k in range(2)]
+    assert files[0] == files[1]
+    if form == "svg":
+        assert 'width="317"' in files[0][:300].decode()
+        return
+    pypdf = pytest.importorskip("pypdf")
+    reader = pypdf.PdfReader(io.BytesIO(files[0]))
+    assert len(reader.pages) == 1
+    assert float(reader.pages[0].mediabox.width) / 72 == pytest.approx(3.3, abs=0.02)
+    text = reader.pages[0].extract_text()
+    assert "source layer" in text
+    fonts = [font.get_object() for font in reader.pages[0]["/Resources"]["/Font"].values()]
+    assert fonts
+    for font in fonts:
+        assert font["/Subtype"] == "/Type0"
+        descriptor = font["/DescendantFonts"][0].get_object()["/FontDescriptor"].get_object()
+        assert "/FontFile2" in descriptor or "/FontFile3" in descriptor
+
+
+@needs_browser
+@leaks
+def test_a_png_has_600_dots_an_inch(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("kaleido")
+    image = pytest.importorskip("PIL.Image")
+    path, table = export_figure(run, form="png", kind="held_out", out=tmp_path / "a.png")
+    assert image.open(path).size[0] == pytest.approx(3.3 * 600, abs=2)
+    assert len(pd.read_csv(table)) == 2 * 2 * 3  # held out and in-sample, of each direction and set of modules
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("style", STYLES)
+def test_every_kind_fits_its_width_with_labels_of_its_size_and_says_its_data(kind: str, style: str) -> None:
+    size = Size(pixels("3.3in"), style)
+    figure = KINDS[kind](synthetic_results(per_direction=6), size)
+    assert figure.layout.width == 317
+    assert figure.layout.height > 100
+    wanted = (8 if style == "paper" else 9) * 96 / 72
+    assert figure.layout.font.size == wanted
+    assert {axis.tickfont.size for axis in figure.select_xaxes()} == {wanted}
+    assert (figure.layout.title.text is None) == (style == "paper")
+    data = figure_data(figure)
+    assert {"panel", "series", "x", "y"} <= set(data.columns)
+    assert len(data) > 10
+
+
+def test_the_data_beside_a_map_are_its_cells() -> None:
+    results = synthetic_results(per_direction=6)
+    table = figure_data(KINDS["gain_map"](results, PAPER))
+    spanish = results["gain"].values[results["target_lang"].values == "es"].astype("float64").mean(0)
+    module, i, j = PLANTED
+    cell = table[(table["panel"] == f"en → es, {module}") & (table["y"] == str(i)) & (table["x"] == str(j))]
+    assert cell["value"].item() == pytest.approx(spanish[0, i, j])
+    assert cell["n"].item() == 6
+    assert len(table) == 2 * 2 * 36
+
+
+def test_all_panels_share_one_scale_symmetric_about_zero() -> None:
+    figure = KINDS["gain_map"](synthetic_results(per_direction=6), PAPER)
+    assert {trace.coloraxis for trace in figure.data} == {"coloraxis"}
+    assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
+
+
+def test_vectors_cover_every_cell_once_with_its_colour_and_leave_gaps_alone() -> None:
+    results = synthetic_results(directions=[("en", "es")], per_direction=6)
+    results["gain"][:, 0, 2, 3] = np.nan
+    figure = as_vectors(KINDS["gain_map"](results, PAPER))
+    cells = [
+        cell
+        for shape in figure.layout.shapes
+        if shape.xref == "x"
+        for cell in re.findall(r"M([-\d.]+),([-\d.]+)H", shape.path)
+    ]
+    places = {(round(float(y) + 0.5), round(float(x) + 0.5)) for x, y in cells}
+    assert len(cells) == len(places) == 35
+    assert (2, 3) not in places
+    best = next(s for s in figure.layout.shapes if s.xref == "x" and s.path == "M3.5,2.5H4.5V3.5H3.5Z")
+    assert best.fillcolor == "rgb(5, 48, 97)"  # the last blue: the planted cell is the largest gain
+    assert all(trace.opacity == 0 for trace in figure.data)
+
+
+def test_dates_and_random_names_are_taken_out() -> None:
+    one, two = (f'<defs id="defs-{a}"/><g class="cb{b} colorbar"/><path id="clip{a}xy"/><i fill="url(#g{a}-cb{b})"/>'.encode()
+                for a, b in (("012abc", "ffffff"), ("aaaaaa", "000111")))  # fmt: skip
+    assert stable(one, "svg") == stable(two, "svg")
+    assert stable(b"/CreationDate (D:20261123074251+00'00')", "pdf") == b"/CreationDate (D:20000101000000+00'00')"
+
+
+@pytest.mark.skipif(shutil.which("fc-list") is None, reason="no fontconfig on this machine")
+def test_a_script_without_a_font_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(figures_export, "has_font", lambda character: not "\u1200" <= character <= "\u137f")
+    figure = go.Figure(layout={"title": "አዲስ አበባ"})
+    with pytest.raises(plots.FigureError, match=r"ETHIOPIC.*install Noto Sans Ethiopic"):
+        save_figure(figure, tmp_path / "a.pdf")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("fc-list") is None, reason="no fontconfig on this machine")
+def test_what_no_font_has_is_found_and_latin_is_never_asked_for() -> None:
+    assert missing_scripts("Plain text, naïve → −1") in ({}, {"RIGHTWARDS": "→"})
+    assert missing_scripts("\U000e0041\ue000") == {}  # marks and private characters are no script
+    assert ("CJK" in missing_scripts("\U00030000")) != figures_export.has_font("\U00030000")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "pie"}, "unknown kind 'pie'.*gain_map"),
+        ({"form": "gif"}, "unknown format 'gif'.*pdf"),
+        ({"style": "fancy"}, "unknown style"),
+        ({"width": "wide"}, "write it as 3.3in"),
+        ({"width": "3in2"}, "write it as 3.3in"),
+        ({"width": "0.1in"}, "out of range"),
+        ({"width": "1.2in"}, "too small"),
+        ({"direction": "en->xx"}, "unknown direction"),
+        ({"model": "gpt2"}, "unknown model"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_written(
+    run: Path, tmp_path: Path, options: dict, message: str
+) -> None:  # type: ignore[type-arg]
+    with pytest.raises(InputError, match=message):
+        export_figure(run, **({"out": tmp_path / "a.pdf"} | options))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_run_and_results_without_right_answers_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="neither manifest"):
+        export_figure(tmp_path)
+    save_results(synthetic_results(options=False), tmp_path / "results.parquet")
+    with pytest.raises(InputError, match="right answers"):
+        export_figure(tmp_path, kind="accuracy_map")
+
+
+def test_an_unfinished_run_is_drawn_as_far_as_it_is_and_a_direction_may_be_written_with_a_colon(tmp_path: Path) -> None:
+    fill(tmp_path / "run", jobs_of(), most=2)
+    path, table = export_figure(tmp_path / "run", form="html", direction="en:es", style="screen")
+    assert path == tmp_path / "run" / "gain_map.html"
+    assert set(pd.read_csv(table)["n"]) == {2}
+
+
+def test_no_browser_is_told_with_what_to_install(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("kaleido")
+
+    def no_browser(self: go.Figure, **options: object) -> bytes:
+        raise RuntimeError("\n\nKaleido requires Google Chrome to be installed.\n")
+
+    monkeypatch.setattr(go.Figure, "to_image", no_browser)
+    with pytest.raises(plots.FigureError, match=r"PDF export found no Chrome.*apt-get install chromium"):
+        export_figure(run, out=tmp_path / "a.pdf")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""Commands of the command line that are kept out of `xtl.cli`."""

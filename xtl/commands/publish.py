@@ -1,0 +1,58 @@
+"""`xtl report` and `xtl figure`: what a run has to show, as a page and as figures for papers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Run = Annotated[Path, typer.Argument(help="Folder of `xtl run` or `xtl sweep`.")]
+Model = Annotated[str | None, typer.Option(help="Which model of the run; all, or the only one, by default.")]
+Task = Annotated[str | None, typer.Option(help="Which task of the run; all by default.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Give an app the commands."""
+    app.command(epilog="Example: xtl report runs/capitals")(report)
+    app.command(
+        epilog="Example: xtl figure runs/capitals --kind gain_map --direction en:es --format pdf --width 3.3in --style paper"
+    )(figure)
+
+
+def report(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the run's folder by default.")] = None,
+    model: Model = None,
+    task: Task = None,
+    title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
+) -> None:
+    """Write a run's report: one page that needs no network, with a summary, maps, and what the model said in each cell."""
+    from xtl.report import report_run
+
+    print(f"wrote {report_run(run, out, model=model, task=task, title=title, command=f'xtl report {run}')}")
+
+
+def figure(
+    run: Run,
+    kind: Annotated[
+        str, typer.Option(help="gain_map, accuracy_map, layer_module, best_cells or by_language.")
+    ] = "gain_map",
+    form: Annotated[str, typer.Option("--format", help="pdf, svg, png or html.")] = "pdf",
+    width: Annotated[str, typer.Option(help="Width in print, as 3.3in, 8.4cm, 84mm or 240pt.")] = "3.3in",
+    style: Annotated[str, typer.Option(help="paper (8-point labels, no title) or screen.")] = "paper",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file; KIND.FORMAT in the run's folder by default. A CSV is written beside it."),
+    ] = None,
+    direction: Annotated[str | None, typer.Option(help="Which direction, as en:es; all by default.")] = None,
+    model: Model = None,
+    task: Task = None,
+) -> None:
+    """Draw a figure of a run for a paper, and write its data as CSV beside it."""
+    from xtl.figures_export import export_figure
+
+    written = export_figure(
+        run, kind=kind, form=form, width=width, style=style, out=out, direction=direction, model=model, task=task
+    )
+    print("wrote " + " and ".join(str(path) for path in written))

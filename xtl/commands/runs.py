@@ -1,0 +1,205 @@
+"""`xtl run`, `xtl status` and `xtl export`: flags to a study, a study to a run, and what to say of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xtl.errors import InputError
+
+FINISHED_WITH_FAILURES = 3
+"""Exit code of a run that is through but in which pairs failed."""
+STOPPED = 130
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Give an app the commands."""
+    app.command(
+        epilog="Example: xtl run study.yaml --out runs/study --workers local:2; "
+        "or by flags: xtl run --tasks capitals --directions en:es,en:de --limit 20 --out runs/capitals"
+    )(run)
+    app.command(epilog="Example: xtl status runs/capitals")(status)
+    app.command(epilog="Example: xtl export runs/capitals --format csv")(export)
+
+
+def run(
+    study: Annotated[Path | None, typer.Argument(help="A YAML file; flags take the place of its keys.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME for NAME.yaml by default.")] = None,
+    models: Annotated[str | None, typer.Option(help="Models, separated by commas.")] = None,
+    backend: Annotated[str | None, typer.Option(help="auto, hooked or bridge; of all models.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, ...; of all models.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; of all models.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Tasks, separated by commas.")] = None,
+    directions: Annotated[
+        str | None, typer.Option(help="Directions, separated by commas: en:es,en:de; en:* for every other language.")
+    ] = None,
+    modules: Annotated[str | None, typer.Option(help="Modules, separated by commas.")] = None,
+    score: Annotated[str | None, typer.Option(help="likelihood, none, paper, strict, em, f1 or contains.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Instances of each task and direction.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the order of instances and of their options.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to generate, for scores of texts.")] = None,
+    steps: Annotated[str | None, typer.Option(help="first or every.")] = None,
+    source_layers: Annotated[str | None, typer.Option(help="Layers to read, as 0,3,6 or 0:18:3.")] = None,
+    target_layers: Annotated[str | None, typer.Option(help="Layers to write, in the same form.")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, packed, batched or loop.")] = None,
+    workers: Annotated[str, typer.Option(help="local:N (N processes), ray or ray:ADDRESS.")] = "local:1",
+    actors: Annotated[int | None, typer.Option(help="Actors on Ray; one a GPU (or CPU) by default.")] = None,
+    activations: Annotated[
+        str, typer.Option(help="Where source activations are kept for other directions: memory, disk or off.")
+    ] = "memory",
+    allow_versions: Annotated[
+        bool, typer.Option("--allow-versions", help="Go on with a run that other versions of the software began.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it takes; run two maps of each task.")] = False,
+    no_calibration: Annotated[
+        bool, typer.Option("--no-calibration", help="With --dry-run: count only, load no model.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Run a study into a folder, or go on where it stopped: the same command again loses nothing.
+
+    Exit code 0: all pairs are done; 2: nothing was run, one line says why; 3: through, but some pairs failed; 130: stopped.
+    """
+    from xtl.runs.study import Study
+
+    flags = {
+        "models": _models(study, models, {"backend": backend, "dtype": dtype, "device": device}),
+        "tasks": _listed(tasks),
+        "directions": _listed(directions),
+        "modules": _listed(modules),
+        "score": score,
+        "limit": limit,
+        "seed": seed,
+        "max_new_tokens": max_new_tokens,
+        "steps": steps,
+        "source_layers": parse_layers("--source-layers", source_layers),
+        "target_layers": parse_layers("--target-layers", target_layers),
+        "engine": engine,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    if study is None and tasks is None:
+        raise InputError("give a study (a YAML file), or at least --tasks")
+    checked = Study.read({} if study is None else study, **given)
+    if dry_run:
+        _print_estimate(checked, workers, actors, not no_calibration, json_output)
+        return
+    if no_calibration:
+        raise InputError("--no-calibration goes with --dry-run")
+    if out is None and study is None:
+        raise InputError("give --out, the folder of the run")
+    _run(
+        checked, out or Path("runs") / Path(study or "").stem, workers, actors, activations, allow_versions, json_output
+    )
+
+
+def status(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Say how far a run is, also while it is at work."""
+    from xtl.runs.status import in_words, run_status
+
+    found = run_status(run)
+    print(json.dumps(found, ensure_ascii=False, indent=1) if json_output else in_words(found))
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    form: Annotated[str, typer.Option("--format", help="csv, parquet, netcdf or latex.")],
+    out: Annotated[Path | None, typer.Option(help="The file; export.csv, ... in the run's folder by default.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Which model; needed for netcdf and latex if there are several.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Which task; all by default.")] = None,
+) -> None:
+    """Write a run's maps as one CSV or Parquet table, as netCDF, or as a LaTeX table of the best cells."""
+    from xtl.runs.export import export_run
+
+    print(f"wrote {export_run(run, form, out, model=model, task=task)}")
+
+
+def parse_layers(flag: str, text: str | None) -> list[int] | None:
+    """Layers from `0,3,6` or `start:stop:step`.
+
+    >>> parse_layers("--source-layers", "0:9:4")
+    [0, 4, 8]
+    """
+    if text is None:
+        return None
+    try:
+        if ":" in text:
+            return list(range(*(int(part) for part in text.split(":"))))
+        return [int(part) for part in text.split(",")]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{flag} {text!r} is no list of layers; write 0,3,6 or 0:18:3") from error
+
+
+def _run(
+    study: Any, out: Path, workers: str, actors: int | None, activations: str, allow_versions: bool, json_output: bool
+) -> None:
+    from xtl.runs.run import run_study
+
+    before = signal.signal(signal.SIGTERM, _stop)  # as a cluster ends a job: what is done is put in order first
+    try:
+        outcome = run_study(
+            study,
+            out,
+            workers=workers,
+            actors=actors,
+            activations=activations,
+            allow_versions=allow_versions,
+            progress=True,
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if json_output:
+        shown = vars(outcome) | {"folder": str(outcome.folder)}
+        print(json.dumps(shown, ensure_ascii=False, indent=1))
+    else:
+        print(
+            f"{outcome.n_done} of {outcome.n_pairs} pairs are done in {outcome.folder} ({outcome.n_before} were before)"
+        )
+    for example, why in list(outcome.failed.items())[:20]:
+        print(f"xtl: failed: {example}: {why}", file=sys.stderr)
+    if len(outcome.failed) > 20:
+        print(f"xtl: ... and {len(outcome.failed) - 20} more; see xtl status {out} --json", file=sys.stderr)
+    if outcome.stopped:
+        print("xtl: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(STOPPED)
+    if outcome.failed:
+        print(f"xtl: {len(outcome.failed)} pairs failed; the same command tries them again", file=sys.stderr)
+        sys.exit(FINISHED_WITH_FAILURES)
+
+
+def _print_estimate(study: Any, workers: str, actors: int | None, calibrate: bool, json_output: bool) -> None:
+    from xtl.runs.dry_run import dry_run
+    from xtl.runs.workers import parse_workers
+
+    kind, rest = parse_workers(workers)
+    n_workers = int(rest or 1) if kind == "local" else actors or 1
+    estimate = dry_run(study, workers=n_workers, calibrate=calibrate)
+    print(json.dumps(estimate.to_dict(), ensure_ascii=False, indent=1) if json_output else estimate.in_words())
+
+
+def _models(study: Path | None, names: str | None, options: dict[str, str | None]) -> list[dict[str, Any]] | None:
+    given = {key: value for key, value in options.items() if value is not None}
+    if names is None:
+        if given and study is not None:
+            raise InputError(f"--{next(iter(given))} goes with --models; in a study it is a key of its model")
+        return [given] if given else None
+    return [{"name": name, **given} for name in _listed(names) or []]
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,35 @@
+"""Hugging Face models wrapped, as they are, in TransformerLens's `TransformerBridge`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xtl.errors import ModelError
+from xtl.models.read import one_line
+
+
+def bridge_from_hf(hf_model: Any, tokenizer: Any, name: str) -> Any:
+    """A TransformerBridge around the loaded model, which is wrapped in place.
+
+    Raises:
+        ModelError: TransformerLens has no bridge for this architecture.
+    """
+    from transformer_lens.model_bridge.sources import build_bridge_from_module, detect_tokenizer_bos_eos
+
+    architecture = architecture_of(hf_model)
+    try:
+        # Without the tokenizer: the bridge would replace it by one that always adds BOS.
+        bridge = build_bridge_from_module(hf_model, architecture, hf_config=hf_model.config, model_name=name)
+    except Exception as error:
+        raise ModelError(f"TransformerLens has no bridge for {name!r} ({architecture}): {one_line(error)}") from error
+    if tokenizer is not None:
+        bridge.tokenizer = tokenizer
+        adds_bos, adds_eos = detect_tokenizer_bos_eos(tokenizer)
+        bridge.cfg.tokenizer_prepends_bos = bridge.cfg.default_prepend_bos = adds_bos
+        bridge.cfg.tokenizer_appends_eos = adds_eos
+    return bridge
+
+
+def architecture_of(hf_model: Any) -> str:
+    """Name of the Hugging Face class."""
+    return type(hf_model).__name__

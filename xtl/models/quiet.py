@@ -1,0 +1,34 @@
+"""Silence while a model loads: what Transformers and TransformerLens say then is not for the user."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars of Transformers, no deprecation warnings of TransformerLens (we use HookedTransformer knowingly) and no
+    log lines of its converters about norms that an architecture does not have."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    root = logging.getLogger()
+    root.addFilter(_not_transformer_lens)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        root.removeFilter(_not_transformer_lens)
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _not_transformer_lens(record: logging.LogRecord) -> bool:
+    """TransformerLens logs on the root logger."""
+    return "transformer_lens" not in record.pathname

@@ -1,0 +1,241 @@
+"""The Hugging Face model and its tokenizer, read from a folder, a GGUF file or the hub; what can't be read, explained.
+
+Weights come from safetensors or GGUF, never from pickle files, and code that comes with a model never runs unless
+`trust_remote_code=True` says so.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from xtl.errors import InputError, ModelError
+from xtl.models.embedded import embedded_folder, load_embedded_tokenizer
+from xtl.models.names import Location
+
+REMOTE_CODE = (
+    "needs Python code from its own repository, which could do anything on this machine; read that code, then allow it with "
+    "trust_remote_code=True"
+)
+UNREACHABLE = {"ConnectionError", "ConnectError", "LocalEntryNotFoundError", "OfflineModeIsEnabled"}
+
+
+def read_config(label: str, location: Location, trust_remote_code: bool) -> Any:
+    """The configuration, checked to be a decoder's; None for a GGUF file, whose header takes as long as its weights.
+
+    Raises:
+        ModelError: no configuration, an encoder, an encoder-decoder, a vision or audio model; a folder without weights.
+    """
+    from transformers import AutoConfig
+
+    if isinstance(location, Path) and location.suffix == ".gguf":
+        return None
+    if location is None:
+        return AutoConfig.from_pretrained(embedded_folder())
+    try:
+        config = AutoConfig.from_pretrained(location, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        raise ModelError(explain(label, location, error)) from error
+    if not (trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})):
+        check_decoder(label, config)
+    if isinstance(location, Path):
+        check_weights(location)
+    return config
+
+
+def check_decoder(label: str, config: Any) -> None:
+    """Raise `ModelError` unless the configuration is that of a decoder language model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
+
+    architecture = (config.architectures or [type(config).__name__])[0]
+    what = f"{label!r} ({architecture})"
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"{what} is an encoder-decoder model; transplants need one stack of blocks: take a decoder, such as gpt2"
+        )
+    writes = architecture in CAUSAL.values() or getattr(config, "is_decoder", False)
+    if config.model_type in MASKED and not writes:
+        raise ModelError(f"{what} is an encoder, which continues no text; take a decoder, such as gpt2")
+    named = CAUSAL.get(config.model_type)
+    sees = any(hasattr(config, part) for part in ("vision_config", "audio_config"))
+    if named is None or (sees and config.model_type != "gemma3" and "ForConditionalGeneration" in str(named)):
+        kind = "a vision or audio model" if sees or named is None else "a model of another kind"
+        raise ModelError(
+            f"{what} is no decoder language model (by its model_type {config.model_type!r} {kind}); take a text model"
+        )
+
+
+def check_weights(folder: Path) -> None:
+    """Raise `ModelError` unless the folder has its safetensors files, all of them, each whole."""
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / "model.safetensors.index.json"
+    try:
+        names = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else set()
+    except (ValueError, KeyError, AttributeError, OSError) as error:
+        raise ModelError(
+            f"the model in {str(folder)!r} cannot be loaded: {index.name} is damaged; download it again"
+        ) from error
+    files = [folder / name for name in sorted(names)] or sorted(folder.glob("*.safetensors"))
+    if not files:
+        pickles = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
+        found = f"only {pickles[0].name}, a pickle file, which xtl does not read" if pickles else "no *.safetensors"
+        raise ModelError(
+            f"the model in {str(folder)!r} cannot be loaded: it has no weights ({found}); add its safetensors files"
+        )
+    for file in files:
+        if not file.is_file():
+            raise ModelError(
+                f"the model in {str(folder)!r} cannot be loaded: {file.name} is missing; download it again"
+            )
+        try:
+            with safe_open(file, framework="pt") as weights:
+                weights.keys()
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"the model in {str(folder)!r} cannot be loaded: {file.name} is damaged or cut short "
+                f"({one_line(error)}); download it again"
+            ) from error
+
+
+def read_hf(
+    label: str,
+    location: Location,
+    *,
+    dtype: Any,
+    trust_remote_code: bool = False,
+    tokenizer: Any = None,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """The Hugging Face model, attention in plain matrix products (eager) so that every hook point exists, and its tokenizer.
+
+    Args:
+        label: the name for people.
+        location: from `resolve_name`.
+        dtype: a torch dtype.
+        trust_remote_code: run code that comes with the model.
+        tokenizer: one to take in place of the model's own.
+        options: further ones of `from_pretrained`: `device_map`, `quantization_config`.
+
+    Returns:
+        The model, and its tokenizer or None.
+
+    Raises:
+        ModelError: it can't be had or read, or its weights are not all there; one line that says why.
+    """
+    from transformers import AutoModelForCausalLM
+
+    options |= {"dtype": dtype, "attn_implementation": "eager", "trust_remote_code": trust_remote_code}
+    place, extra = location, {}
+    if location is None:
+        place = embedded_folder()
+    elif isinstance(location, Path) and location.suffix == ".gguf":
+        place, extra = location.parent, {"gguf_file": location.name}
+    if not extra:
+        options["use_safetensors"] = True
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **options, **extra)
+    except Exception as error:
+        raise ModelError(explain(label, location, error)) from error
+    missing = sorted(info["missing_keys"])
+    if missing and not extra:
+        raise ModelError(
+            f"{label!r} cannot be loaded: its weights lack {missing[0]} ({len(missing)} in all), which would be random; it is "
+            "saved without its language model head, or for another task"
+        )
+    return text_part(model), tokenizer or read_tokenizer(label, location, place, trust_remote_code, extra)
+
+
+def read_tokenizer(label: str, location: Location, place: Any, trust_remote_code: bool, extra: dict[str, str]) -> Any:
+    """The model's own tokenizer; None for a folder without one."""
+    from transformers import AutoTokenizer
+
+    if location is None:
+        return load_embedded_tokenizer(place)
+    try:
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code, **extra)
+    except Exception as error:
+        if isinstance(location, Path) and not extra and not list(location.glob("*token*")):
+            return None  # a folder without tokenizer: prompts are token ids
+        raise ModelError(f"the tokenizer of {label!r} cannot be read: {one_line(error)}") from error
+
+
+def text_part(hf_model: Any) -> Any:
+    """The language model of a Gemma 3 that also sees, as a model of its own (its tensors, not copies); others as they are."""
+    import torch
+
+    if type(hf_model).__name__ != "Gemma3ForConditionalGeneration":
+        return hf_model
+    from transformers import Gemma3ForCausalLM
+
+    config = hf_model.config.text_config
+    config.architectures = ["Gemma3ForCausalLM"]
+    config._attn_implementation = "eager"
+    with torch.device("meta"):
+        text = Gemma3ForCausalLM(config)
+    text.model, text.lm_head = hf_model.model.language_model, hf_model.lm_head
+    text.generation_config = hf_model.generation_config
+    return text
+
+
+def explain(label: str, location: Location, error: Exception) -> str:
+    """One line for a model that can't be loaded."""
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and len(chain) < 10:
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    kinds = {type(link).__name__ for link in chain}
+    text = one_line(error)
+    if any("trust_remote_code" in str(link) for link in chain):
+        return f"{label!r} {REMOTE_CODE}"
+    if isinstance(location, Path):
+        if location.suffix == ".gguf":
+            return f"the GGUF file {str(location)!r} cannot be loaded: {text.rstrip('.')}; take the model's safetensors instead"
+        return f"the model in {str(location)!r} cannot be loaded: {text}"
+    if "GatedRepoError" in kinds or "gated repo" in text:
+        return f"{label!r} is gated: accept its terms on huggingface.co/{location}, then run `hf auth login` or set HF_TOKEN"
+    if "RepositoryNotFoundError" in kinds:
+        return f"there is no model {location!r} on the Hugging Face hub (or it is private: set HF_TOKEN)"
+    if "safetensors" in text and not kinds & UNREACHABLE:
+        return (
+            f"{label!r} is published as pickle files alone, which xtl does not read; load it with Transformers, if you trust it, "
+            "and give load_model that model and its tokenizer"
+        )
+    if isinstance(error, OSError) or kinds & UNREACHABLE:
+        return (
+            f"{location!r} is not in the local cache and the Hugging Face hub cannot be reached; where there is a network, run "
+            f"`hf download {location}` and copy the folder, or use the embedded model (no name)"
+        )
+    return f"{label!r} cannot be loaded: {text}"
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message on one line, at most 300 characters."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def check_tokenizer(label: str, tokenizer: Any, n_rows: int, own: bool) -> None:
+    """Raise `ModelError` when a tokenizer can't be this model's: its vocabulary and the embedding's rows differ too much.
+
+    Rows beyond the vocabulary are common (padding to a round number), and so are added tokens beyond the rows (Gemma's image
+    token, refused where a prompt holds one). A vocabulary beyond the rows, or less than nine tenths of them, is another model's.
+
+    Args:
+        label: the model's name.
+        tokenizer: its tokenizer, or None.
+        n_rows: rows of the embedding.
+        own: whether the tokenizer came with the model; one that the user gives may be small.
+    """
+    if tokenizer is None:
+        return
+    if not callable(tokenizer) or not hasattr(tokenizer, "decode"):
+        raise InputError(f"tokenizer must be a Transformers tokenizer, got {type(tokenizer).__name__}")
+    n_tokens = max(tokenizer.vocab_size, 0)
+    if n_tokens > n_rows or (own and len(tokenizer) < 0.9 * n_rows):
+        raise ModelError(
+            f"the tokenizer of {label!r} has {n_tokens} tokens and the model {n_rows} rows of embeddings: it is another model's; "
+            "give the right one with tokenizer="
+        )
