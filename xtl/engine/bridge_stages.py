@@ -1,0 +1,130 @@
+"""How packed cells join a bridge's forward pass layer by layer (see `xtl.engine.staging`).
+
+A bridge can't start in the middle, and TransformerLens's hook points can't change how long the sequence is: so torch hooks around
+each block let the cells join there, and cut masks and positions to the rows that there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xtl.backend import Model
+from xtl.engine.plan import Cell, Plan
+from xtl.engine.staging import Joining, joinings, late_rows
+from xtl.engine.tree import Tree
+from xtl.hooks import Hooks, capture, transplant_packed
+
+
+class Stages:
+    """What lets packed cells join a bridge's forward pass layer by layer (see `xtl.engine.staging`).
+
+    Attributes:
+        hooks: for `run_with_hooks`: the writes of early cells, and what late ones need of vanilla.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        tree: Tree,
+        n_prefix: int,
+        plan: Plan,
+        cells: list[Cell],
+        sources: Float[Tensor, "cell d_model"],
+    ) -> None:
+        self.model = model
+        self.n_nodes = len(tree)
+        self.n_prefix = n_prefix
+        self.n_tokens = self.n_nodes * (1 + len(cells))
+        self.every_step = plan.every_step
+        self.cells = cells
+        self.sources = sources
+        self.vanilla: dict[str, Tensor] = {}
+        self.hooks: Hooks = []
+        self.joinings = joinings(cells, model.cfg.n_layers)
+        for layer, joining in enumerate(self.joinings):
+            if joining.early:
+                rows = torch.arange(joining.rows_before, joining.rows_in_block, device=sources.device)
+                written = sources[joining.start : joining.start + joining.early]
+                write = transplant_packed(written, rows, self.n_nodes, and_after=plan.every_step)
+                self.hooks.append((f"blocks.{layer}.hook_attn_out", write))
+            if any(cell.module.write == "hook_mlp_out" for cell in self.late_cells(joining)):
+                for site in ("hook_resid_pre", "hook_attn_out"):
+                    name = f"blocks.{layer}.{site}"
+                    self.hooks.append((name, capture(self.vanilla, name, slice(self.n_nodes))))
+
+    def late_cells(self, joining: Joining) -> list[Cell]:
+        """The cells that join after the block."""
+        first = joining.start + joining.early
+        return self.cells[first : first + joining.late]
+
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        """While it lasts, the model's blocks run on the rows that have joined."""
+        handles = []
+        try:
+            for layer, block in enumerate(self.model.blocks):
+                handles.append(block.register_forward_pre_hook(self.before(layer), with_kwargs=True))
+                handles.append(block.register_forward_hook(self.after(layer)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def before(self, layer: int) -> Any:
+        """Early cells join; masks and positions are cut to the rows that there are."""
+        joining = self.joinings[layer]
+        n_before, n_in = joining.rows_before * self.n_nodes, joining.rows_in_block * self.n_nodes
+
+        def join(block: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+            named = args[0] if args else kwargs["hidden_states"]
+            new = named[:, : self.n_nodes].repeat(1, joining.early, 1)
+            hidden = torch.cat([named[:, :n_before], new], dim=1)
+            args = tuple(self.cut(value, n_in) for value in args[1:])
+            kwargs = {name: self.cut(value, n_in) for name, value in kwargs.items() if name != "hidden_states"}
+            return (hidden, *args), kwargs
+
+        return join
+
+    def after(self, layer: int) -> Any:
+        """Late cells join."""
+        joining = self.joinings[layer]
+        cells = self.late_cells(joining)
+        first = joining.start + joining.early
+        sources = self.sources[first : first + joining.late]
+
+        def join(block: Any, args: tuple, output: Any) -> Any:
+            if not cells:
+                return output
+            hidden = output[0] if isinstance(output, tuple) else output
+            vanilla = hidden[0, : self.n_nodes]
+            site = f"blocks.{layer}."
+            if f"{site}hook_attn_out" in self.vanilla:
+                mid = (self.vanilla[f"{site}hook_resid_pre"] + self.vanilla[f"{site}hook_attn_out"])[0]
+            else:
+                mid = torch.zeros_like(vanilla)  # no cell writes a feed-forward output here
+            rows = late_rows(vanilla, mid, cells, sources, self.every_step).flatten(0, 1)
+            hidden = torch.cat([hidden, rows[None]], dim=1)
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        return join
+
+    def cut(self, value: Any, n_tokens: int) -> Any:
+        """An argument of a block, for its first `n_tokens` packed tokens: masks, positions, rotary angles; others as they are."""
+        if isinstance(value, (tuple, list)):
+            return type(value)(self.cut(item, n_tokens) for item in value)
+        if not isinstance(value, Tensor):
+            return value
+        n_keys = self.n_prefix + self.n_tokens
+        if value.ndim == 4 and value.shape[-2:] == (self.n_tokens, n_keys):
+            return value[..., :n_tokens, : self.n_prefix + n_tokens]
+        if value.ndim == 3 and value.shape[-2] == self.n_tokens:
+            return value[..., :n_tokens, :]
+        if value.ndim <= 2 and value.shape[-1:] == (self.n_tokens,):
+            return value[..., :n_tokens]
+        return value
