@@ -17,6 +17,13 @@ VOCABULARY_TILE = 4096
 """Columns of the unembedding at a time when only the sum over the vocabulary is wanted; a tile of logits fits the cache."""
 
 
+SCREENING_TILE = 512
+"""Columns at a time when the largest logit is looked for in bfloat16 first."""
+
+ROUNDING = 2**-7 + 2**-13
+"""Largest error of a product of two vectors whose entries are rounded to bfloat16 (2^-8 each), relative to their lengths."""
+
+
 class Readout:
     """A model's unembedding, by columns.
 
@@ -30,6 +37,7 @@ class Readout:
         self.weight: Float[Tensor, "d_vocab d_model"] = model.W_U.T
         bias = model.b_U
         self.bias = bias if bias is not None else self.weight.new_zeros(self.weight.shape[0])
+        self._low: Tensor | None = None
         self.cap = float(getattr(model.cfg, "output_logits_soft_cap", None) or 0.0)
 
     def logits(self, normed: Float[Tensor, "row d_model"], columns: Tensor | slice) -> Float[Tensor, "row column"]:
@@ -71,6 +79,8 @@ class Readout:
 
     def argmax(self, normed: Float[Tensor, "row d_model"]) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
         """The likeliest token of each row (the first of several) and its logit, which is NaN where any logit is; tile by tile."""
+        if self.screening(normed):
+            return self.screened_argmax(normed)
         best = torch.full((normed.shape[0],), -torch.inf, dtype=torch.float32, device=normed.device)
         tokens = torch.zeros(normed.shape[0], dtype=torch.long, device=normed.device)
         for start in range(0, self.weight.shape[0], VOCABULARY_TILE):
@@ -78,4 +88,43 @@ class Readout:
             better = (logits > best) | logits.isnan()
             best = torch.where(better, logits, best)
             tokens = torch.where(better, columns + start, tokens)
+        return tokens, best
+
+    def screening(self, normed: Float[Tensor, "row d_model"]) -> bool:
+        """Whether a look in bfloat16 first pays: float32 on a CPU that multiplies bfloat16 matrices faster, several rows."""
+        on_cpu = normed.device.type == "cpu" and normed.dtype == self.weight.dtype == torch.float32
+        big_enough = normed.shape[0] >= 16 and self.weight.shape[0] >= 8 * VOCABULARY_TILE
+        return on_cpu and big_enough and self.cap == 0 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+    def screened_argmax(
+        self, normed: Float[Tensor, "row d_model"]
+    ) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
+        """`argmax`, exactly, with few float32 products: bfloat16 logits say in which tiles the largest logit can be.
+
+        A product of vectors x and w, rounded to bfloat16, is off by at most `ROUNDING` |x| |w|, and by 2^-7 of itself once the
+        result is rounded too. A tile whose largest logit is below the largest one of all by more than that can't hold it.
+        """
+        if self._low is None:
+            self._low = self.weight.bfloat16().contiguous()
+            norms = F.pad(self.weight.norm(dim=1), (0, -len(self.weight) % SCREENING_TILE))
+            self._norms = norms.unflatten(0, (-1, SCREENING_TILE)).amax(dim=1)
+        low = normed.bfloat16()
+        tops = []
+        for start in range(0, self.weight.shape[0], VOCABULARY_TILE):
+            columns = slice(start, start + VOCABULARY_TILE)
+            logits = (low @ self._low[columns].T).float() + self.bias[columns]
+            logits = F.pad(logits, (0, -logits.shape[1] % SCREENING_TILE), value=-torch.inf)
+            tops.append(logits.unflatten(1, (-1, SCREENING_TILE)).amax(dim=2))
+        top: Float[Tensor, "row tile"] = torch.cat(tops, dim=1)
+        off = ROUNDING * normed.norm(dim=1)[:, None] * self._norms + 2**-7 * (top.abs() + self.bias.abs().max())
+        possible = ~(top + off < (top - off).amax(dim=1, keepdim=True))  # NaN is possible everywhere
+        best = torch.full((normed.shape[0],), -torch.inf)
+        tokens = torch.zeros(normed.shape[0], dtype=torch.long)
+        for tile in possible.any(dim=0).nonzero()[:, 0].tolist():
+            rows = possible[:, tile].nonzero()[:, 0]
+            first = tile * SCREENING_TILE
+            exact, columns_ = self.logits(normed[rows], slice(first, first + SCREENING_TILE)).max(dim=-1)
+            better = (exact > best[rows]) | exact.isnan()
+            best[rows] = torch.where(better, exact, best[rows])
+            tokens[rows] = torch.where(better, columns_ + first, tokens[rows])
         return tokens, best
