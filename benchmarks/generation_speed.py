@@ -10,10 +10,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from common import parser, random_prompt, report, seconds
+from common import parser, report, seconds
 
 import xtl
-from xtl.backend import model_info
+from xtl.backend import encode, model_info
+
+
+SOURCE = """Question: how do the two sentences go together?
+
+First: The museum by the harbour is closed on Mondays, but the guide told us that she would open the side door for schools.
+Second: Nobody can visit the museum on a Monday.
+
+(1) The second follows from the first
+(2) Neither follows nor contradicts
+(3) The second contradicts the first
+
+Answer: if I had to pick one of the three, it would be"""
+TARGET = """Pregunta: ¿qué relación hay entre las dos frases?
+
+Primera: El museo del puerto cierra los lunes, pero la guía nos dijo que abriría la puerta lateral para los colegios.
+Segunda: Nadie puede visitar el museo un lunes.
+
+(1) La segunda se deduce de la primera
+(2) Ni se deduce ni se contradice
+(3) La segunda contradice a la primera
+
+Respuesta: si tuviera que elegir una de las tres, sería"""
 
 
 def main() -> None:
@@ -21,8 +43,6 @@ def main() -> None:
     p.add_argument("--model")
     p.add_argument("--backend", default="hooked")
     p.add_argument("--engine", default="packed")
-    p.add_argument("--source-tokens", type=int, default=80)
-    p.add_argument("--target-tokens", type=int, default=111)
     p.add_argument("--max-new-tokens", type=int, default=20)
     p.add_argument("--steps", default="first")
     p.add_argument("--loop-cells", type=int, default=6)
@@ -31,8 +51,8 @@ def main() -> None:
     model = xtl.load_model(arguments.model, backend=arguments.backend)
     model.xtl_info = replace(model_info(model), eos_token_ids=())
     question = {
-        "source": random_prompt(model, arguments.source_tokens, 0),
-        "target": random_prompt(model, arguments.target_tokens, 1),
+        "source": SOURCE,
+        "target": TARGET,
         "max_new_tokens": arguments.max_new_tokens,
         "steps": arguments.steps,
         "verify": 0,
@@ -53,6 +73,7 @@ def main() -> None:
                 "engine": arguments.engine,
                 "steps": arguments.steps,
                 "cells": cells,
+                "tokens": f"{len(encode(model, SOURCE))} + {len(encode(model, TARGET))}",
                 "new_tokens": arguments.max_new_tokens,
                 "map_s": round(whole, 2),
                 "loop_s_scaled": round(loop, 1),

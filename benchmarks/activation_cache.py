@@ -1,0 +1,61 @@
+"""How much is saved when the activations of a source prompt are computed once for all target languages?
+
+    python benchmarks/activation_cache.py [--model NAME] [--backend hooked] [--languages 6]
+
+One process, one machine: the maps of one source prompt and several target prompts, each with a pass over the source, and with
+the cache of `xtl.runs.activations`.
+"""
+
+from __future__ import annotations
+
+from common import parser, random_prompt, report, seconds
+
+from xtl import ParallelPair, load_model
+from xtl.engine.engines import resolve_engine
+from xtl.engine.maps import run
+from xtl.engine.prepare import prepare
+from xtl.runs.activations import ActivationCache
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--model", default=None)
+    arguments.add_argument("--backend", default="hooked")
+    arguments.add_argument("--source-tokens", type=int, default=80)
+    arguments.add_argument("--target-tokens", type=int, default=111)
+    arguments.add_argument("--languages", type=int, default=6, help="maps that share the source prompt")
+    arguments.add_argument("--repeats", type=int, default=3)
+    given = arguments.parse_args()
+    model = load_model(given.model, backend=given.backend)
+    engine = resolve_engine(model, "auto")
+    source = random_prompt(model, given.source_tokens, seed=0)
+    pairs = [
+        ParallelPair(source, random_prompt(model, given.target_tokens, seed=1 + language), options=(" A", " B"), gold=0)
+        for language in range(given.languages)
+    ]
+
+    def maps(cached: bool) -> None:
+        cache = ActivationCache("benchmark")
+        for pair in pairs:
+            sweep = prepare(model, pair, verify=given.verify)
+            if cached:
+                sweep = prepare(model, pair, verify=given.verify, activations=cache.get(model, sweep.plan))
+            run(model, sweep, engine)
+
+    rows = []
+    for given.verify in (0, 1):
+        without, with_cache = (seconds(lambda cached=cached: maps(cached), given.repeats) for cached in (False, True))
+        rows.append(
+            {
+                "cells verified a map": given.verify,
+                "maps": given.languages,
+                "s a map without": round(without / given.languages, 3),
+                "s a map with": round(with_cache / given.languages, 3),
+                "saved": f"{1 - with_cache / without:.0%}",
+            }
+        )
+    report(rows, given.json)
+
+
+if __name__ == "__main__":
+    main()
