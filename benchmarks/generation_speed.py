@@ -15,7 +15,6 @@ from common import parser, report, seconds
 import xtl
 from xtl.backend import encode, model_info
 
-
 SOURCE = """Question: how do the two sentences go together?
 
 First: The museum by the harbour is closed on Mondays, but the guide told us that she would open the side door for schools.
