@@ -1,6 +1,9 @@
 # make demo   the main job, on the embedded model: report in runs/demo/report.html
 # make test   every check: lint, types, tests (with the README's code)
 # make test-tl4  the tests that need no HookedTransformer, on the newest TransformerLens 4 (in .venv-tl4)
+# make docs   the docs site into site/; a warning fails it
+# make notebooks  run the notebooks, outputs and all
+# make gallery  docs/gallery.md and its figures, from the demo's result; needs Chromium
 # make setup  the virtual environment alone, with every extra that the tests need
 
 PYTHON ?= python3
@@ -8,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-tl4 lint types tests picture
+.PHONY: setup demo test test-tl4 lint types tests picture docs gallery notebooks
 .SILENT:
 
 setup: $(READY)
@@ -54,3 +57,13 @@ $(VENV4)/.ready: pyproject.toml constraints.txt
 picture: setup
 	$(BIN)/xtl demo --png
 	cp runs/demo/gain_map_en_es.png docs/gain_map_en_es.png
+
+# The docs site; pages, docstrings and notebooks as they are committed, nothing runs.
+docs: setup
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+notebooks: setup
+	$(BIN)/python docs/run_notebooks.py
+
+gallery: setup
+	$(BIN)/python docs/make_gallery.py

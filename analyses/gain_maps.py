@@ -29,38 +29,43 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
+from analyses._results import by_resource, diagonal, labelled, resource_level
 from xtl import plots
 from xtl.errors import InputError, check_choice
 
+GROUPS = ("direction", "task", "kind", "resource", "target_lang", "source_lang")
 COLUMNS = (
     "direction", "module", "n", "vanilla_score", "vanilla_accuracy", "source_layer", "target_layer",
     "best_gain_in_sample", "best_accuracy_in_sample",
 )  # fmt: skip
 
 
-def compute(results: xr.Dataset) -> xr.Dataset:
-    """Average sweep results per direction, and per layer.
+def compute(results: xr.Dataset, *, by: str = "direction") -> xr.Dataset:
+    """Average sweep results per direction (or task, kind of task, resource level), and per layer.
 
     Args:
         results: result of `xtl.sweep_many` or `xtl.sweep`: `gain` in nats, dims (example,) module, source_layer,
             target_layer; `correct`, `vanilla_score` and `vanilla_correct` are used where they exist.
+        by: "direction", "task", "kind", "resource", "target_lang" or "source_lang": examples that are averaged together. The
+            dim is named `direction` in any case.
 
     Returns:
         Dataset, float64, attrs as in `results`. Missing gains (NaN) are left out of every mean:
         - `gain` (direction, module, source_layer, target_layer): mean over the examples of the direction;
         - `gain_as_target`, `gain_as_source` (direction, module, layer): mean of `gain` over the other side's layers;
-          NaN for a layer that was not tried on that side;
+          NaN for a layer that was not tried on that side; `gain_same_layer` (the same dims): the cells i -> i;
         - `accuracy` (as `gain`), `vanilla_accuracy` (direction), `vanilla_score` (direction), where the data allow it;
         - `n` (direction): examples; `n_gain` (as `gain`): examples with a gain.
 
     Raises:
         InputError: no `gain`, a missing or an unknown dim, no examples.
     """
-    examples = plots.with_directions(results)
-    labels = examples["direction"].values
+    check_choice("by", by, GROUPS)
+    examples = labelled(results)
+    labels = np.array(plots.per_example(examples, by), dtype=object)
     names = list(dict.fromkeys(map(str, labels)))
     groups = [examples.isel(example=np.flatnonzero(labels == name)) for name in names]
-    direction = pd.Index(names, name="direction")
+    direction = pd.Index(names, name="direction", dtype=object)
 
     def mean_of(variable: str) -> xr.DataArray:
         means = [group[variable].astype("float64").mean("example") for group in groups]
@@ -76,7 +81,9 @@ def compute(results: xr.Dataset) -> xr.Dataset:
     data["n_gain"] = xr.concat([group["gain"].notnull().sum("example") for group in groups], dim=direction)
     as_target = data["gain"].mean("source_layer").rename(target_layer="layer").rename("gain_as_target")
     as_source = data["gain"].mean("target_layer").rename(source_layer="layer").rename("gain_as_source")
-    return xr.merge([data, as_target, as_source], join="outer", combine_attrs="override")
+    same = diagonal(data["gain"]).rename("gain_same_layer")
+    merged = xr.merge([data, as_target, as_source, same], join="outer", combine_attrs="override")
+    return merged.assign_attrs(by=by)
 
 
 def best_cells(data: xr.Dataset) -> pd.DataFrame:
@@ -178,6 +185,174 @@ def figure(data: xr.Dataset) -> go.Figure:
         panels, columns=data.sizes["module"], title=f"Gain maps: {named}".removesuffix(": "),
         subtitle="mean gain over n examples; blue helps, red harms", unit=plots.score_unit(data),
     )  # fmt: skip
+
+
+def layers_figure(data: xr.Dataset) -> go.Figure:
+    """Layer by module: the mean gain with the layer as target, as source and as both; a row a direction.
+
+    Args:
+        data: result of `compute`.
+    """
+    _check_computed(data)
+    panels = []
+    for direction in data["direction"].values:
+        part = data.sel(direction=direction)
+        for name, role in (
+            ("gain_as_target", "target"),
+            ("gain_as_source", "source"),
+            ("gain_same_layer", "source and target"),
+        ):
+            values = part[name].transpose("layer", "module").dropna("layer", how="all")
+            if not values.sizes["layer"]:
+                continue
+            counts = xr.full_like(values, int(part["n"]), dtype=int)
+            hover = f"{plots.escape(direction)}<br>%{{x}}, layer %{{y}} as {role}"
+            panels.append(plots.Panel(f"{direction}: layer as {role}", values, counts, hover))
+    return plots.heatmap_grid(
+        panels, columns=3, title=f"Gain by layer and module: {data.attrs.get('model', '')}".removesuffix(": "),
+        subtitle="mean gain over examples and over the other side's layers; blue helps, red harms", unit=plots.score_unit(data),
+    )  # fmt: skip
+
+
+def languages_figure(data: xr.Dataset, module: str) -> go.Figure:
+    """Small multiples: one map a language, from the one with the most text to the one with the least.
+
+    The order is that of the classes of Joshi et al. 2020 (5: most text), which the titles give.
+
+    Args:
+        data: result of `compute` by direction or target_lang.
+        module: which module's maps.
+
+    Raises:
+        InputError: an unknown module.
+    """
+    _check_computed(data)
+    check_choice("module", module, map(str, data["module"].values))
+    languages = {str(name): _other_language(str(name)) for name in data["direction"].values}
+    order = by_resource(list(set(languages.values())))
+    panels = []
+    for name in sorted(languages, key=lambda name: (order.index(languages[name]), name)):
+        part = data.sel(direction=name, module=module)
+        level = resource_level(languages[name])
+        title = f"{name} ({'class unknown' if level is None else f'class {level}'}, n = {int(part['n'])})"
+        hover = f"{plots.escape(name)}<br>source layer %{{y}} → target layer %{{x}}"
+        panels.append(plots.Panel(title, part["gain"], part["n_gain"], hover))
+    return plots.heatmap_grid(
+        panels, columns=min(len(panels), 4), title=f"Gain maps of {module} by language: {data.attrs.get('model', '')}",
+        subtitle="from the language with the most text to the one with the least (classes of Joshi et al. 2020); mean gain",
+        unit=plots.score_unit(data),
+    )  # fmt: skip
+
+
+def instances_figure(results: xr.Dataset, module: str, *, most: int = 12) -> go.Figure:
+    """One map an instance: whether the mean is that of all of them or of a few.
+
+    Args:
+        results: of `xtl.sweep_many`.
+        module: which module's maps.
+        most: draw the first so many.
+
+    Raises:
+        InputError: an unknown module; see `xtl.plots.with_directions`.
+    """
+    examples = labelled(results)
+    check_choice("module", module, map(str, examples["module"].values))
+    panels = []
+    for k in range(min(most, examples.sizes["example"])):
+        values = examples["gain"].isel(example=k).sel(module=module).astype("float64")
+        name = f"{plots.per_example(examples, 'example')[k]}, {examples['direction'].values[k]}"
+        hover = f"{plots.escape(name)}<br>source layer %{{y}} → target layer %{{x}}"
+        panels.append(plots.Panel(name, values, values.notnull().astype(int), hover))
+    return plots.heatmap_grid(
+        panels, columns=min(len(panels), 4), title=f"Gain maps of {module}, one an instance: {results.attrs.get('model', '')}",
+        subtitle=f"{len(panels)} of {examples.sizes['example']} examples; one colour scale", unit=plots.score_unit(results),
+    )  # fmt: skip
+
+
+def difference(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
+    """The map of `a` minus that of `b`, cell by cell, for modules, tasks or models.
+
+    Args:
+        a, b: results of `compute`; to compare two modules of one result, see `module_difference`.
+
+    Returns:
+        Dataset with `gain` (direction, module, source_layer, target_layer) and `n` (the smaller one's), for the directions,
+        modules and layers that both have.
+
+    Raises:
+        InputError: nothing in common, or maps of two units.
+    """
+    for data in (a, b):
+        _check_computed(data)
+    units = [plots.score_unit(data) for data in (a, b)]
+    if units[0] != units[1]:
+        raise InputError(f"maps in {units[0]} and in {units[1]} can't be subtracted")
+    left, right = xr.align(a[["gain", "n"]], b[["gain", "n"]], join="inner")
+    if not left["gain"].size:
+        raise InputError("the two maps have no direction, module and cell in common")
+    names = " minus ".join(str(data.attrs.get("model", "?")) + " " + str(data.attrs.get("task", "")) for data in (a, b))
+    gap = xr.Dataset({"gain": left["gain"] - right["gain"], "n": np.minimum(left["n"], right["n"])})
+    return gap.assign_attrs(score_unit=units[0], what=names.strip())
+
+
+def module_difference(data: xr.Dataset, first: str = "attn", second: str = "mlp") -> xr.Dataset:
+    """The map of one module minus that of another, as `difference` gives it.
+
+    Raises:
+        InputError: an unknown module.
+    """
+    _check_computed(data)
+    for name in (first, second):
+        check_choice("module", name, map(str, data["module"].values))
+    gap = data["gain"].sel(module=first, drop=True) - data["gain"].sel(module=second, drop=True)
+    name = f"{first} minus {second}"
+    gap = gap.expand_dims(module=[name]).transpose("direction", "module", "source_layer", "target_layer")
+    attrs = {"score_unit": plots.score_unit(data), "what": f"{name}, {data.attrs.get('model', '')}"}
+    return xr.Dataset({"gain": gap, "n": data["n"]}, attrs=attrs)
+
+
+def difference_figure(gap: xr.Dataset) -> go.Figure:
+    """Maps of a difference; blue: the first is better.
+
+    Args:
+        gap: result of `difference` or `module_difference`.
+
+    Raises:
+        InputError: anything else.
+    """
+    if not isinstance(gap, xr.Dataset) or "what" not in gap.attrs:
+        raise InputError("gap must be the result of analyses.gain_maps.difference or module_difference")
+    panels = [
+        plots.Panel(
+            f"{direction}, {module} (n = {int(gap['n'].sel(direction=direction))})",
+            gap["gain"].sel(direction=direction, module=module),
+            xr.full_like(gap["gain"].sel(direction=direction, module=module), int(gap["n"].sel(direction=direction)), dtype=int),
+            f"{plots.escape(direction)}<br>source layer %{{y}} → target layer %{{x}}",
+        )
+        for direction in gap["direction"].values for module in gap["module"].values
+    ]  # fmt: skip
+    return plots.heatmap_grid(
+        panels, columns=min(3, len(panels)), title=f"Difference of gain maps: {gap.attrs['what']}",
+        subtitle="blue: the first has the higher gain, red: the second", unit=plots.score_unit(gap),
+    )  # fmt: skip
+
+
+def figures(data: xr.Dataset) -> dict[str, go.Figure]:
+    """All figures of the analysis, by name."""
+    _check_computed(data)
+    modules = [str(name) for name in data["module"].values]
+    drawn = {"gain_maps": figure(data), "gain_maps_layers": layers_figure(data)}
+    if data.attrs.get("by", "direction") in ("direction", "target_lang") and data.sizes["direction"] > 1:
+        drawn |= {f"gain_maps_languages_{module}": languages_figure(data, module) for module in modules}
+    if {"attn", "mlp"} <= set(modules):
+        drawn["gain_maps_difference"] = difference_figure(module_difference(data))
+    return drawn
+
+
+def _other_language(label: str) -> str:
+    """The language of a direction that is not English; the target's where neither is."""
+    source, _, target = label.rpartition("->")
+    return source if target == "en" and source else target
 
 
 def _check_computed(data: xr.Dataset) -> None:

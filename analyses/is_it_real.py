@@ -141,8 +141,8 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
         low, high = (float(part[name].isel(best.argmax(CELL))) * scale for name in ("low", "high"))
         are = "are" if count > 1 else "is"
         words = [
-            f"{count} of {n_cells} cells {are} better than {against} beyond chance (p ≤ {data.attrs['level']:g} for the whole map, "
-            f"n = {n}); the best is {place['module'].item()} {place['source_layer'].item()} → "
+            f"{count} of {n_cells} cells {are} better than {against} beyond chance (p ≤ {data.attrs['level']:g} for the whole "
+            f"map, n = {n}); the best is {place['module'].item()} {place['source_layer'].item()} → "
             f"{place['target_layer'].item()}, {float(place) * scale:+.2f} {unit} [{low:+.2f}, {high:+.2f}], "
             "in-sample."
         ]

@@ -1,12 +1,14 @@
-"""The explorer: what a cell shows is what the model says; a click, a choice and a slider show the same; it degrades to a picture."""
+"""The explorer: a cell is what the model says; clicks, choices and sliders show the same; it degrades to a picture."""
 
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import sys
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -56,15 +58,10 @@ def test_the_lens_ends_where_the_model_ends_and_changes_from_the_target_layer_on
     assert not same[2]
 
 
-def test_where_the_answer_appears_is_the_layer_from_which_it_stays() -> None:
-    import pandas as pd
-
-    from xtl.explorer import CellView
-
-    lens = pd.DataFrame(
-        {"layer": [0, 1, 2, 3], "vanilla_top": [True, False, True, True], "transplanted_top": [True] * 3 + [False]}
-    )
-    view = CellView(None, "x", pd.DataFrame(), lens)  # type: ignore[arg-type]
+def test_where_the_answer_appears_is_the_layer_from_which_it_stays(explorer: Any) -> None:
+    tops = {"vanilla_top": [True, False, True, True], "transplanted_top": [True, True, True, False]}
+    lens = pd.DataFrame({"layer": [0, 1, 2, 3], **tops})
+    view = dataclasses.replace(explorer.cell("attn", 1, 2), token="x", lens=lens)
     assert view.appears("vanilla") == 2
     assert view.appears() is None
     assert view.in_words() == "'x' is the likeliest token: vanilla from layer 2 on; transplanted never."

@@ -79,32 +79,35 @@ def language_name(code: str) -> str:
         return code
 
 
-def with_directions(results: xr.Dataset) -> xr.Dataset:
+def with_directions(results: xr.Dataset, *, measure: str = "gain") -> xr.Dataset:
     """Check sweep results, give a single sweep an `example` dim of 1, and label every example with its direction.
 
     Args:
         results: Dataset with `gain` (nats), dims `module, source_layer, target_layer` and, but for a single sweep,
             `example`.
+        measure: the variable that must be there, instead of `gain`.
 
     Returns:
         The same data with dims in that order (`example` first) and a coord `direction` (example), such as "en->es";
         "?" stands for a language that is not known.
 
     Raises:
-        InputError: no `gain`, a missing or an unknown dim, nothing in it.
+        InputError: no such variable, a missing or an unknown dim, nothing in it.
     """
     if not isinstance(results, xr.Dataset):
         raise InputError(f"results must be the Dataset of xtl.sweep or xtl.sweep_many, got {type(results).__name__}")
-    if "gain" not in results:
-        raise InputError(f"results have no 'gain'; they have: {', '.join(map(str, results.data_vars)) or 'nothing'}")
-    dims = results["gain"].dims
+    if measure not in results:
+        raise InputError(
+            f"results have no {measure!r}; they have: {', '.join(map(str, results.data_vars)) or 'nothing'}"
+        )
+    dims = results[measure].dims
     missing, unknown = set(GAIN_DIMS).difference(dims), set(map(str, dims)).difference(GAIN_DIMS, ["example"])
     if missing or unknown:
         found = f"lacks {', '.join(sorted(missing))}" if missing else f"has {', '.join(sorted(unknown))}"
-        raise InputError(f"gain must have the dims (example), {', '.join(GAIN_DIMS)}; it {found}")
-    if results["gain"].size == 0:
-        raise InputError(f"results are empty: gain has the sizes {dict(results['gain'].sizes)}")
-    if "example" not in results["gain"].dims:
+        raise InputError(f"{measure} must have the dims (example), {', '.join(GAIN_DIMS)}; it {found}")
+    if results[measure].size == 0:
+        raise InputError(f"results are empty: {measure} has the sizes {dict(results[measure].sizes)}")
+    if "example" not in results[measure].dims:
         results = results.expand_dims("example")
     languages = [per_example(results, name) for name in ("source_lang", "target_lang")]
     labels = [f"{source or '?'}->{target or '?'}" for source, target in zip(*languages, strict=True)]
@@ -256,19 +259,26 @@ def save_png(
     target = Path(path)
     if target.is_dir() or not target.parent.is_dir():
         raise InputError(f"cannot write {str(path)!r}: give a file name in a folder that exists")
+    target.write_bytes(image_bytes(figure, "png", width, height, scale))
+    return target
+
+
+def image_bytes(
+    figure: go.Figure, form: str, width: int | None = None, height: int | None = None, scale: int | float = 1
+) -> bytes:
+    """A figure as an image file's bytes: "png", "svg" or "pdf". Other arguments and errors: as for `save_png`."""
+    what = form.upper()
     try:
         from kaleido.errors import ChromeNotFoundError
     except ImportError as error:
-        raise FigureError("PNG export needs the package kaleido 1.x: pip install 'kaleido>=1'") from error
+        raise FigureError(f"{what} export needs the package kaleido 1.x: pip install 'kaleido>=1'") from error
     try:
-        image = figure.to_image(format="png", width=width, height=height, scale=scale)
+        return figure.to_image(format=form, width=width, height=height, scale=scale)
     except Exception as error:  # a browser fails in many ways; plotly wraps some of them in a RuntimeError
         missing = isinstance(error, ChromeNotFoundError) or "chrome" in str(error).lower()
-        what = "found no Chrome or Chromium" if missing else f"failed ({type(error).__name__})"
+        failed = "found no Chrome or Chromium" if missing else f"failed ({type(error).__name__})"
         hint = "install chromium (apt-get install chromium) or run plotly_get_chrome; BROWSER_PATH names one elsewhere"
-        raise FigureError(f"PNG export {what}: {hint}") from error
-    target.write_bytes(image)
-    return target
+        raise FigureError(f"{what} export {failed}: {hint}") from error
 
 
 def _add_heatmap(figure: go.Figure, panel: Panel, row: int, column: int, unit: str) -> None:

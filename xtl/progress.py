@@ -4,32 +4,48 @@ from __future__ import annotations
 
 import sys
 import time
+from io import TextIOBase
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 LINE_EVERY = 60.0
 """Seconds between lines where stderr is no terminal."""
 
 
 class SweepProgress:
-    """Progress of a sweep over many pairs, on stderr; a context manager.
+    """Progress of a sweep over many pairs, on stderr; a context manager. Time is monotonic: setting the clock changes nothing.
 
     Args:
         n_pairs: pairs in all, if known.
         n_cells: cells in all, if known.
         shown: False keeps it silent.
         stream: where to write; stderr by default.
+        before: pairs that were done before, in an earlier session.
+
+    Attributes:
+        done_pairs: pairs done so far, those before included.
+        done_cells: cells done so far, without those before.
+        failures: pairs that failed so far.
+        language: what is at work now, such as "en->es".
     """
 
     def __init__(
-        self, n_pairs: int | None, n_cells: int | None, shown: bool = True, stream: Any = None
+        self,
+        n_pairs: int | None,
+        n_cells: int | None,
+        shown: bool = True,
+        stream: TextIO | TextIOBase | None = None,
+        before: int = 0,
     ) -> None:
         self.n_pairs = n_pairs
         self.n_cells = n_cells
         self.shown = shown
-        self.stream = stream or sys.stderr
-        self.done_pairs = 0
+        self.stream: Any = stream or sys.stderr
+        self.before = before
+        self.done_pairs = before
         self.done_cells = 0
+        self.failures = 0
+        self.language = ""
 
     def __enter__(self) -> SweepProgress:
         self.started = self.last_line = time.monotonic()
@@ -40,7 +56,8 @@ class SweepProgress:
 
             self.bar = Progress(BarColumn(), TextColumn("{task.description}"), console=Console(file=self.stream))
             self.bar.start()
-            self.task = self.bar.add_task(self.line(), total=self.n_cells)
+            total = self.n_pairs if self.n_cells is None else self.n_cells
+            self.task = self.bar.add_task(self.line(), total=total)
         return self
 
     def __exit__(
@@ -61,30 +78,54 @@ class SweepProgress:
         self.done_pairs = done
         self.show()
 
+    def failed(self) -> None:
+        """One more pair failed."""
+        self.failures += 1
+        self.show()
+
     def show(self) -> None:
         """Say how far it is."""
         if self.bar is not None:
-            self.bar.update(self.task, completed=self.done_cells, description=self.line())
+            completed = self.done_pairs if self.n_cells is None else self.done_cells
+            self.bar.update(self.task, completed=completed, description=self.line())
         elif self.shown and time.monotonic() - self.last_line >= LINE_EVERY:
             self.last_line = time.monotonic()
             print(self.line(), file=self.stream, flush=True)
 
+    def speed(self) -> float:
+        """Cells a second in this session."""
+        seconds = time.monotonic() - self.started
+        return self.done_cells / seconds if seconds > 0 else 0.0
+
+    def seconds_left(self) -> float | None:
+        """From the cells, if their number is known, else from the pairs; None before anything is done."""
+        seconds = time.monotonic() - self.started
+        if self.n_cells is not None:
+            return (self.n_cells - self.done_cells) / max(self.speed(), 1e-9) if self.done_cells else None
+        ended = self.done_pairs + self.failures - self.before
+        if self.n_pairs is None or ended <= 0:
+            return None
+        return (self.n_pairs - self.done_pairs - self.failures) * seconds / ended
+
     def line(self) -> str:
         """Progress in words."""
-        seconds = time.monotonic() - self.started
-        speed = self.done_cells / seconds if seconds > 0 else 0.0
         of_pairs = "" if self.n_pairs is None else f"/{self.n_pairs}"
-        text = f"pairs {self.done_pairs}{of_pairs}, {speed:,.0f} cells a second, {_clock(seconds)} elapsed"
-        if self.n_cells is not None and self.done_cells:
-            left = (self.n_cells - self.done_cells) / max(speed, 1e-9)
-            text += f", {_clock(left)} left"
-        return text
+        parts = [f"pairs {self.done_pairs}{of_pairs}"]
+        if self.failures:
+            parts.append(f"{self.failures} failed")
+        if self.language:
+            parts.append(self.language)
+        parts += [f"{self.speed():,.0f} cells a second", f"{clock(time.monotonic() - self.started)} elapsed"]
+        left = self.seconds_left()
+        if left is not None:
+            parts.append(f"{clock(left)} left")
+        return ", ".join(parts)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Hours, minutes and seconds.
 
-    >>> _clock(3725)
+    >>> clock(3725)
     '1:02:05'
     """
     minutes, second = divmod(round(seconds), 60)

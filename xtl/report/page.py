@@ -1,7 +1,9 @@
-"""Write sweep results as one self-contained HTML page: summary, maps, examples, details.
+"""Write sweep results as one self-contained HTML page: a summary, maps to click on, and what the model said in each cell.
 
-The page needs no network: plotly.js stands in it once, and a content security policy forbids it to load anything. All
-text from the data (prompts, model, task, languages) is escaped. The template is `report.html.j2` beside this file.
+The page needs no network and no library: maps are images of one pixel a cell, instances are packed into it
+(`xtl.report.pack`), and a content security policy lets only its own script run and forbids it to load anything. All text from
+the data (prompts, answers, model, task, languages) is escaped, or reaches the page as text nodes. Template, style and script are
+beside this file.
 
 >>> import tempfile, numpy as np, xarray as xr
 >>> gain = xr.DataArray(np.zeros((1, 2, 2)), dims=("module", "source_layer", "target_layer"),
@@ -14,7 +16,11 @@ True
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
 import json
+import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -23,45 +29,47 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import pandas as pd
-import plotly.graph_objects as go
 import xarray as xr
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from analyses import gain_maps
 from xtl import plots
 from xtl.errors import InputError
-from xtl.runs.results import write_whole
+from xtl.report.images import data_uri, gradient
+from xtl.report.sections import MEASURES, Section, instances, make_sections, overview
+from xtl.report.summary import in_words, percent, section_words, signed, summary_rows
+from xtl.runs.files import write_whole
 
-_RIGHT_TO_LEFT = ("ar", "fa", "he", "ur", "yi", "ps", "sd", "ug", "dv", "ckb")
+HERE = Path(__file__).parent
+MAX_BYTES = 5_500_000
+"""A page keeps as many instances as fit into this."""
 
 
 def write_report(
     path: str | os.PathLike[str],
-    results: xr.Dataset,
+    results: xr.Dataset | Sequence[xr.Dataset],
     *,
     title: str | None = None,
     command: str | Sequence[str] | None = None,
-    max_examples: int = 200,
+    notes: Sequence[str] = (),
+    max_bytes: int = MAX_BYTES,
 ) -> Path:
-    """Write the report of a sweep; an older file of that name is replaced whole, or left as it was if anything fails.
+    """Write the report of results; an older file of that name is replaced whole, or left as it was if anything fails.
 
     Args:
         path: the HTML file to write; missing folders are made.
-        results: result of `xtl.sweep_many` or `xtl.sweep`: `gain` in nats, dims (example,) module, source_layer,
-            target_layer.
-        title: heading of the page; by default made from task and model.
+        results: from `xtl.sweep`, `xtl.sweep_many` or `xtl.open_run`; several Datasets may have other modules, layers or scores.
+        title: heading of the page; by default made from tasks and models.
         command: the command that made the results, to be shown under Details.
-        max_examples: rows of the table of examples; the page says how many were left out.
+        notes: what a reader must know first, such as that a run is unfinished.
+        max_bytes: instances are left out where the page would be larger; it says how many. Maps are of all of them all the same.
 
     Returns:
         The path that was written.
 
     Raises:
-        InputError: results without gains (see `xtl.plots.with_directions`), or a path that cannot be written.
+        InputError: results with nothing to show (see `xtl.plots.with_directions`), or a path that cannot be written.
     """
-    page = render(results, title=title, command=command, max_examples=max_examples)
+    page = render(results, title=title, command=command, notes=notes, max_bytes=max_bytes)
     target = Path(path)
     if target.is_dir():
         raise InputError(f"path {str(path)!r} is a folder; give the name of an HTML file")
@@ -71,136 +79,171 @@ def write_report(
 
 
 def render(
-    results: xr.Dataset,
+    results: xr.Dataset | Sequence[xr.Dataset],
     *,
     title: str | None = None,
     command: str | Sequence[str] | None = None,
-    max_examples: int = 200,
+    notes: Sequence[str] = (),
+    max_bytes: int = MAX_BYTES,
 ) -> str:
     """The page as text. Arguments and errors: see `write_report`."""
-    examples = plots.with_directions(results)
-    data = gain_maps.compute(results)
-    attrs = {name: str(results.attrs.get(name) or "") for name in ("model", "backend", "task", "score", "engine")}
-    named = " on ".join(name for name in (attrs["task"], attrs["model"]) if name)
+    sections = make_sections(results)
+    parts = [results] if isinstance(results, xr.Dataset) else list(results)
+    named = " on ".join(filter(None, (_names(s.task for s in sections), _names(s.model for s in sections))))
+    limits = _limits(sections)
+    frame = overview(sections, [s.n for s in sections])
+    kept, packed = _fit(sections, max_bytes - len(frame) - 400_000)
+    rows = summary_rows(sections)
+    script = (HERE / "report.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = examples.isel(example=slice(max_examples))
+    environment.filters |= {"percent": percent, "signed": signed}
     return environment.get_template("report.html.j2").render(
-        title=title or (f"Transplant report: {named}" if named else "Transplant report"),
-        unit=plots.score_unit(results),
-        score=attrs["score"] or "score of the right answer",
-        summary=_summary_rows(gain_maps.best_cells(data)),
-        sections=[_section(examples, data, str(name), k) for k, name in enumerate(data["direction"].values)],
-        examples=_example_rows(shown),
-        n_examples=examples.sizes["example"],
-        details=_details(results, attrs, command),
-        plotly_js=Markup(get_plotlyjs()),
+        title=title or (f"Transplants: {named}" if named else "Transplant report"),
+        notes=list(notes),
+        scores=[(unit, score) for unit, score in dict.fromkeys((plots.score_unit(p), _score(p)) for p in parts)],
+        words=in_words(sections, rows),
+        rows=rows,
+        has_held_out=any("held" in row for row in rows),
+        sections=sections,
+        section_words=[section_words(s) for s in sections],
+        cards=[card for k, s in enumerate(sections) for card in _cards(k, s, limits)],
+        tasks=_choices(s.task for s in sections),
+        directions=_choices(s.direction for s in sections),
+        models=_choices(s.model for s in sections),
+        modules=_choices(name for s in sections for name in s.modules),
+        measures={name: MEASURES[name] for name in MEASURES if any(name in s.maps for s in sections)},
+        bars=_bars(limits),
+        left_out=sum(s.n for s in sections) - sum(kept),
+        n=sum(s.n for s in sections),
+        details=[_details(part) for part in parts],
+        command=command if isinstance(command, str | None) else shlex.join(command),
+        overview=Markup(overview(sections, kept)),
+        packed=[Markup(text) for text in packed],
+        style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        gradients={"light": gradient(False), "dark": gradient(True)},
     )
 
 
-def _section(examples: xr.Dataset, data: xr.Dataset, direction: str, index: int) -> dict[str, Any]:
-    """One direction: its sentences and its two figures."""
-    figures = {
-        "Gain map: source layer by target layer": plots.gain_map(examples, direction=direction),
-        "Gain by layer and module": plots.layer_module_heatmap(examples, direction=direction),
-    }
-    return {
-        "direction": direction,
-        "sentences": gain_maps.in_words(data, direction),
-        "figures": [
-            {"caption": caption, "html": _figure_html(figure, f"figure-{index}-{place}")}
-            for place, (caption, figure) in enumerate(figures.items())
-        ],
-    }
+def _fit(sections: Sequence[Section], room: int) -> tuple[list[int], list[str]]:
+    """How many instances of each section the page keeps, and the sections packed; at least one each."""
+    kept = [section.n for section in sections]
+    packed = [instances(section, n) for section, n in zip(sections, kept, strict=True)]
+    while sum(map(len, packed)) > room and max(kept) > 1:
+        share = max(min(0.95 * room / sum(map(len, packed)), 0.9), 0.01)
+        for k, section in enumerate(sections):
+            if kept[k] > 1:
+                kept[k] = max(1, math.floor(kept[k] * share))
+                packed[k] = instances(section, kept[k])
+    return kept, packed
 
 
-def _figure_html(figure: go.Figure, name: str) -> Markup:
-    config = {
-        "displaylogo": False,
-        "responsive": False,
-        "showSendToCloud": False,  # plotly.js 4 offers an upload by default; a report stays on this machine
-        "toImageButtonOptions": {"filename": name},
-    }
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config))
+def _limits(sections: Sequence[Section]) -> dict[tuple[str, str], float]:
+    """The end of the colour scale by measure and unit, so that all maps of a page can be compared."""
+    groups: dict[tuple[str, str], list[xr.DataArray]] = {}
+    for section in sections:
+        for measure, values in section.maps.items():
+            groups.setdefault((measure, _unit(measure, section)), []).append(xr.DataArray(values))
+    return {key: plots.symmetric_limit(values) for key, values in groups.items()}
 
 
-def _summary_rows(table: pd.DataFrame) -> list[dict[str, str]]:
-    """The rows of `best_cells` as text."""
-    rows = []
-    for row in table.to_dict("records"):
-        known = not pd.isna(row["source_layer"])
-        rows.append(
+def _unit(measure: str, section: Section) -> str:
+    return section.unit if measure == "gain" else "share"
+
+
+def _bars(limits: dict[tuple[str, str], float]) -> list[dict[str, str]]:
+    """A colour bar a measure and unit."""
+    return [
+        {
+            "measure": measure,
+            "name": MEASURES[measure] + (f" ({unit})" if measure == "gain" else ""),
+            "low": signed(-limit) if measure == "gain" else f"{-100 * limit:+.0f} points".replace("-", "−"),
+            "high": signed(limit) if measure == "gain" else f"{100 * limit:+.0f} points",
+        }
+        for (measure, unit), limit in limits.items()
+    ]
+
+
+def _cards(index: int, section: Section, limits: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
+    """A card a module: its images by measure, its ticks, and what a screen reader says of it."""
+    sources, targets = section.layers
+    cards = []
+    for m, module in enumerate(section.modules):
+        images = []
+        for measure, maps in section.maps.items():
+            limit = limits[measure, _unit(measure, section)]
+            images.append(
+                {
+                    "measure": measure,
+                    "alt": _alt(section, m, measure),
+                    **{"dark" if d else "light": data_uri(maps[m], limit=limit, dark=d) for d in (False, True)},
+                }
+            )
+        cards.append(
             {
-                "direction": row["direction"],
-                "module": row["module"],
-                "n": str(row["n"]),
-                "vanilla_score": _number(row["vanilla_score"]),
-                "vanilla_accuracy": _percent(row["vanilla_accuracy"]),
-                "cell": f"{row['source_layer']} → {row['target_layer']}" if known else "–",
-                "gain": _number(row["best_gain_in_sample"], sign=True),
-                "accuracy": _percent(row["best_accuracy_in_sample"]),
+                "section": index,
+                "module_index": m,
+                "module": module,
+                "of": section,
+                "images": images,
+                "ratio": f"{len(targets)} / {len(sources)}",
+                "x_ticks": _ticks(targets),
+                "y_ticks": _ticks(sources),
             }
+        )
+    return cards
+
+
+def _alt(section: Section, m: int, measure: str) -> str:
+    values = section.maps[measure][m]
+    what = f"Heat map, {section.name}, {section.modules[m]}: {MEASURES[measure]} by source layer and target layer"
+    if not np.isfinite(values).any():
+        return f"{what}; no value"
+    spots = []
+    for name, place in (("largest", np.nanargmax(values)), ("smallest", np.nanargmin(values))):
+        i, j = np.unravel_index(int(place), values.shape)
+        spots.append(f"{name} {signed(float(values[i, j]))} at {section.layers[0][i]} → {section.layers[1][j]}")
+    return f"{what}; {', '.join(spots)}"
+
+
+def _ticks(layers: Sequence[int]) -> list[tuple[str, float]]:
+    """Labels of at most nine layers and where they stand, in per cent of the axis."""
+    step = math.ceil(len(layers) / 9)
+    return [(str(layers[k]), round(100 * (k + 0.5) / len(layers), 2)) for k in range(0, len(layers), step)]
+
+
+def _details(results: xr.Dataset) -> list[tuple[str, str]]:
+    """What made these numbers, as (name, value); unknown things are left out."""
+    names = ("model", "backend", "dtype", "task", "score", "engine", "steps", "max_new_tokens", "run")
+    rows = [(name.replace("_", " "), str(results.attrs[name])) for name in names if results.attrs.get(name)]
+    text = str(results.attrs.get("versions") or "")
+    with contextlib.suppress(ValueError, AttributeError):
+        text = ", ".join(f"{name} {version}" for name, version in json.loads(text or "{}").items())
+    rows += [("versions", text)] if text else []
+    for dim in ("source_layer", "target_layer"):
+        rows.append((f"{dim.replace('_', ' ')}s", ", ".join(map(str, results[dim].values))))
+    if "verified_cells" in results.attrs:
+        largest = results.attrs.get("verified_largest_difference")
+        rows.append(
+            ("checked against the plain loop", f"largest difference {largest:.2g}" if largest is not None else "yes")
         )
     return rows
 
 
-def _example_rows(examples: xr.Dataset) -> list[dict[str, str]]:
-    """One row per example: prompts, gold, whether vanilla was right, and the cell with the largest gain."""
-    texts = {
-        name: plots.per_example(examples, name)
-        for name in ("example", "direction", "source_lang", "target_lang", "source", "target", "gold")
-    }
-    vanilla = examples["vanilla_correct"].values if "vanilla_correct" in examples else None
-    gain = examples["gain"].values
-    rows = []
-    for k in range(examples.sizes["example"]):
-        row = {name: values[k] for name, values in texts.items()}
-        for side in ("source", "target"):
-            row[f"{side}_dir"] = "rtl" if row[f"{side}_lang"].split("-")[0] in _RIGHT_TO_LEFT else "auto"
-        row["vanilla"] = "–" if vanilla is None or pd.isna(vanilla[k]) else "yes" if vanilla[k] else "no"
-        row["cell"], row["gain"] = _best_cell(examples, gain[k])
-        rows.append(row)
-    return rows
+def _score(results: xr.Dataset) -> str:
+    return str(results.attrs.get("score") or "score of the right answer")
 
 
-def _best_cell(examples: xr.Dataset, gain: np.ndarray) -> tuple[str, str]:
-    """Name and gain of the largest finite cell of one map `gain` [module, source_layer, target_layer]."""
-    finite = np.isfinite(gain)
-    if not finite.any():
-        return "–", "–"
-    place = np.unravel_index(int(np.where(finite, gain, -np.inf).argmax()), gain.shape)
-    module, i, j = (examples[dim].values[at] for dim, at in zip(plots.GAIN_DIMS, place, strict=True))
-    return f"{module} {i} → {j}", _number(float(gain[place]), sign=True)
+def _names(names: Any) -> str:
+    return ", ".join(dict.fromkeys(name for name in names if name))
 
 
-def _details(results: xr.Dataset, attrs: dict[str, str], command: str | Sequence[str] | None) -> list[tuple[str, str]]:
-    """What made these numbers, as (name, value); unknown things are left out."""
-    rows = [(name, value) for name, value in attrs.items() if value]
-    try:
-        versions = json.loads(str(results.attrs.get("versions") or "{}"))
-        text = ", ".join(f"{name} {version}" for name, version in versions.items())
-    except (ValueError, AttributeError):
-        text = str(results.attrs["versions"])
-    if text:
-        rows.append(("versions", text))
-    for dim in ("source_layer", "target_layer"):
-        rows.append((f"{dim.replace('_', ' ')}s", ", ".join(map(str, results[dim].values))))
-    if command:
-        rows.append(("command", command if isinstance(command, str) else shlex.join(command)))
-    return rows
-
-
-def _number(value: object, *, sign: bool = False) -> str:
-    """Three decimals with a true minus sign; a dash where there is no value."""
-    if not isinstance(value, float) or not np.isfinite(value):
-        return "–"
-    return f"{value:{'+' if sign else ''}.3f}".replace("-", "−")
-
-
-def _percent(value: object) -> str:
-    return f"{value:.0%}" if isinstance(value, float) and np.isfinite(value) else "–"
+def _choices(names: Any) -> list[str]:
+    return list(dict.fromkeys(names))

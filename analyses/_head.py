@@ -1,0 +1,128 @@
+"""From the residual stream to logits: the final norm as a linear map with its scale frozen, and the unembedding.
+
+The final norm is N(x) = D (x - m(x)) / s(x) + b, with m the mean (LayerNorm) or 0 (RMSNorm) and s the spread or root mean square.
+With s(x) frozen it is linear in x, so that a sum of residual terms becomes a sum of logit terms, which is exact. D, b and whether
+the mean is taken off are found by asking the norm itself, the same way for both backends and for every convention of weights
+(Gemma's 1 + w among them); that they reproduce the norm is checked on each use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xtl.backend import Model, is_bridge
+from xtl.engine.readout import Readout
+from xtl.errors import ModelError
+
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
+"""Largest relative deviation that a decomposition may have, by the model's precision."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The final norm at one residual vector, its scale frozen.
+
+    Attributes:
+        weight: `[d_model]`, already divided by the scale.
+        bias: `[d_model]`.
+        centred: whether the mean is taken off.
+    """
+
+    weight: Float[Tensor, " d_model"]
+    bias: Float[Tensor, " d_model"]
+    centred: bool
+
+    def __call__(self, terms: Float[Tensor, "*term d_model"]) -> Float[Tensor, "*term d_model"]:
+        """What terms of the residual stream become, without the bias."""
+        terms = terms.double()
+        if self.centred:
+            terms = terms - terms.mean(-1, keepdim=True)
+        return terms * self.weight
+
+
+class Head:
+    """What follows a model's last block.
+
+    Args:
+        model: HookedTransformer or TransformerBridge.
+    """
+
+    @torch.no_grad()
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.tolerance = TOLERANCE.get(model.cfg.dtype, 5e-2)
+        self.readout = Readout(model)
+        self.factor = _logit_factor(model)
+        width = model.cfg.d_model
+        signs = torch.ones(width, dtype=torch.float64)
+        signs[1::2] = -1
+        self.bias = self.norm(torch.zeros(1, width))[0].double()
+        probe = 100 * signs - (100 * signs).mean()
+        shifted = self.norm(torch.stack([probe, probe + 50]).float()).double()
+        self.centred = bool((shifted[0] - shifted[1]).abs().max() < 1e-2 * (shifted[0] - self.bias).abs().max())
+        rms = (probe**2).mean().sqrt()
+        self.weight = (shifted[0] - self.bias) * rms / probe
+
+    @torch.no_grad()
+    def norm(self, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
+        """The model's final norm, on the CPU in float32."""
+        if not is_bridge(self.model) and self.model.cfg.normalization_type is None:
+            return residual
+        if not hasattr(self.model, "ln_final"):
+            return residual
+        weight = self.readout.weight
+        return self.model.ln_final(residual.to(weight.device, weight.dtype)[None])[0].float().cpu()
+
+    def frozen(self, residual: Float[Tensor, " d_model"]) -> Frozen:
+        """The norm at this residual vector.
+
+        Raises:
+            ModelError: it is neither a LayerNorm nor an RMSNorm.
+        """
+        true = self.norm(residual[None])[0].double()
+        x = residual.double().cpu()
+        scaled = (x - x.mean() if self.centred else x) * self.weight
+        scale = (scaled @ scaled) / (scaled @ (true - self.bias))
+        off = (scaled / scale + self.bias - true).abs().max() / true.abs().max()
+        if not off < self.tolerance:
+            raise ModelError(
+                f"the final norm is neither LayerNorm nor RMSNorm (off by {float(off):.1e}): it can't be taken apart"
+            )
+        return Frozen(self.weight / scale, self.bias, self.centred)
+
+    def rows(self, tokens: list[int]) -> tuple[Float[Tensor, "token d_model"], Float[Tensor, " token"]]:
+        """Rows of the unembedding and its biases, float64; logits before a soft cap are `normed @ rows.T + biases`."""
+        weight, bias = self.readout.weight[tokens].double().cpu(), self.readout.bias[tokens].double().cpu()
+        return weight * self.factor, bias * self.factor
+
+    def capped(self, logits: Float[Tensor, "*row"]) -> Float[Tensor, "*row"]:
+        """What the model does to logits last (Gemma 2's soft cap)."""
+        cap = self.readout.cap
+        return cap * torch.tanh(logits / cap) if cap > 0 else logits
+
+    @torch.no_grad()
+    def log_probabilities(
+        self, residual: Float[Tensor, "row d_model"], tokens: list[int]
+    ) -> Float[Tensor, "row token"]:
+        """Log-probability of some tokens if the model ended at this residual stream (the logit lens), float64."""
+        weight = self.readout.weight
+        normed = self.norm(residual).to(weight.device, weight.dtype)
+        total = torch.full((len(normed),), -torch.inf, dtype=torch.float32)
+        for start in range(0, weight.shape[0], 32768):
+            part = slice(start, start + 32768)
+            logits = (normed @ weight[part].T + self.readout.bias[part]).float().cpu() * self.factor
+            total = torch.logaddexp(total, self.capped(logits).logsumexp(-1))
+        own = (normed @ weight[tokens].T + self.readout.bias[tokens]).float().cpu() * self.factor
+        return self.capped(own).double() - total[:, None].double()
+
+
+def _logit_factor(model: Model) -> float:
+    """What logits are multiplied with after the unembedding (Granite, Cohere), 1 for most models."""
+    config: Any = getattr(getattr(model, "original_model", None), "config", None) if is_bridge(model) else None
+    divisor, factor = getattr(config, "logits_scaling", None), getattr(config, "logit_scale", None)
+    return float(factor or 1.0) / float(divisor or 1.0)

@@ -1,0 +1,257 @@
+"""Does a transplant do better than what a user would do instead?
+
+Method: the same questions, answered in seven ways: as they are (*vanilla*); with one fixed transplant (XTransplant, arXiv
+2412.12686); with the same transplant from another question (*shuffled*, a control); asked *in the source language*, with its
+options; with *both languages* in one prompt, the source's question first (translate-then-ask with a perfect translation); with
+*few-shot* examples in the target language; and *steered*: the mean difference of the residual streams of source and target
+prompts, taken over the other questions, is added at the transplant's target layer. All are scored by the likelihood of the
+options. Beside accuracy stands the cost: prompt tokens that the model reads for one question, and forward passes. This analysis
+runs the model.
+
+How to read the figure: right answers with Wilson intervals; right, the gain in score over vanilla on the same questions
+(paired, studentised intervals); the titles of rows give the tokens. The cell must have been chosen on other questions.
+
+What would falsify the claim that transplants are of use: a row with no more tokens and passes whose interval lies right of the
+transplant's; that they lend *this question's* knowledge: a shuffled row as good as the transplant's.
+
+>>> compute(model, pairs, back=back, cell=("attn", 12, 13))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from torch import Tensor
+
+from analyses._activations import check_cell, check_pairs, in_source_language
+from analyses._figures import Estimate, forest
+from xtl.backend import Model, check_model, encode, model_info
+from xtl.engine import sweep
+from xtl.errors import InputError, check_whole
+from xtl.hooks import get_modules
+from xtl.pairs import ParallelPair
+from xtl.stats.examples import MIN_INSTANCES
+from xtl.stats.intervals import mean_interval, share_interval
+from xtl.transplants import read_activations
+
+STRATEGIES = {
+    "vanilla": "as it is",
+    "transplant": "transplant",
+    "shuffled": "transplant, another question",
+    "source language": "asked in the source language",
+    "both languages": "both languages in the prompt",
+    "few-shot": "few-shot, target language",
+    "steered": "steered by the mean difference",
+}
+"""What is compared, and how a figure calls it."""
+
+
+def compute(
+    model: Model,
+    pairs: Iterable[ParallelPair],
+    *,
+    back: Iterable[ParallelPair],
+    cell: tuple[str, int, int],
+    shots: int = 3,
+    separator: str = "\n",
+) -> xr.Dataset:
+    """Answer every question in every way.
+
+    Args:
+        model: HookedTransformer or TransformerBridge.
+        pairs: with options, of one or several directions; at least 5 instances in each.
+        back: the pairs of the opposite directions, whose options are in the source language.
+        cell: the transplant, chosen on other instances: module, source layer, target layer.
+        shots: examples of the few-shot prompt: the questions that follow in the list, with their answers.
+        separator: between the parts of prompts that are put together.
+
+    Returns:
+        Dataset (example, strategy): `score` (nats, log-probability of the gold option among the options), `correct` (bool),
+        `tokens` (prompt tokens read), `passes` (strategy): forward passes over prompts.
+
+    Raises:
+        InputError: no options, prompts that are no texts, fewer than 5 instances in a direction, a bad cell, too many shots.
+    """
+    check_model(model)
+    pairs = check_pairs(pairs, least=MIN_INSTANCES, options=True)
+    matched = in_source_language(pairs, back)
+    cell = check_cell(model, cell)
+    check_whole("shots", shots, 1)
+    rows: list[dict[str, tuple[float, bool, int]]] = []
+    ordered: list[ParallelPair] = []
+    for direction in dict.fromkeys(pair.direction for pair in pairs):
+        own = [pair for pair in pairs if pair.direction == direction]
+        if len(own) < max(MIN_INSTANCES, shots + 1):
+            raise InputError(
+                f"{direction} has {len(own)} instances: at least {max(MIN_INSTANCES, shots + 1)} are needed (shots={shots})"
+            )
+        for pair in own:
+            if not isinstance(pair.source, str) or not isinstance(pair.target, str):
+                raise InputError(f"{pair.id}: prompts must be texts here, to be put together")
+        streams = [[_stream(model, prompt, cell[2]) for prompt in (pair.source, pair.target)] for pair in own]
+        gaps = torch.stack([source - target for source, target in streams])
+        for k, pair in enumerate(own):
+            others = [own[(k + shift) % len(own)] for shift in range(1, shots + 1)]
+            mean = (gaps.sum(0) - gaps[k]) / (len(own) - 1)
+            rows.append(
+                _answers(model, pair, matched[str(pair.id), direction], cell, others, streams[k][1] + mean, separator)
+            )
+            ordered.append(pair)
+    names = list(STRATEGIES)
+    passes = [2 if name in ("transplant", "shuffled") else 1 for name in names]
+    columns = {
+        name: [[row[s][k] for s in names] for row in rows] for k, name in enumerate(("score", "correct", "tokens"))
+    }
+    return xr.Dataset(
+        {name: (("example", "strategy"), np.array(values)) for name, values in columns.items()}
+        | {"passes": ("strategy", passes)},
+        coords={
+            "example": [str(pair.id) for pair in ordered], "strategy": names,
+            "direction": ("example", [pair.direction for pair in ordered]),
+        },
+        attrs={
+            "analysis": "effectiveness", "model": model_info(model).name, "cell": f"{cell[0]} {cell[1]} -> {cell[2]}",
+            "shots": shots, "score_unit": "nats",
+        },
+    )  # fmt: skip
+
+
+def table(data: xr.Dataset) -> pd.DataFrame:
+    """A row a direction and strategy: accuracy and gain over vanilla with 95% intervals, and the cost.
+
+    Args:
+        data: result of `compute`.
+
+    Returns:
+        Columns `direction`, `strategy`, `n`, `accuracy`, `accuracy_low`, `accuracy_high`, `gain`, `gain_low`, `gain_high`
+        (nats, paired), `tokens` (mean), `passes`.
+    """
+    _check_computed(data)
+    rows = []
+    for direction in dict.fromkeys(map(str, data["direction"].values)):
+        part = data.isel(example=np.flatnonzero(data["direction"].values == direction))
+        clusters = np.arange(part.sizes["example"])
+        share = share_interval(part["correct"].values.astype(float), clusters)
+        gain = mean_interval(
+            part["score"].values - part["score"].sel(strategy=["vanilla"]).values, clusters, n_resamples=2000
+        )
+        for k, name in enumerate(part["strategy"].values):
+            rows.append(
+                {"direction": direction, "strategy": str(name), "n": len(clusters), "accuracy": share.mean[k],
+                 "accuracy_low": share.low[k], "accuracy_high": share.high[k], "gain": gain.mean[k], "gain_low": gain.low[k],
+                 "gain_high": gain.high[k], "tokens": float(part["tokens"].values[:, k].mean()),
+                 "passes": int(part["passes"].values[k])}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def in_words(data: xr.Dataset, direction: str | None = None) -> list[str]:
+    """A sentence a direction: the transplant against vanilla, its control, and the best of the other ways."""
+    rows = table(data)
+    words = []
+    for name, part in rows.groupby("direction", sort=False):
+        if direction is not None and name != direction:
+            continue
+        by = part.set_index("strategy")
+        rest = by.drop(index=["vanilla", "transplant", "shuffled"])["accuracy"]
+        best = str(rest.idxmax())
+        right, tokens = by["accuracy"], by["tokens"]
+        words.append(
+            f"{name} (n = {by['n'].iloc[0]}): right {right['vanilla']:.0%} vanilla, {right['transplant']:.0%} with "
+            f"{data.attrs['cell']}, {right['shuffled']:.0%} from another question; the best other way is "
+            f"{STRATEGIES[best]}, {rest.max():.0%} ({tokens[best]:.0f} tokens, the transplant {tokens['transplant']:.0f})."
+        )
+    if not words:
+        raise InputError(f"unknown direction {direction!r}; valid: {', '.join(dict.fromkeys(rows['direction']))}")
+    return words
+
+
+def figure(data: xr.Dataset) -> go.Figure:
+    """Right answers and gain over vanilla of every strategy; a series a direction.
+
+    Args:
+        data: result of `compute`.
+    """
+    rows = table(data)
+    cost = rows.groupby("strategy")["tokens"].mean()
+    panels = []
+    for what, title in (("accuracy", "right answers"), ("gain", "gain over vanilla (nats)")):
+        panels.append(
+            (title, [
+                Estimate(f"{STRATEGIES[str(row['strategy'])]} ({cost[row['strategy']]:.0f} tokens)",
+                         f"{row['direction']} (n = {row['n']})",
+                         *(float(row[f"{what}{end}"]) for end in ("", "_low", "_high")))
+                for row in rows.to_dict("records")
+            ])
+        )  # fmt: skip
+    return forest(
+        panels, x="", title=f"A transplant against what else one could do: {data.attrs['model']}",
+        subtitle=f"transplant: {data.attrs['cell']}; few-shot: {data.attrs['shots']} examples; tokens: read from prompts for one "
+        "question, mean; 95% intervals over questions",
+    )  # fmt: skip
+
+
+def figures(data: xr.Dataset) -> dict[str, go.Figure]:
+    """All figures of the analysis, by name."""
+    return {"effectiveness": figure(data)}
+
+
+def _answers(
+    model: Model, pair: ParallelPair, back: ParallelPair, cell: tuple[str, int, int], others: list[ParallelPair], steered: Tensor,
+    separator: str,
+) -> dict[str, tuple[float, bool, int]]:  # fmt: skip
+    """Score, right or wrong, and prompt tokens of each strategy."""
+    layers: dict[str, Any] = {"modules": [cell[0]], "source_layers": [cell[1]], "target_layers": [cell[2]], "verify": 0}
+    length = {side: len(encode(model, getattr(pair, side))) for side in ("source", "target")}
+    real = sweep(model, pair, **layers)
+    found = {
+        "vanilla": _plain(real, length["target"]),
+        "transplant": _patched(real, length["source"] + length["target"]),
+    }
+    shuffled = sweep(model, replace(pair, source=others[0].source), **layers)
+    found["shuffled"] = _patched(shuffled, len(encode(model, others[0].source)) + length["target"])
+    shown = separator.join([*(f"{other.target}{_gold(other)}" for other in others), str(pair.target)])
+    prompts = {
+        "source language": replace(back, source=str(pair.source), target=str(pair.source)),
+        "both languages": replace(pair, target=f"{pair.source}{separator}{pair.target}"),
+        "few-shot": replace(pair, target=shown),
+    }
+    for name, asked in prompts.items():
+        found[name] = _plain(sweep(model, asked, **layers), len(encode(model, asked.target)))
+    written: Mapping[tuple[str, int], Tensor] = {("resid", cell[2]): steered}
+    steer = sweep(
+        model, pair, modules=["resid"], source_layers=[cell[2]], target_layers=[cell[2]], verify=0, activations=written
+    )
+    found["steered"] = _patched(steer, length["target"])
+    return found
+
+
+def _plain(result: xr.Dataset, tokens: int) -> tuple[float, bool, int]:
+    return float(result["vanilla_score"]), bool(result["vanilla_correct"]), tokens
+
+
+def _patched(result: xr.Dataset, tokens: int) -> tuple[float, bool, int]:
+    return float(result["score"].values.item()), bool(result["correct"].values.item()), tokens
+
+
+def _gold(pair: ParallelPair) -> str:
+    assert pair.options is not None
+    assert pair.gold is not None
+    return pair.options[pair.gold]
+
+
+def _stream(model: Model, prompt: Any, layer: int) -> Tensor:
+    """The residual stream after a layer at a prompt's last position."""
+    return read_activations(model, encode(model, prompt), get_modules(["resid"]), [layer])["resid", layer]
+
+
+def _check_computed(data: xr.Dataset) -> None:
+    if not isinstance(data, xr.Dataset) or not {"correct", "passes"} <= set(data):
+        raise InputError("data must be the result of analyses.effectiveness.compute(model, pairs, ...)")

@@ -1,0 +1,120 @@
+"""`analyses.effectiveness`: each way's score is that of the plain sweep of its own prompt; costs are counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import xtl
+from analyses import effectiveness
+from tests.synthetic import synthetic_results
+from xtl.backend import encode
+from xtl.errors import InputError
+from xtl.pairs import ParallelPair
+
+PAIRS = [
+    ParallelPair(
+        f"en {k}", f"es {k}", source_lang="en", target_lang="es", options=(" ab", " cd"), gold=k % 2, id=f"t/{k}"
+    )
+    for k in range(5)
+]
+BACK = [
+    replace(p, source=p.target, target=p.source, source_lang="es", target_lang="en", options=(" xy", " zw"))
+    for p in PAIRS
+]
+CELL = ("attn", 1, 2)
+
+
+@pytest.fixture(scope="module", params=["hooked", "bridge"])
+def model(request, tiny_model):
+    return tiny_model("llama", request.param)
+
+
+@pytest.fixture(scope="module")
+def data(model):
+    return effectiveness.compute(model, PAIRS, back=BACK, cell=CELL, shots=2)
+
+
+def vanilla(model, pair: ParallelPair) -> float:
+    return float(
+        xtl.sweep(model, pair, modules=["mlp"], source_layers=[0], target_layers=[0], engine="loop")["vanilla_score"]
+    )
+
+
+def test_every_way_is_what_it_says(model, data) -> None:
+    pair, back = PAIRS[3], BACK[3]
+    row = data["score"].sel(example="t/3")
+    cell = {"modules": ["attn"], "source_layers": [1], "target_layers": [2], "engine": "loop"}
+    assert float(row.sel(strategy="vanilla")) == pytest.approx(vanilla(model, pair), abs=1e-4)
+    assert float(row.sel(strategy="transplant")) == pytest.approx(
+        xtl.sweep(model, pair, **cell)["score"].item(), abs=1e-4
+    )
+    other = xtl.sweep(model, replace(pair, source=PAIRS[4].source), **cell)["score"].item()
+    assert float(row.sel(strategy="shuffled")) == pytest.approx(other, abs=1e-4)
+    english = replace(pair, target="en 3", options=back.options)
+    assert float(row.sel(strategy="source language")) == pytest.approx(vanilla(model, english), abs=1e-4)
+    both = replace(pair, target="en 3\nes 3")
+    assert float(row.sel(strategy="both languages")) == pytest.approx(vanilla(model, both), abs=1e-4)
+    shots = replace(pair, target="es 4 ab\nes 0 ab\nes 3")
+    assert float(row.sel(strategy="few-shot")) == pytest.approx(vanilla(model, shots), abs=1e-4)
+
+
+def test_steering_adds_the_mean_gap_of_the_others(model, data) -> None:
+    from xtl.hooks import get_modules
+    from xtl.transplants import read_activations
+
+    resid = get_modules(["resid"])
+    h = {
+        side: [read_activations(model, encode(model, getattr(p, side)), resid, [2])["resid", 2] for p in PAIRS]
+        for side in ("source", "target")
+    }
+    gap = sum(h["source"][k] - h["target"][k] for k in range(5) if k != 3) / 4
+    steered = xtl.sweep(
+        model, PAIRS[3], modules=["resid"], source_layers=[2], target_layers=[2], engine="loop",
+        activations={("resid", 2): h["target"][3] + gap},
+    )  # fmt: skip
+    assert float(data["score"].sel(example="t/3", strategy="steered")) == pytest.approx(
+        steered["score"].item(), abs=1e-4
+    )
+
+
+def test_costs_and_accuracies(model, data) -> None:
+    lengths = [len(encode(model, p.target)) for p in PAIRS], [len(encode(model, p.source)) for p in PAIRS]
+    np.testing.assert_array_equal(data["tokens"].sel(strategy="vanilla"), lengths[0])
+    np.testing.assert_array_equal(data["tokens"].sel(strategy="transplant"), np.sum(lengths, axis=0))
+    assert (data["tokens"].sel(strategy="few-shot") > data["tokens"].sel(strategy="both languages")).all()
+    rows = effectiveness.table(data).set_index("strategy")
+    np.testing.assert_allclose(rows["accuracy"], data["correct"].mean("example"))
+    assert rows.at["vanilla", "gain"] == 0
+    assert (rows["accuracy_low"] <= rows["accuracy"]).all()
+    assert len(effectiveness.in_words(data)) == 1
+    assert len(effectiveness.figure(data).data) == 2
+
+
+def test_lending_a_prompt_to_itself_is_vanilla(model) -> None:
+    same = [replace(p, source=p.target) for p in PAIRS]
+    back = [replace(b, target=b.source, options=p.options) for p, b in zip(PAIRS, BACK, strict=True)]
+    data = effectiveness.compute(model, same, back=back, cell=("mlp", 2, 2), shots=2)
+    for name in ("transplant", "steered", "source language"):
+        np.testing.assert_allclose(data["score"].sel(strategy=name), data["score"].sel(strategy="vanilla"), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "options", "message"),
+    [
+        (PAIRS[:3], {}, "3 instances"),
+        (PAIRS, {"back": BACK[:4]}, "back lacks"),
+        (PAIRS, {"cell": ("attn", 0, 7)}, "target_layer 7"),
+        (PAIRS, {"shots": 0}, "shots"),
+        (PAIRS, {"shots": 5}, "at least 6 are needed"),
+        ([replace(p, options=None, gold=None) for p in PAIRS], {}, "no options"),
+        ([replace(p, target=[1, 5, 6]) for p in PAIRS], {}, "texts"),
+    ],
+)
+def test_bad_input_is_refused(model, pairs, options, message) -> None:
+    with pytest.raises(InputError, match=message):
+        effectiveness.compute(model, pairs, **({"back": BACK, "cell": CELL, "shots": 2} | options))
+    with pytest.raises(InputError, match="compute"):
+        effectiveness.figure(synthetic_results())

@@ -1,0 +1,90 @@
+"""`analyses.gain_maps`: same-layer cells, groups, differences, one map a language and an instance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analyses import gain_maps
+from analyses._results import by_resource, labelled
+from tests.synthetic import LIFT, PLANTED, synthetic_results
+from xtl.errors import InputError
+
+RESULTS = synthetic_results(directions=[("en", "sw"), ("en", "es"), ("en", "ru"), ("es", "en")])
+DATA = gain_maps.compute(RESULTS)
+
+
+def test_the_same_layer_line_is_the_diagonal() -> None:
+    gain = DATA["gain"].sel(direction="en->sw", module="mlp").values
+    np.testing.assert_allclose(DATA["gain_same_layer"].sel(direction="en->sw", module="mlp"), np.diag(gain))
+    part = gain_maps.compute(RESULTS.isel(source_layer=[1, 2], target_layer=[2, 3]))
+    assert part["gain_same_layer"].notnull().sum("layer").values.max() == 1
+
+
+@pytest.mark.parametrize("by", ["task", "kind", "resource", "target_lang"])
+def test_groups_are_means_of_their_examples(by: str) -> None:
+    data = gain_maps.compute(RESULTS, by=by)
+    labels = labelled(RESULTS)[by].values
+    assert int(data["n"].sum()) == RESULTS.sizes["example"]
+    for name in data["direction"].values:
+        expected = RESULTS["gain"].values[labels == name].mean(0)
+        np.testing.assert_allclose(data["gain"].sel(direction=name), expected, atol=1e-6)
+
+
+def test_the_difference_of_modules_shows_the_planted_cell_and_turns_its_sign() -> None:
+    gap = gain_maps.module_difference(DATA)["gain"]
+    mean = gap.mean("direction").isel(module=0)
+    place = mean.isel(mean.argmax(("source_layer", "target_layer")))
+    assert (int(place["source_layer"]), int(place["target_layer"])) == PLANTED[1:]
+    assert float(place) > LIFT / 2
+    np.testing.assert_allclose(gap, -gain_maps.module_difference(DATA, "mlp", "attn")["gain"].values)
+
+
+def test_a_result_differs_from_itself_by_nothing_and_from_another_on_what_they_share() -> None:
+    assert (gain_maps.difference(DATA, DATA)["gain"] == 0).all()
+    other = gain_maps.compute(synthetic_results(directions=[("en", "sw")], layers=(2, 3, 4), seed=1))
+    gap = gain_maps.difference(DATA, other)
+    assert dict(gap["gain"].sizes) == {"direction": 1, "module": 2, "source_layer": 3, "target_layer": 3}
+    cell = {"direction": "en->sw", "module": "mlp", "source_layer": 3, "target_layer": 2}
+    assert gap["gain"].sel(cell) == DATA["gain"].sel(cell) - other["gain"].sel(cell)
+    assert len(gain_maps.difference_figure(gap).data) == 2
+
+
+def test_languages_stand_in_the_order_of_their_resources() -> None:
+    figure = gain_maps.languages_figure(DATA, "attn")
+    titles = [note.text for note in figure.layout.annotations][:4]
+    assert [title.split(" ")[0] for title in titles] == ["en-&gt;es", "es-&gt;en", "en-&gt;ru", "en-&gt;sw"]
+    assert "class 2" in titles[3]
+    assert by_resource(["sw", "en", "xx", "ne", "hi"]) == ["en", "hi", "sw", "ne", "xx"]
+
+
+def test_one_map_an_instance() -> None:
+    figure = gain_maps.instances_figure(RESULTS, "mlp", most=3)
+    assert len(figure.data) == 3
+    np.testing.assert_allclose(np.asarray(figure.data[1].z, dtype=float), RESULTS["gain"].values[1, 1])
+
+
+def test_all_figures() -> None:
+    names = {
+        "gain_maps",
+        "gain_maps_layers",
+        "gain_maps_languages_attn",
+        "gain_maps_languages_mlp",
+        "gain_maps_difference",
+    }
+    assert set(gain_maps.figures(DATA)) == names
+    alone = gain_maps.compute(RESULTS.sel(module=["mlp"]).isel(example=[0]))
+    assert set(gain_maps.figures(alone)) == {"gain_maps", "gain_maps_layers"}
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown by"):
+        gain_maps.compute(RESULTS, by="colour")
+    with pytest.raises(InputError, match="unknown module"):
+        gain_maps.module_difference(DATA, "resid")
+    with pytest.raises(InputError, match="no direction"):
+        gain_maps.difference(DATA, gain_maps.compute(synthetic_results(directions=[("en", "fr")])))
+    with pytest.raises(InputError, match="can't be subtracted"):
+        gain_maps.difference(DATA, DATA.assign_attrs(score_unit="fraction right"))
+    with pytest.raises(InputError, match="difference or module_difference"):
+        gain_maps.difference_figure(DATA)

@@ -1,0 +1,132 @@
+"""The registry and `xtl analyse`: every analysis runs, stores what it computed, says what it found, and refuses what is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import analyses
+from xtl import cli, stats
+from xtl.errors import InputError
+from xtl.runs import save_results
+
+REAL, CONTROL = stats.simulate(
+    languages=["es", "sw"], n_layers=4, planted={("attn", 1, 2): 3.0}, control=True, n_instances=12
+)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run `xtl` in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xtl", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name, data in (("real", REAL), ("control", CONTROL), ("again", REAL)):
+        save_results(data.assign_attrs(model="m", task="capitals"), folder / name / "results.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("name", [a.name for a in analyses.ANALYSES.values() if a.needs != "model"])
+def test_an_analysis_of_runs_is_stored_drawn_and_said(run, folders, tmp_path, name) -> None:
+    runs = [folders / "real"] + ([folders / "again"] if name == "stability" else [])
+    control = ["--control", folders / "control"] if name == "is_it_real" else []
+    code, out, err = run("analyse", name, *runs, *control, "--out", tmp_path, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["found"]
+    stored = xr.load_dataset(tmp_path / f"{name}.nc")
+    request = analyses.Request(runs=runs, control=folders / "control" if control else None)
+    computed = analyses.analyse(name, request)
+    assert stored.sizes == computed.sizes
+    for variable in computed.data_vars:
+        if computed[variable].dtype.kind == "f":
+            np.testing.assert_allclose(stored[variable].values, computed[variable].values, rtol=1e-6)
+    for figure in analyses.figures(name, computed):
+        assert (tmp_path / f"{figure}.html").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("linear_probes", ["--labels", "language,continent"]),
+        ("alignment", []),
+        ("language_flow", ["--cell", "attn,1,2"]),
+        ("direct_logit_attribution", ["--cell", "mlp,0,-1"]),
+        ("effectiveness", ["--cell", "attn,1,2"]),
+    ],
+)
+def test_an_analysis_of_a_model_runs_on_a_task(run, tiny_folder, tmp_path, name, flags) -> None:
+    asked = ["--task", "capitals", "--directions", "en:es,en:ru", "--limit", 12 if name == "linear_probes" else 6]
+    code, out, err = run("analyse", name, *asked, *flags, "--model", tiny_folder("llama"), "--out", tmp_path)
+    assert code == 0, err
+    assert (tmp_path / f"{name}.nc").exists()
+    assert out.splitlines()[-1].startswith("wrote ")
+
+
+def test_the_list_names_every_analysis(run) -> None:
+    code, out, _ = run("analyse")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(analyses.ANALYSES)
+    for item in analyses.ANALYSES.values():
+        doc = item.module.__doc__
+        assert "How to read" in doc
+        assert "falsify" in doc
+        assert callable(item.module.compute)
+        assert callable(item.module.figure)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gain_map", "X"], "unknown analysis 'gain_map' (did you mean 'gain_maps'?)"),
+        (["gain_maps"], "works on a stored run"),
+        (["gain_maps", "R", "R"], "takes one run"),
+        (["gain_maps", "nowhere"], "no run at 'nowhere'"),
+        (["gain_maps", "R", "--cell", "attn,1,2"], "takes no cell"),
+        (["is_it_real", "R"], "give control"),
+        (["stability", "R", "R"], "given twice"),
+        (["linear_probes"], "--task and --directions"),
+        (["linear_probes", "--task", "capitals", "--directions", "en-es"], "is no direction; write en:es"),
+        (["language_flow", "--task", "capitals", "--directions", "en:es", "--cell", "attn"], "is no cell"),
+        (["effectiveness", "--task", "capitals", "--directions", "en:es"], "needs cell"),
+        (["attn_vs_ffn", "R", "--by", "model"], "unknown by"),
+    ],
+)
+def test_bad_flags_end_with_one_line_and_load_nothing(run, folders, tmp_path, arguments, message) -> None:
+    arguments = [folders / "real" if argument == "R" else argument for argument in arguments]
+    code, _, err = run("analyse", *arguments, "--out", tmp_path / "out")
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_out_nothing_runs(run, folders) -> None:
+    code, _, err = run("analyse", "gain_maps", folders / "real")
+    assert (code, "--out" in err) == (2, True)
+
+
+def test_a_run_of_another_model_is_refused(folders, tiny_model, tmp_path) -> None:
+    from xtl.tasks import get_task
+
+    pairs = get_task("capitals").pairs("en", "es", limit=6)
+    request = analyses.Request(runs=[folders / "real"], load=lambda: tiny_model("llama"), pairs=pairs)
+    with pytest.raises(InputError, match="the run is of model 'm'"):
+        analyses.analyse("alignment", request)

@@ -1,0 +1,149 @@
+"""`xtl run`, `xtl status` and `xtl export`, as people use them: also by Ctrl-C and kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.runs.filling import content
+from xtl import cli
+from xtl.runs import open_run, run_study
+
+
+@pytest.fixture
+def xtl(monkeypatch, capsys):
+    """Run `xtl` in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xtl", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def flags(model: str) -> list[str]:
+    return ["--models", model, "--tasks", "capitals", "--directions", "en:es,en:de", "--limit", "2"]
+
+
+def test_a_run_by_flags_goes_on_is_reported_and_exported(xtl, loaded, tmp_path):
+    run = tmp_path / "ein Lauf 日"
+    code, out, err = xtl("run", *flags(loaded), "--out", run)
+    assert code == 0
+    assert "4 of 4 pairs are done" in out
+    assert "pairs 4/4" in err
+    code, out, _ = xtl("run", *flags(loaded), "--out", run, "--json")
+    assert code == 0
+    assert json.loads(out)["n_before"] == 4
+    code, out, _ = xtl("status", run)
+    assert code == 0
+    assert "not at work; pairs 4/4, 0 failed" in out
+    code, out, _ = xtl("status", run, "--json")
+    assert json.loads(out)["pairs_done"] == 4
+    code, out, _ = xtl("export", run, "--format", "csv")
+    assert code == 0
+    assert len((run / "export.csv").read_text(encoding="utf-8").splitlines()) == 1 + 4 * 32
+
+
+def test_a_run_from_a_file_with_a_flag_in_place_of_a_key(xtl, loaded, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my study.yaml").write_text(f"models: ['{loaded}']\ntasks: [capitals]\ndirections: [en->es]\nlimit: 9\n")
+    code, _, _ = xtl("run", "my study.yaml", "--limit", "1")
+    assert code == 0
+    assert open_run("runs/my study").sizes["example"] == 1
+    assert "limit: 1" in Path("runs/my study/study.yaml").read_text()
+
+
+def test_a_dry_run_writes_nothing(xtl, loaded, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = xtl("run", *flags(loaded), "--dry-run", "--workers", "local:4")
+    assert code == 0
+    assert "pairs           4" in out
+    assert "on 4 workers" in out
+    code, out, _ = xtl("run", *flags(loaded), "--dry-run", "--no-calibration", "--json")
+    estimate = json.loads(out)
+    assert (code, estimate["cells"], estimate["seconds"]) == (0, 128, None)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "give a study (a YAML file), or at least --tasks"),
+        (["run", "none.yaml"], "cannot read study 'none.yaml'"),
+        (["run", "--tasks", "capitals"], "give --out"),
+        (["run", "--tasks", "capitls", "--out", "r"], "unknown task 'capitls'"),
+        (["run", "--tasks", "capitals", "--out", "r", "--workers", "many"], "workers 'many' must be local:N"),
+        (["run", "--tasks", "capitals", "--out", "r", "--activations", "tape"], "unknown activations 'tape'"),
+        (["run", "--tasks", "capitals", "--out", "r", "--source-layers", "a"], "is no list of layers"),
+        (["run", "--tasks", "capitals", "--out", "r", "--no-calibration"], "goes with --dry-run"),
+        (["status", "none"], "no run at 'none'"),
+        (["export", "none", "--format", "csv"], "no run at 'none'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(xtl, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = xtl(*arguments)
+    assert code == 2
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_failed_pairs_are_told_and_the_exit_code_says_so(xtl, loaded, tmp_path, monkeypatch):
+    from xtl.engine import maps
+
+    real = maps.run
+
+    def fails_on_one(model, sweep, *arguments):
+        if sweep.pair.target_lang == "de" and sweep.pair.id.endswith("KG"):
+            raise MemoryError
+        return real(model, sweep, *arguments)
+
+    monkeypatch.setattr(maps, "run", fails_on_one)
+    code, out, err = xtl("run", *flags(loaded), "--out", tmp_path / "run")
+    assert code == 3
+    assert "3 of 4 pairs are done" in out
+    assert "failed: en->de capitals/KG: out of memory" in err
+    assert "1 pairs failed; the same command tries them again" in err
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_a_process_that_is_stopped_or_killed_loses_nothing_that_was_done(loaded, tmp_path, number, exit_code):
+    """A real process, with the loop as engine so that it is not through before the signal comes."""
+    study = {"models": loaded, "tasks": "capitals", "directions": ["en:es", "en:de"], "limit": 4, "engine": "loop"}
+    run_study(study, tmp_path / "whole")
+    folder = tmp_path / "run"
+    options = [*flags(loaded)[:-1], "4", "--engine", "loop", "--out", str(folder)]
+    code = "from xtl.cli import main; main()"
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen([sys.executable, "-c", code, "run", *options], env=environment, stderr=err)
+    deadline = time.monotonic() + 300
+    log = folder / "log.jsonl"
+    while time.monotonic() < deadline and process.poll() is None:
+        if log.exists() and log.read_text().count('"done"') >= 2:
+            break
+        time.sleep(0.01)
+    process.send_signal(number)
+    process.wait()
+    done = log.read_text().count('"done"')
+    if done == 8:
+        pytest.skip("it was through before the signal came")
+    assert process.returncode == exit_code
+    assert open_run(folder).sizes["example"] >= 2
+    outcome = run_study(study, folder)
+    assert done - 1 <= outcome.n_before <= done
+    assert content(folder) == content(tmp_path / "whole")

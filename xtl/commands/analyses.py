@@ -1,0 +1,125 @@
+"""`xtl analyse`: flags to a request, and what to write and say of what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xtl.errors import InputError
+
+if TYPE_CHECKING:
+    from xtl.pairs import ParallelPair
+
+
+def register(app: typer.Typer) -> None:
+    """Give an app the command."""
+    app.command(
+        epilog="Example: xtl analyse attn_vs_ffn runs/capitals --out runs/capitals/analyses; "
+        "or on a model: xtl analyse language_flow --task capitals --directions en:es --limit 20 --cell attn,12,13 --out runs/flow"
+    )(analyse)
+
+
+def analyse(
+    name: Annotated[str | None, typer.Argument(help="Which analysis; none lists them.")] = None,
+    run: Annotated[list[Path] | None, typer.Argument(help="Stored runs: results.parquet, or folders.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the data (netCDF) and figures.")] = None,
+    control: Annotated[Path | None, typer.Option(help="A stored control run.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task whose questions are asked, for analyses of a model.")] = None,
+    directions: Annotated[str | None, typer.Option(help="Directions, separated by commas: en:es,en:sw.")] = None,
+    limit: Annotated[int, typer.Option(help="Instances of each direction.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the order of instances and of their options.")] = 0,
+    cell: Annotated[str | None, typer.Option(help="Transplant: module,source layer,target layer.")] = None,
+    by: Annotated[str | None, typer.Option(help="How examples are grouped: direction, task, kind, resource.")] = None,
+    labels: Annotated[str, typer.Option(help="Labels of probes, separated by commas.")] = "language",
+    png: Annotated[bool, typer.Option("--png", help="Also write PNGs (figures extra, Chromium).")] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", help="A name or folder; the embedded model by default.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="auto, hooked or bridge.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; CUDA where there is one by default.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Ask one question of a stored run or of a model; write data and figures, and say what was found."""
+    import analyses
+
+    if name is None:
+        rows = [{"name": a.name, "needs": a.needs, "question": a.question} for a in analyses.ANALYSES.values()]
+        print(
+            json.dumps(rows, indent=2)
+            if json_output
+            else "\n".join(f"{r['name']:26}{r['needs']:17}{r['question']}" for r in rows)
+        )
+        return
+    item = analyses.get_analysis(name)
+    if out is None:
+        raise InputError(f"{name} needs --out, a folder for its data and figures")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {str(out)!r} is a file; give a folder")
+
+    def load() -> Any:
+        from xtl.models import load_model
+
+        print(f"loading {model or 'the embedded model'} ...", file=sys.stderr)
+        return load_model(model, backend=backend, dtype=dtype, device=device)
+
+    pairs, back = _pairs(task, directions, limit, seed) if item.needs == "model" else ([], [])
+    request = analyses.Request(
+        runs=run or [], control=control, load=load, pairs=pairs, back=back, cell=_cell(cell), by=by,
+        labels=[label.strip() for label in labels.split(",")],
+    )  # fmt: skip
+    data = analyses.analyse(name, request)
+    files = [analyses.save(data, out / f"{name}.nc")]
+    for title, figure in analyses.figures(name, data).items():
+        path = out / f"{title}.html"
+        figure.write_html(path, include_plotlyjs=True)
+        files.append(path)
+        if png:
+            from xtl import plots
+
+            files.append(plots.save_png(figure, out / f"{title}.png"))
+    found = analyses.words(name, data)
+    if json_output:
+        print(
+            json.dumps(
+                {"analysis": name, "files": [str(f) for f in files], "found": found}, ensure_ascii=False, indent=2
+            )
+        )
+        return
+    print("\n".join(found))
+    print("wrote " + ", ".join(map(str, files)))
+
+
+def _pairs(
+    task: str | None, directions: str | None, limit: int, seed: int
+) -> tuple[list[ParallelPair], list[ParallelPair]]:
+    """The questions of every direction, and those of the opposite ones."""
+    from xtl.tasks import get_task
+
+    if task is None or directions is None:
+        raise InputError("this analysis runs the model: give --task and --directions, such as capitals and en:es,en:sw")
+    asked = get_task(task)
+    pairs: list[ParallelPair] = []
+    back: list[ParallelPair] = []
+    for direction in directions.split(","):
+        source, colon, target = direction.strip().partition(":")
+        if not colon:
+            raise InputError(f"--directions {direction!r} is no direction; write en:es")
+        pairs += asked.pairs(source, target, limit=limit, seed=seed)
+        back += asked.pairs(target, source, limit=limit, seed=seed)
+    return pairs, back
+
+
+def _cell(text: str | None) -> tuple[str, int, int] | None:
+    """A cell from `module,source layer,target layer`."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        return parts[0], int(parts[1]), int(parts[2])
+    except (IndexError, ValueError) as error:
+        raise InputError(f"--cell {text!r} is no cell; write module,source layer,target layer: attn,12,13") from error

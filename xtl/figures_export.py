@@ -1,0 +1,302 @@
+"""Figures as files for papers: PDF, SVG or PNG at a width in print, and the numbers of each as CSV beside it.
+
+`export_figure` draws a kind of figure (see `xtl.figures_print`) from a run; `save_figure` writes any plotly figure. Heat maps
+are written as vectors, fonts of PDFs are embedded, and equal figures give equal bytes. Text that no font of this machine has is
+refused, with the name of the font to install: an empty box in a paper is found too late.
+
+>>> import plotly.graph_objects as go
+>>> figure_data(go.Figure(go.Scatter(x=[1, 2], y=[3, 5], name="a"))).to_dict("list")
+{'panel': ['', ''], 'series': ['a', 'a'], 'x': [1, 2], 'y': [3, 5]}
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shutil
+import subprocess
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from xtl import plots
+from xtl.errors import InputError, check_choice
+from xtl.figures_print import KINDS, STYLES, Size
+from xtl.runs.files import write_whole
+
+FORMATS = ("pdf", "svg", "png", "html")
+PNG_DPI = 600
+LEVELS = 255
+"""Colours of a heat map that is written as vectors."""
+_UNITS = {"in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "pt": 96 / 72, "px": 1.0}
+
+
+def export_figure(
+    run: str | os.PathLike[str],
+    *,
+    kind: str = "gain_map",
+    form: str = "pdf",
+    width: str = "3.3in",
+    style: str = "paper",
+    out: str | os.PathLike[str] | None = None,
+    direction: str | None = None,
+    model: str | None = None,
+    task: str | None = None,
+) -> tuple[Path, Path]:
+    """Draw a figure of a run and write it, with its numbers as CSV beside it.
+
+    Args:
+        run: folder of `xtl run` or `xtl sweep`.
+        kind: a name from `xtl.figures_print.KINDS`.
+        form: "pdf", "svg", "png" (600 dots an inch) or "html" (needs no network).
+        width: in print, such as "3.3in", "8.4cm", "84mm" or "240pt".
+        style: "paper" (8-point labels, no title: the caption says it) or "screen".
+        out: the file; the kind's name in the run's folder by default.
+        direction: such as "en->es" or "en:es"; all by default.
+        model, task: which of the run's; needed where there are several.
+
+    Returns:
+        The figure's file and the CSV's.
+
+    Raises:
+        InputError: an unknown kind, format, style, direction, model or task; a width that is none; no run; a run without what
+            the kind needs.
+        FigureError: no browser that draws, or no font for some of the text.
+    """
+    check_choice("kind", kind, KINDS)
+    check_choice("format", form, FORMATS)
+    check_choice("style", style, STYLES)
+    size = Size(pixels(width), style)
+    from xtl.report import read_run
+
+    results, _ = read_run(run, model=model, task=task)
+    if len(results) > 1:
+        names = ", ".join(f"{part.attrs.get('model')} {part.attrs.get('task')}" for part in results)
+        raise InputError(f"the run holds several models or tasks; choose one with model and task: {names}")
+    chosen = plots.with_directions(results[0], measure=next(iter(results[0].data_vars)))  # type: ignore[arg-type]
+    if direction is not None:
+        wanted = direction.replace(":", "->")
+        names_ = chosen["direction"].values
+        check_choice("direction", wanted, dict.fromkeys(map(str, names_)))
+        chosen = chosen.isel(example=np.flatnonzero(names_ == wanted))
+    figure = KINDS[kind](chosen.load(), size)
+    path = Path(out) if out is not None else Path(run) / f"{kind}.{form}"
+    return save_figure(figure, path, form=form)
+
+
+def save_figure(figure: go.Figure, path: str | os.PathLike[str], *, form: str | None = None) -> tuple[Path, Path]:
+    """Write a figure at its own size, and its numbers as CSV beside it.
+
+    Args:
+        figure: any plotly figure; its layout says width and height in pixels, 96 of which are an inch.
+        path: the file; missing folders are made.
+        form: one of `FORMATS`; the ending of `path` by default.
+
+    Raises:
+        InputError: an unknown format; a path that can't be written.
+        FigureError: no browser that draws, or no font for some of the text.
+    """
+    path = Path(path)
+    form = check_choice("format", form or path.suffix.removeprefix("."), FORMATS)
+    check_fonts(figure)
+    if form == "html":
+        data = figure.to_html(include_plotlyjs=True, div_id="figure", config={"displaylogo": False}).encode()
+    elif form == "png":
+        data = plots.image_bytes(figure, "png", scale=PNG_DPI / 96)
+    else:
+        data = stable(plots.image_bytes(as_vectors(figure), form), form)
+    table = figure_data(figure)
+    written = write_whole(path, lambda place: place.write_bytes(data))
+    return written, write_whole(
+        path.with_suffix(".csv"), lambda place: table.to_csv(place, index=False, float_format="%.6g")
+    )
+
+
+def figure_data(figure: go.Figure) -> pd.DataFrame:
+    """The numbers of a figure as a tidy table: a row a point, or a row a cell of a heat map.
+
+    Columns: `panel` (title of the subplot), `series` (name of the trace), `x`, `y`, and what there is of `value` (of a cell), `n`
+    (examples), `low` and `high` (ends of an interval).
+    """
+    titles = _panel_titles(figure)
+    parts = []
+    for trace in figure.data:
+        panel = titles.get(trace.xaxis or "x", "") if hasattr(trace, "xaxis") else ""
+        columns = _cells(trace) if trace.type == "heatmap" else _points(trace)
+        if not columns or not len(next(iter(columns.values()))):
+            continue
+        parts.append(pd.DataFrame({"panel": panel, "series": _read(trace.name or ""), **columns}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["panel", "series", "x", "y"])
+
+
+def pixels(width: str) -> float:
+    """A width in print as pixels of 1/96 inch.
+
+    >>> round(pixels("3.3in"), 6), pixels("72 pt")
+    (316.8, 96.0)
+
+    Raises:
+        InputError: no width, or one below 1 or above 40 inches.
+    """
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(in|cm|mm|pt|px)", width.strip())
+    if match is None:
+        raise InputError(f"width {width!r} is none; write it as 3.3in, 8.4cm, 84mm, 240pt or 600px")
+    found = float(match[1]) * _UNITS[match[2]]
+    if not 96 <= found <= 40 * 96:
+        raise InputError(f"width {width!r} is out of range; valid: 1in to 40in")
+    return found
+
+
+def check_fonts(figure: go.Figure) -> None:
+    """Refuse text that no font of this machine can show.
+
+    Raises:
+        FigureError: it names the scripts and what to install.
+    """
+    missing = missing_scripts("".join(_texts(figure.to_dict())))
+    if missing:
+        named = ", ".join(f"{script} (such as {character!r})" for script, character in missing.items())
+        fonts = ", ".join(dict.fromkeys(font_for(script) for script in missing))
+        raise plots.FigureError(f"no font on this machine has {named}: install {fonts}, then try again")
+
+
+def missing_scripts(text: str) -> dict[str, str]:
+    """Scripts of a text that no installed font covers, with a character of each; empty where there is no fontconfig to ask."""
+    missing: dict[str, str] = {}
+    for character in sorted(set(text)):
+        if ord(character) < 0x250 or unicodedata.category(character)[0] in "CZ":
+            continue
+        script = unicodedata.name(character, "UNKNOWN").split()[0].split("-")[0]
+        if script not in missing and not has_font(character):
+            missing[script] = character
+    return missing
+
+
+@lru_cache(maxsize=10_000)
+def has_font(character: str) -> bool:
+    """Whether a font on this machine has a character; True where that can't be told."""
+    if shutil.which("fc-list") is None:
+        return True
+    asked = subprocess.run(["fc-list", f":charset={ord(character):x}", "family"], capture_output=True, text=True)
+    return asked.returncode != 0 or bool(asked.stdout.strip())
+
+
+def font_for(script: str) -> str:
+    """What to install for a script.
+
+    >>> font_for("CJK"), font_for("ETHIOPIC")
+    ('Noto Sans CJK (Debian: fonts-noto-cjk)', 'Noto Sans Ethiopic (Debian: fonts-noto-core)')
+    """
+    if script in ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "FULLWIDTH"):
+        return "Noto Sans CJK (Debian: fonts-noto-cjk)"
+    return f"Noto Sans {script.title()} (Debian: fonts-noto-core)"
+
+
+def as_vectors(figure: go.Figure) -> go.Figure:
+    """The same figure with the cells of its heat maps as shapes: sharp at any size, in every viewer."""
+    copy = go.Figure(figure)
+    shapes = list(copy.layout.shapes)
+    for trace in copy.data:
+        if trace.type != "heatmap" or not trace.coloraxis or trace.z is None:
+            continue
+        axis = copy.layout[trace.coloraxis]
+        values = np.asarray(trace.z, dtype="float64")
+        finite = np.isfinite(values)
+        place = (np.where(finite, values, 0) - axis.cmin) / (axis.cmax - axis.cmin)
+        level = np.rint(np.clip(place, 0, 1) * (LEVELS - 1)).astype(int)
+        scale = [list(stop) for stop in axis.colorscale]
+        for k in np.unique(level[finite]):
+            cells = np.argwhere(finite & (level == k))
+            (colour,) = sample_colorscale(scale, [float(k / (LEVELS - 1))])
+            outline = "".join(f"M{j - 0.5},{i - 0.5}H{j + 0.5}V{i + 0.5}H{j - 0.5}Z" for i, j in cells.tolist())
+            shapes.append(
+                {"type": "path", "path": outline, "xref": trace.xaxis or "x", "yref": trace.yaxis or "y",
+                 "fillcolor": colour, "line": {"color": colour, "width": 0.25}, "layer": "below"}
+            )  # fmt: skip
+        trace.opacity = 0
+    copy.layout.shapes = shapes
+    return copy
+
+
+def stable(data: bytes, form: str) -> bytes:
+    """An image without what differs from one writing to the next: dates in a PDF, random names in an SVG."""
+    if form == "pdf":
+        return re.sub(rb"(/(?:Creation|Mod)Date \(D:)\d{14}", rb"\g<1>20000101000000", data)
+    text = data.decode()
+    names = dict.fromkeys(
+        re.findall(r'id="defs-([0-9a-f]{6})"', text) + re.findall(r'class="cb([0-9a-f]{6}) colorbar"', text)
+    )
+    for number, name in enumerate(names):
+        text = re.sub(rf"(?<=defs-){name}|(?<=clip){name}|(?<=cb){name}|(?<=[\"#]g){name}", f"{number:06d}", text)
+    return text.encode()
+
+
+def _cells(trace: Any) -> dict[str, Any]:
+    values = np.asarray(trace.z, dtype="float64")
+    rows, columns = values.shape
+    x = list(trace.x) if trace.x is not None else list(range(columns))
+    y = list(trace.y) if trace.y is not None else list(range(rows))
+    found = {"x": [_read(v) for v in x] * rows, "y": [_read(v) for v in y for _ in x], "value": values.ravel()}
+    if trace.customdata is not None and np.shape(trace.customdata) == values.shape:
+        found["n"] = np.asarray(trace.customdata).ravel()
+    return found
+
+
+def _points(trace: Any) -> dict[str, Any]:
+    if getattr(trace, "x", None) is None or getattr(trace, "y", None) is None:
+        return {}
+    found = {"x": [_read(v) for v in trace.x], "y": [_read(v) for v in trace.y]}
+    for name in ("x", "y"):
+        error = getattr(trace, f"error_{name}", None)
+        if error is not None and error.array is not None:
+            centre, high = np.asarray(getattr(trace, name), "float64"), np.asarray(error.array, "float64")
+            low = high if error.arrayminus is None else np.asarray(error.arrayminus, "float64")
+            found |= {"low": centre - low, "high": centre + high}
+    return found
+
+
+def _panel_titles(figure: go.Figure) -> dict[str, str]:
+    """Titles of subplots by x axis ("x", "x2"): annotations that stand above the middle of its domain."""
+    titles: dict[str, str] = {}
+    taken = [note for note in figure.layout.annotations if note.xref == "paper" and note.showarrow is False]
+    for name in figure.layout:
+        if not name.startswith("xaxis"):
+            continue
+        axis = figure.layout[name]
+        anchor = figure.layout["yaxis" + (axis.anchor or "y").removeprefix("y")]
+        if axis.domain is None or anchor.domain is None:
+            continue
+        for note in taken:
+            if abs(note.x - sum(axis.domain) / 2) < 1e-6 and abs(note.y - anchor.domain[1]) < 1e-6:
+                titles["x" + name.removeprefix("xaxis")] = _read(note.text)
+    return titles
+
+
+def _read(value: Any) -> Any:
+    """A label as a reader sees it, without plotly's escapes; numbers as they are."""
+    if not isinstance(value, str):
+        return value.item() if isinstance(value, np.generic) else value
+    return html.unescape(re.sub(r"<[^>]+>", " ", value)).strip()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All text in a figure's dict."""
+    if isinstance(value, str):
+        yield html.unescape(value)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            if key != "template":
+                yield from _texts(part)
+    elif isinstance(value, Iterable) and not isinstance(value, np.ndarray | bytes):
+        for part in value:
+            yield from _texts(part)
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "OU":
+        yield from (html.unescape(part) for part in value.ravel().tolist() if isinstance(part, str))

@@ -1,0 +1,285 @@
+"""Kinds of figures that a run can be drawn as, at a size in print: `KINDS`. Each is a function (results, size) -> figure.
+
+All panels of a figure share one scale. Labels have 8 points in print; colours can be told apart with every kind of colour
+blindness.
+
+>>> sorted(KINDS)
+['accuracy_map', 'gain_map', 'held_out', 'layer_profile', 'upper_bound']
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from plotly.subplots import make_subplots
+
+from xtl import plots
+from xtl.errors import InputError
+
+STYLES = ("paper", "screen")
+FONT = "Liberation Sans, Arial, Helvetica, Noto Sans, Noto Sans CJK SC, sans-serif"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's, for lines and points."""
+DASHES = ("solid", "dot", "dash", "dashdot")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a figure is in print.
+
+    Attributes:
+        width: in pixels of 1/96 inch.
+        style: one of `STYLES`.
+    """
+
+    width: float
+    style: str = "paper"
+
+    @property
+    def label(self) -> float:
+        """Size of labels in pixels: 8 points in print, 9 on a screen."""
+        return (8 if self.style == "paper" else 9) * 96 / 72
+
+
+def gain_map(results: xr.Dataset, size: Size) -> go.Figure:
+    """Mean gain by source and target layer: a row of panels a direction, a column a module."""
+    from analyses import gain_maps
+
+    data = gain_maps.compute(results)
+    return _maps(data["gain"], data["n"], f"mean gain ({plots.score_unit(results)})", "Gain maps", results, size)
+
+
+def accuracy_map(results: xr.Dataset, size: Size) -> go.Figure:
+    """Change of accuracy by source and target layer."""
+    from analyses import gain_maps
+
+    data = gain_maps.compute(results)
+    if "accuracy" not in data or "vanilla_accuracy" not in data:
+        raise InputError("kind 'accuracy_map' needs right answers, and the run's results have no 'correct'")
+    change = 100 * (data["accuracy"] - data["vanilla_accuracy"]).transpose(*data["gain"].dims)
+    return _maps(change, data["n"], "change of accuracy (points)", "Change of accuracy", results, size)
+
+
+def layer_profile(results: xr.Dataset, size: Size) -> go.Figure:
+    """Mean gain by target layer, over all source layers, and by source layer, over all target layers: a line a module."""
+    from analyses import gain_maps
+
+    data = gain_maps.compute(results)
+    directions = [str(name) for name in data["direction"].values]
+    figure, layout = _grid(directions, 2, size, ratio=0.62, shared_y=True, legend=True)
+    for d, direction in enumerate(directions):
+        for c, role in enumerate(("target", "source")):
+            values = data[f"gain_as_{role}"].sel(direction=direction)
+            for m, module in enumerate(data["module"].values):
+                line = values.sel(module=module).dropna("layer")
+                figure.add_trace(
+                    go.Scatter(
+                        x=line["layer"].values, y=line.values, name=plots.escape(module), mode="lines+markers",
+                        legendgroup=str(module), showlegend=d == c == 0, marker={"size": 3.5, "symbol": m},
+                        line={"color": COLOURS[m % len(COLOURS)], "width": 1.2, "dash": DASHES[m % 4]},
+                    ),
+                    row=d + 1, col=c + 1,
+                )  # fmt: skip
+            figure.update_xaxes(title_text=f"{role} layer" if d == len(directions) - 1 else None, row=d + 1, col=c + 1)
+        named = f"{_arrow(direction)}<br>" if len(directions) > 1 else ""
+        figure.update_yaxes(
+            title_text=f"{named}mean gain ({plots.escape(plots.score_unit(results))})", row=d + 1, col=1
+        )
+    for c in (1, 2):
+        figure.add_hline(y=0, line={"color": "#888", "width": 0.8}, row="all", col=c)
+    return _finish(figure, layout, "Mean gain by layer", results, size)
+
+
+def held_out(results: xr.Dataset, size: Size) -> go.Figure:
+    """What the best cell gains on instances that it was not chosen on, with 95% intervals, beside its in-sample gain."""
+    from xtl.stats import held_out as estimate
+
+    table = estimate(results)
+    names = [f"{_arrow(row['direction'])}, {plots.escape(row['module'])}" for row in table.to_dict("records")][::-1]
+    table = table.iloc[::-1]
+    left = 0.56 * size.label * max(len(name.replace("&#36;", "$")) for name in names) + 10
+    height = (1.9 * len(names) + 6.5) * size.label
+    figure = go.Figure(layout={"height": math.ceil(height)})
+    low, high = (table["gain"] - table["gain_low"], table["gain_high"] - table["gain"])
+    figure.add_trace(
+        go.Scatter(
+            x=table["gain"], y=names, mode="markers", name="held out, 95% interval", marker={"color": COLOURS[0], "size": 6},
+            error_x={"array": high.fillna(0), "arrayminus": low.fillna(0), "symmetric": False, "thickness": 1.2, "width": 3},
+        )
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=table["in_sample_gain"], y=names, mode="markers", name="in-sample",
+            marker={"color": COLOURS[1], "size": 6, "symbol": "diamond-open"},
+        )
+    )  # fmt: skip
+    figure.add_vline(x=0, line={"color": "#888", "width": 0.8})
+    figure.update_xaxes(title_text=f"gain of the best cell ({plots.escape(plots.score_unit(results))})")
+    figure.update_yaxes(type="category", range=[-0.6, len(names) - 0.4])
+    margin = {"l": left, "r": 8.0, "t": 2.4 * size.label, "b": 3.2 * size.label}
+    return _finish(figure, margin, "The best cell on other instances", results, size)
+
+
+def upper_bound(results: xr.Dataset, size: Size) -> go.Figure:
+    """Share of instances that some cell of a source row, or of a target column, gets right: the paper's upper bounds."""
+    from xtl.stats import layer_upper_bounds
+
+    data = layer_upper_bounds(results, n_resamples=100)  # no interval is drawn
+    directions = [str(name) for name in data["direction"].values]
+    figure, layout = _grid(directions, 2, size, ratio=0.62, shared_y=True, legend=True)
+    for d, direction in enumerate(directions):
+        for c, (name, dim) in enumerate((("source_row", "source_layer"), ("target_column", "target_layer"))):
+            for m, module in enumerate(data["module"].values):
+                line = data[name].sel(direction=direction, module=module, run="real").dropna(dim)
+                figure.add_trace(
+                    go.Scatter(
+                        x=line[dim].values, y=100 * line.values, name=plots.escape(module), mode="lines", showlegend=d == c == 0,
+                        legendgroup=str(module), line={"color": COLOURS[m % len(COLOURS)], "width": 1.2, "dash": DASHES[m % 4]},
+                    ),
+                    row=d + 1, col=c + 1,
+                )  # fmt: skip
+            vanilla = 100 * float(data["vanilla"].sel(direction=direction).values.ravel()[0])
+            figure.add_hline(y=vanilla, line={"color": "#666", "width": 0.8, "dash": "dash"}, row=d + 1, col=c + 1)
+            figure.update_xaxes(
+                title_text=dim.replace("_", " ") if d == len(directions) - 1 else None, row=d + 1, col=c + 1
+            )
+        named = f"{_arrow(direction)}<br>" if len(directions) > 1 else ""
+        figure.update_yaxes(title_text=f"{named}solved (%)", row=d + 1, col=1)
+    return _finish(figure, layout, "Upper bounds (dashes: vanilla)", results, size)
+
+
+KINDS: dict[str, Callable[[xr.Dataset, Size], go.Figure]] = {
+    "gain_map": gain_map,
+    "accuracy_map": accuracy_map,
+    "layer_profile": layer_profile,
+    "held_out": held_out,
+    "upper_bound": upper_bound,
+}
+"""Kinds by name."""
+
+
+def _maps(values: xr.DataArray, n: xr.DataArray, unit: str, title: str, results: xr.Dataset, size: Size) -> go.Figure:
+    """Panels of heat maps: rows are directions, columns modules; `values` (direction, module, source_layer, target_layer)."""
+    directions = [str(name) for name in values["direction"].values]
+    modules = [str(name) for name in values["module"].values]
+    sources, targets = values.sizes["source_layer"], values.sizes["target_layer"]
+    titles = [
+        (f"{_arrow(d)}, {plots.escape(m)}" if len(directions) > 1 else plots.escape(m))
+        for d in directions
+        for m in modules
+    ]
+    figure, layout = _grid(titles, len(modules), size, ratio=sources / targets, shared_y=True, bar=True)
+    limit = plots.symmetric_limit([values])
+    for k, (d, m) in enumerate((d, m) for d in directions for m in modules):
+        row, column = divmod(k, len(modules))
+        part = values.sel(direction=d, module=m)
+        cells = part.values.astype("float64")
+        labels = [[str(layer) for layer in part[dim].values] for dim in ("target_layer", "source_layer")]
+        figure.add_trace(
+            go.Heatmap(
+                z=np.where(np.isfinite(cells), cells, np.nan), x=labels[0], y=labels[1], coloraxis="coloraxis",
+                name=f"{_arrow(d)} {plots.escape(m)}", customdata=np.full(cells.shape, int(n.sel(direction=d))),
+            ),
+            row=row + 1, col=column + 1,
+        )  # fmt: skip
+        step = max(1, math.ceil(max(len(labels[0]), len(labels[1])) / max(2, layout["panel"] // (1.9 * size.label))))
+        common = {"type": "category", "categoryorder": "array", "tickmode": "array", "constrain": "domain"}
+        figure.update_xaxes(
+            categoryarray=labels[0], tickvals=labels[0][::step], row=row + 1, col=column + 1,
+            title_text="target layer" if row == len(directions) - 1 else None, showticklabels=row == len(directions) - 1,
+            **common,
+        )  # fmt: skip
+        figure.update_yaxes(
+            categoryarray=labels[1], tickvals=labels[1][::step], row=row + 1, col=column + 1,
+            title_text="source layer" if column == 0 else None, showticklabels=column == 0, **common,
+        )  # fmt: skip
+    font = {"family": FONT, "size": size.label, "color": "#000"}
+    figure.update_layout(
+        coloraxis={
+            "colorscale": plots.COLOUR_SCALE, "cmin": -limit, "cmax": limit,
+            "colorbar": {
+                "title": {"text": unit, "side": "right", "font": font}, "tickfont": font,
+                "thickness": 0.8 * size.label, "outlinewidth": 0.5, "xpad": 4,
+                "ypad": 0,
+                "len": min(layout["panel"] * sources / targets, 14 * size.label) / layout["inner"], "y": 1, "yanchor": "top",
+                "tickformat": "+.2~g", "nticks": 5, "ticklen": 2,
+            },
+        },
+        plot_bgcolor="#c8c8c8",
+    )  # fmt: skip
+    return _finish(figure, layout, title, results, size)
+
+
+def _grid(
+    titles: Sequence[str],
+    columns: int,
+    size: Size,
+    ratio: float,
+    shared_y: bool,
+    bar: bool = False,
+    legend: bool = False,
+) -> tuple[go.Figure, dict[str, float]]:
+    """Panels in rows of `columns` and their layout: height / width of a panel is `ratio`."""
+    em = size.label
+    rows = math.ceil(len(titles) / columns) if not legend else len(titles)
+    left, right = 3.9 * em, 5.6 * em if bar else 0.8 * em
+    if legend and len(titles) > 1:
+        left += 1.3 * em
+    gap = (1.0 if shared_y else 3.6) * em
+    panel = (size.width - left - right - gap * (columns - 1)) / columns
+    if panel < 3 * em:
+        raise InputError(f"width is too small for {columns} panels side by side; give a larger one, or fewer modules")
+    high, between = panel * ratio, (2.3 if legend else 1.9) * em
+    inner = rows * high + (rows - 1) * between
+    figure = make_subplots(
+        rows=rows, cols=columns, subplot_titles=None if legend else list(titles), shared_yaxes=False,
+        horizontal_spacing=gap / (size.width - left - right), vertical_spacing=between / inner if rows > 1 else 0,
+    )  # fmt: skip
+    figure.update_layout(height=math.ceil(inner + 1.8 * em + 3.3 * em))
+    if legend:
+        figure.update_yaxes(matches="y")
+        figure.update_yaxes(showticklabels=False, col=2)
+    return figure, {"l": left, "r": right, "t": 1.8 * em, "b": 3.3 * em, "panel": panel, "inner": inner}
+
+
+def _finish(figure: go.Figure, layout: Mapping[str, float], title: str, results: xr.Dataset, size: Size) -> go.Figure:
+    """Fonts, margins and lines; on a screen also a title."""
+    em = size.label
+    margin = {side: layout[side] for side in "lrtb"} | {"pad": 0}
+    height = figure.layout.height
+    if size.style == "screen":
+        margin["t"] += 3.2 * em
+        height += math.ceil(3.2 * em)
+        named = ", ".join(plots.escape(results.attrs[name]) for name in ("model", "task") if results.attrs.get(name))
+        text = f"{title}: {named}".removesuffix(": ")
+        figure.update_layout(
+            title={"text": text, "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"l": 6, "t": 8}}
+        )
+    font = {"family": FONT, "size": em, "color": "#000"}
+    figure.update_layout(
+        template="plotly_white", width=round(size.width), height=height, margin=margin, font=font, title_font_size=1.2 * em,
+        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": font, "title": None, "itemwidth": 30},
+    )  # fmt: skip
+    figure.update_annotations(font=font)
+    lines = {
+        "showline": True,
+        "linewidth": 0.6,
+        "linecolor": "#000",
+        "ticks": "outside",
+        "ticklen": 2.5,
+        "tickwidth": 0.6,
+    }
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(
+            **lines, showgrid=False, tickangle=0, tickfont=font, title_font=font, title_standoff=0.35 * em, zeroline=False
+        )
+    return figure
+
+
+def _arrow(direction: str) -> str:
+    return plots.escape(direction.replace("->", " → "))

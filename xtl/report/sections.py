@@ -1,0 +1,176 @@
+"""What a report shows of results: a section a model, task and direction, with a map a module and measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from xtl import plots
+from xtl.errors import InputError
+from xtl.report.pack import pack, quantised
+
+MEASURES = {
+    "gain": "mean gain",
+    "accuracy": "change of accuracy",
+    "changed": "share of answers that changed",
+}
+"""What a map can show, and what to call it."""
+MAX_TEXT = 4000
+"""Characters of a prompt or an answer that the page keeps."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The examples of one model, task and direction.
+
+    Attributes:
+        model, task, direction: names; "" for an unknown model or task.
+        languages: source and target language.
+        data: the results, dims `example, module, source_layer, target_layer`.
+        maps: by measure (a key of `MEASURES`), means `[module, source_layer, target_layer]` over the examples.
+        unit: of the gain.
+    """
+
+    model: str
+    task: str
+    direction: str
+    languages: tuple[str, str]
+    data: xr.Dataset = field(repr=False)
+    maps: dict[str, Float[np.ndarray, "modules sources targets"]] = field(repr=False)
+    unit: str
+
+    @property
+    def n(self) -> int:
+        """Examples."""
+        return self.data.sizes["example"]
+
+    @property
+    def modules(self) -> list[str]:
+        """Names of the modules."""
+        return [str(name) for name in self.data["module"].values]
+
+    @property
+    def layers(self) -> tuple[list[int], list[int]]:
+        """Source layers and target layers."""
+        return self.data["source_layer"].values.tolist(), self.data["target_layer"].values.tolist()
+
+    @property
+    def name(self) -> str:
+        """Task and direction, as a heading."""
+        return ", ".join(part for part in (self.task, self.direction.replace("->", " → ")) if part)
+
+
+def make_sections(results: xr.Dataset | Sequence[xr.Dataset]) -> list[Section]:
+    """The sections of results, in their order.
+
+    Args:
+        results: from `xtl.sweep`, `xtl.sweep_many` or `xtl.open_run`; several Datasets may have other modules, layers or scores.
+
+    Raises:
+        InputError: nothing in it that a map can show.
+    """
+    parts = [results] if isinstance(results, xr.Dataset) else list(results)
+    if not parts:
+        raise InputError("results is empty: there is nothing to report")
+    return [section for part in parts for section in _sections_of(part)]
+
+
+def _sections_of(results: xr.Dataset) -> Iterable[Section]:
+    shown = next((name for name in ("gain", "correct", "text") if name in results), "gain")
+    data = plots.with_directions(results, measure=shown)
+    if "task" not in data.coords:
+        data = data.assign_coords(task=str(data.attrs.get("task") or ""))
+    tasks = plots.per_example(data, "task")
+    keys = list(zip(tasks, map(str, data["direction"].values), strict=True))
+    for task, direction in dict.fromkeys(keys):
+        chosen = [k for k, key in enumerate(keys) if key == (task, direction)]
+        part = data.isel(example=chosen).load()
+        languages = tuple(plots.per_example(part, name)[0] for name in ("source_lang", "target_lang"))
+        model = str(results.attrs.get("model") or "")
+        yield Section(model, task, direction, languages, part, _maps(part), plots.score_unit(results))  # type: ignore[arg-type]
+
+
+def _maps(part: xr.Dataset) -> dict[str, np.ndarray]:
+    maps = {}
+    if "gain" in part:
+        maps["gain"] = part["gain"].astype("float64").mean("example", skipna=True).values
+    if "correct" in part and "vanilla_correct" in part:
+        vanilla = part["vanilla_correct"].astype("float64").mean("example")
+        maps["accuracy"] = (part["correct"].astype("float64").mean("example") - vanilla).values
+    if not maps and "text" in part:
+        maps["changed"] = (part["text"] != part["vanilla_text"]).mean("example").values
+    if not maps:
+        raise InputError("results have nothing to map: no 'gain', no 'correct' with 'vanilla_correct', no 'text'")
+    return {name: np.asarray(values, dtype="float64") for name, values in maps.items()}
+
+
+def overview(sections: Sequence[Section], kept: Sequence[int]) -> str:
+    """The maps of all sections and what they are, packed; what the page needs before anything is clicked."""
+    arrays: dict[str, np.ndarray] = {}
+    described = []
+    for index, (section, n_kept) in enumerate(zip(sections, kept, strict=True)):
+        vanilla = section.data["vanilla_correct"].values if "vanilla_correct" in section.data else None
+        described.append(
+            {
+                "name": section.name,
+                "direction": section.direction,
+                "languages": section.languages,
+                "model": section.model,
+                "task": section.task,
+                "modules": section.modules,
+                "sources": section.layers[0],
+                "targets": section.layers[1],
+                "unit": section.unit,
+                "n": section.n,
+                "kept": n_kept,
+                "vanilla": None if vanilla is None else int(vanilla.sum()),
+                "measures": list(section.maps),
+            }
+        )
+        arrays |= {f"{index}/{name}": values.astype("float32").ravel() for name, values in section.maps.items()}
+    return pack({"sections": described}, arrays)
+
+
+def instances(section: Section, n: int) -> str:
+    """The first `n` examples of a section with what every cell did to them, packed."""
+    part = section.data.isel(example=slice(n))
+    texts = {name: plots.per_example(part, name) for name in ("example", "source", "target", "gold")}
+    rows: list[dict[str, Any]] = [
+        {name: cut(values[k].strip() if name == "gold" else values[k]) for name, values in texts.items()}
+        for k in range(part.sizes["example"])
+    ]
+    for name, short in (("vanilla_score", "score"), ("vanilla_correct", "correct"), ("vanilla_text", "text")):
+        if name in part:
+            for row, value in zip(rows, part[name].values.tolist(), strict=True):
+                row[short] = _plain(value)
+    arrays: dict[str, np.ndarray] = {}
+    content: dict[str, Any] = {"rows": rows}
+    if "gain" in part:
+        arrays["gain"], content["step"] = quantised(part["gain"].values.astype("float64").ravel())
+    if "correct" in part:
+        arrays["correct"] = part["correct"].values.astype("uint8").ravel()
+    if "text" in part:
+        flat = [cut(str(text)) for text in part["text"].values.ravel()]
+        known = {text: k for k, text in enumerate(dict.fromkeys(flat))}
+        content["texts"] = list(known)
+        arrays["text"] = np.array([known[text] for text in flat], "uint16" if len(known) < 2**16 else "uint32")
+    return pack(content, arrays)
+
+
+def cut(text: str) -> str:
+    """A text of at most `MAX_TEXT` characters; what can't be written as UTF-8 is shown as its code."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]} … (cut: {len(text):,} characters)"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        return round(value, 5) if np.isfinite(value) else None
+    return cut(str(value))

@@ -1,0 +1,111 @@
+"""Source activations, computed once a run: one English prompt serves every language that it is lent to.
+
+What a source prompt gives depends on the model, the prompt's token ids (the tokenizer's work) and what is read. That is the
+key. Activations are kept in memory up to a bound, least used first out; with a folder also on disk as safetensors, where other
+workers on the machine find them. What is read back is bit for bit what was computed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xtl.backend import Model
+from xtl.engine.plan import Plan
+from xtl.errors import InputError
+from xtl.hooks import Module
+from xtl.runs.files import sha256, stage
+from xtl.transplants import read_activations
+
+MEMORY = 1 << 30
+"""Bytes of activations that are kept in memory."""
+
+
+class ActivationCache:
+    """Activations of one model's source prompts.
+
+    Args:
+        model_key: identifies the model (the hash of its weights).
+        folder: where to keep them on disk too; None keeps them in memory alone.
+        memory: most bytes in memory.
+
+    Attributes:
+        hits: how often an activation was there, in memory or on disk.
+        misses: how often it was computed.
+    """
+
+    def __init__(self, model_key: str, folder: Path | None = None, memory: int = MEMORY) -> None:
+        self.model_key = model_key
+        self.folder = folder
+        self.memory = memory
+        self.hits = self.misses = 0
+        self._kept: OrderedDict[str, Float[Tensor, "site d_model"]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, model: Model, plan: Plan) -> Mapping[tuple[str, int], Float[Tensor, " d_model"]]:
+        """What the plan's cells write, by module name and source layer, on the model's device."""
+        key = self.key(plan.source_ids, plan.modules, plan.source_layers)
+        found = self._kept.get(key)
+        if found is None:
+            found = self._read(key)
+            if found is not None:
+                self._keep(key, found)
+        if found is None:
+            self.misses += 1
+            computed = read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
+            found = torch.stack([computed[site] for site in _sites(plan)]).cpu()
+            self._keep(key, found)
+            self._write(key, found)
+            return computed
+        self.hits += 1
+        self._kept.move_to_end(key)
+        return dict(zip(_sites(plan), found.to(model.cfg.device), strict=True))
+
+    def key(self, source_ids: Sequence[int], modules: Sequence[Module], layers: Sequence[int]) -> str:
+        """Name of a prompt's activations."""
+        reads = [(module.name, module.read) for module in modules]
+        return sha256(repr((self.model_key, list(source_ids), reads, list(layers))).encode())
+
+    def _keep(self, key: str, tensor: Tensor) -> None:
+        self._kept[key] = tensor
+        self._bytes += tensor.nbytes
+        while self._bytes > self.memory and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+
+    def _read(self, key: str) -> Tensor | None:
+        from safetensors import SafetensorError, safe_open
+
+        path = None if self.folder is None else self.folder / f"{key}.safetensors"
+        if path is None or not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensor = file.get_tensor("activations")
+                return tensor if _checksum(tensor) == (file.metadata() or {}).get("sha256") else None
+        except (OSError, SafetensorError):  # damaged: computed again
+            return None
+
+    def _write(self, key: str, tensor: Tensor) -> None:
+        from safetensors.torch import save_file
+
+        if self.folder is None:
+            return
+        path = self.folder / f"{key}.safetensors"
+        metadata = {"sha256": _checksum(tensor)}
+        try:
+            stage(path, lambda place: save_file({"activations": tensor}, place, metadata=metadata)).replace(path)
+        except (InputError, OSError):  # no space: memory will do
+            self.folder = None
+
+
+def _checksum(tensor: Tensor) -> str:
+    return sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+
+
+def _sites(plan: Plan) -> list[tuple[str, int]]:
+    return [(module.name, layer) for module in plan.modules for layer in plan.source_layers]

@@ -1,0 +1,163 @@
+"""What a worker does: hold a model, compute the map of a job, hand back its bytes or say why it failed."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xtl.errors import XtlError
+from xtl.runs.jobs import Job
+from xtl.runs.store import MapFiles
+from xtl.runs.study import Study
+
+ACTIVATIONS = ("disk", "memory", "off")
+"""Where source activations are kept."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that failed, and why, in one line."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that a worker has loaded: its name in the store and what identifies it."""
+
+    name: str
+    record: dict[str, Any]
+
+
+class Computer:
+    """Computes jobs of a study, one after the other; holds one model at a time.
+
+    Args:
+        study: the study.
+        activations: where source activations are kept: "disk", "memory" or "off".
+        folder: for those on disk.
+        on_model: told of each model that is loaded, before its first map.
+        device: for models that name none.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        activations: str = "memory",
+        folder: Path | None = None,
+        on_model: Callable[[LoadedModel], None] | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.study = study
+        self.activations = activations
+        self.folder = folder
+        self.on_model = on_model
+        self.device = device
+        self.model: Any = None
+        self.cache: Any = None
+        self._index = -1
+
+    def compute(self, job: Job, progress: Callable[[int, int], None] | None = None) -> MapFiles | Failure:
+        """The map of a job.
+
+        Raises:
+            XtlError: its model can't be loaded. Whatever else goes wrong is a `Failure` of this job alone.
+        """
+        self.load(job.model)
+        start = time.monotonic()
+        try:
+            return self._map(job, start, progress)
+        except Exception as error:  # the rest of the run goes on
+            return Failure(job.number, reason(error))
+        finally:
+            self._tidy()
+
+    def load(self, index: int) -> None:
+        """Have this model of the study in memory, and no other."""
+        if index == self._index:
+            return
+        from xtl.engine.engines import resolve_engine
+        from xtl.models import load_model
+        from xtl.runs.activations import ActivationCache
+        from xtl.runs.manifest import model_labels, model_record
+
+        self.model = self.cache = None
+        self._index = -1
+        self._tidy()
+        spec = self.study.models[index]
+        self.model = load_model(
+            spec.name,
+            backend=spec.backend,
+            dtype=spec.dtype,
+            device=spec.device or self.device,
+            quantization=spec.quantization,
+        )
+        self.engine = resolve_engine(self.model, self.study.engine)
+        record = model_record(self.model, spec, self.engine)
+        self.label = model_labels(self.study)[index]
+        if self.activations != "off":
+            folder = self.folder if self.activations == "disk" else None
+            self.cache = ActivationCache(f"{record['weights_sha256']} {record['dtype']} {record['backend']}", folder)
+        self._index = index
+        if self.on_model is not None:
+            self.on_model(LoadedModel(self.label, record))
+
+    def _map(self, job: Job, start: float, progress: Callable[[int, int], None] | None) -> MapFiles:
+        from dataclasses import replace
+
+        from xtl.engine.maps import run
+        from xtl.runs.tables import encode_map
+
+        sweep = self.prepare(job)
+        if self.cache is not None:
+            sweep = replace(sweep, plan=replace(sweep.plan, activations=self.cache.get(self.model, sweep.plan)))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("default", message="out of memory")
+            result = run(self.model, sweep, self.engine, progress)
+        cells, vanilla = encode_map(result, job, self.label)
+        return MapFiles(job.number, cells, vanilla, time.monotonic() - start, sweep.plan.n_cells)
+
+    def prepare(self, job: Job) -> Any:
+        """The job's sweep, checked and tokenised."""
+        from xtl.engine.prepare import prepare
+        from xtl.scoring.names import get_text_score
+
+        study = self.study
+        text_score = None if study.score in ("likelihood", "none") else get_text_score(study.score, job.task)
+        return prepare(
+            self.model,
+            job.pair,
+            modules=study.modules,
+            source_layers=study.source_layers,
+            target_layers=study.target_layers,
+            max_new_tokens=study.max_new_tokens,
+            text_score=text_score,
+            steps=study.steps,
+            verify=study.verify,
+            chunk_size=study.chunk_size,
+        )
+
+    def _tidy(self) -> None:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def reason(error: BaseException) -> str:
+    """Why a job failed, in one line.
+
+    >>> reason(MemoryError())
+    'out of memory (MemoryError)'
+    """
+    from xtl.engine.rows import is_out_of_memory
+
+    text = " ".join(str(error).split())[:300]
+    if is_out_of_memory(error):
+        return f"out of memory ({text or type(error).__name__})"
+    return text if isinstance(error, XtlError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")

@@ -1,0 +1,200 @@
+"""What a study will take, before it is run: pairs, cells, forward passes, and after a short calibration time, memory and disk."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from xtl.progress import clock
+from xtl.runs.compute import Computer, Failure
+from xtl.runs.jobs import Job, make_jobs
+from xtl.runs.study import ModelSpec, Study
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one model takes for one task.
+
+    Attributes:
+        model: its name.
+        task: the task.
+        directions: number of directions.
+        pairs: number of pairs.
+        cells: number of cells.
+        seconds_a_map: measured on one map, the second that was run; None if it was not measured.
+        bytes_a_map: bytes on disk, measured on that map.
+        failed: why the map failed, if it did.
+    """
+
+    model: str
+    task: str
+    directions: int
+    pairs: int
+    cells: int
+    seconds_a_map: float | None = None
+    bytes_a_map: float | None = None
+    failed: str | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a study takes.
+
+    Attributes:
+        parts: by model and task.
+        memory: most bytes that the calibration held: on the GPU if there is one, else of this process; None without it.
+        workers: workers that share the time.
+    """
+
+    parts: tuple[Part, ...]
+    memory: int | None
+    workers: int
+
+    @property
+    def pairs(self) -> int:
+        """Pairs in all."""
+        return sum(part.pairs for part in self.parts)
+
+    @property
+    def cells(self) -> int:
+        """Cells in all."""
+        return sum(part.cells for part in self.parts)
+
+    @property
+    def seconds(self) -> float | None:
+        """Time on all workers together, loading of models not counted; None where it was not measured."""
+        if any(part.seconds_a_map is None for part in self.parts):
+            return None
+        return sum(part.pairs * (part.seconds_a_map or 0) for part in self.parts) / self.workers
+
+    @property
+    def disk(self) -> float | None:
+        """Bytes of the store; None where it was not measured."""
+        if any(part.bytes_a_map is None for part in self.parts):
+            return None
+        return sum(part.pairs * (part.bytes_a_map or 0) for part in self.parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        totals = {"pairs": self.pairs, "cells": self.cells, "loop_forward_passes": self.cells + 2 * self.pairs}
+        return totals | {
+            "seconds": self.seconds,
+            "memory_bytes": self.memory,
+            "disk_bytes": self.disk,
+            "workers": self.workers,
+            "parts": [asdict(part) for part in self.parts],
+        }
+
+    def in_words(self) -> str:
+        """All of it, as lines of text."""
+        lines = [
+            f"pairs           {self.pairs:,}",
+            f"cells           {self.cells:,}",
+            f"forward passes  {self.cells + 2 * self.pairs:,} if each cell took its own, as in the plain loop",
+        ]
+        if self.seconds is not None:
+            workers = (
+                "1 worker" if self.workers == 1 else f"{self.workers} workers that each are as fast as this one alone"
+            )
+            lines.append(f"time            {clock(self.seconds)} on {workers}, models loaded")
+        if self.memory is not None:
+            lines.append(f"memory          {self.memory / 1e9:.2f} GB a worker, in the calibration")
+        if self.disk is not None:
+            lines.append(f"disk            {self.disk / 1e6:,.1f} MB")
+        for part in self.parts:
+            line = (
+                f"  {part.model}, {part.task}: {part.directions} directions, {part.pairs:,} pairs, {part.cells:,} cells"
+            )
+            if part.seconds_a_map is not None:
+                line += f", {part.seconds_a_map:.2f} s a map"
+            lines.append(line + (f"; its first pair fails: {part.failed}" if part.failed else ""))
+        return "\n".join(lines)
+
+
+def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True) -> Estimate:
+    """What a study takes.
+
+    Args:
+        study: with its directions spelled out (`Study.read`).
+        workers: workers that will share the time.
+        calibrate: load each model and run two maps of each task, the second of which is timed. Without it times, memory and disk
+            are unknown, and layers are counted from the model's configuration.
+
+    Raises:
+        InputError, ModelError: as the run itself.
+    """
+    jobs = make_jobs(study)
+    computer = Computer(study)
+    parts = []
+    for index, spec in enumerate(study.models):
+        if calibrate:
+            computer.load(index)
+        of_model = [job for job in jobs.all if job.model == index]
+        for task in dict.fromkeys(job.task for job in of_model):
+            of_task = [job for job in of_model if job.task == task]
+            parts.append(
+                _calibrated(computer, spec, task, of_task) if calibrate else _counted(study, spec, task, of_task)
+            )
+    return Estimate(tuple(parts), _memory() if calibrate else None, workers)
+
+
+def _counted(study: Study, spec: ModelSpec, task: str, jobs: list[Job]) -> Part:
+    cells = cells_a_map(study, n_layers_of(spec))
+    return Part(spec.name, task, len({job.direction for job in jobs}), len(jobs), cells * len(jobs))
+
+
+def _calibrated(computer: Computer, spec: ModelSpec, task: str, jobs: list[Job]) -> Part:
+    computer.compute(jobs[0])  # the first map warms up
+    result = computer.compute(jobs[len(jobs) // 2])
+    n_directions = len({job.direction for job in jobs})
+    cells = cells_a_map(computer.study, computer.model.cfg.n_layers)
+    if isinstance(result, Failure):
+        return Part(spec.name, task, n_directions, len(jobs), cells * len(jobs), failed=result.reason)
+    disk = _bytes_a_map(result.cells, result.vanilla)
+    return Part(spec.name, task, n_directions, len(jobs), cells * len(jobs), result.seconds, disk)
+
+
+def cells_a_map(study: Study, n_layers: int) -> int:
+    """Cells of one map."""
+    sources, targets = (
+        n_layers if layers is None else len(layers) for layers in (study.source_layers, study.target_layers)
+    )
+    return len(study.modules) * sources * targets
+
+
+def n_layers_of(spec: ModelSpec) -> int:
+    """Layers, from the model's configuration alone."""
+    from xtl.models.names import resolve_name
+    from xtl.models.read import read_config
+
+    label, location = resolve_name(spec.name)
+    config = read_config(label, location, False)
+    if config is None:
+        from xtl.errors import InputError
+
+        raise InputError(f"the layers of {label!r} are known only once it is loaded; leave --no-calibration out")
+    return int(getattr(config, "num_hidden_layers", None) or config.get_text_config().num_hidden_layers)
+
+
+def _bytes_a_map(cells: bytes, vanilla: bytes) -> float:
+    """Bytes of a map in a full shard: the columns' own, without what a file costs by itself."""
+    import io
+
+    import pyarrow.parquet as pq
+
+    groups = [pq.read_metadata(io.BytesIO(data)).row_group(0) for data in (cells, vanilla)]
+    return float(
+        sum(group.column(index).total_compressed_size for group in groups for index in range(group.num_columns))
+    )
+
+
+def _memory() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,115 @@
+"""A run in other forms: one table (CSV or Parquet), labelled arrays (netCDF), the table of a paper (LaTeX)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import xarray as xr
+
+from xtl.errors import InputError, check_choice
+from xtl.runs.files import write_whole
+from xtl.runs.lazy import RunFiles, open_run
+from xtl.runs.tables import PROMPTS
+
+FORMATS = {"csv": ".csv", "parquet": ".parquet", "netcdf": ".nc", "latex": ".tex"}
+"""Formats with the ending of their files."""
+
+
+def export_run(
+    run: Path, form: str, out: Path | None = None, *, model: str | None = None, task: str | None = None
+) -> Path:
+    """Write a run's maps in another form.
+
+    Args:
+        run: the run's folder.
+        form: "csv" or "parquet" (a row a cell and instance, vanilla's score beside it; read shard by shard, so that a large run
+            takes no more memory than a small one), "netcdf" (as `xtl.open_run`; texts and all, in memory), "latex" (per task,
+            direction and module: vanilla, the best cell, its gain).
+        out: the file; `export` with the format's ending in the run's folder by default.
+        model: which model; needed for netCDF and LaTeX where the run has several.
+        task: which task; likewise.
+
+    Raises:
+        InputError: an unknown format, no run, nothing in it, a damaged shard, a file that can't be written.
+    """
+    ending = FORMATS[check_choice("format", form, FORMATS)]
+    out = out or run / f"export{ending}"
+    if form == "netcdf":
+        return write_whole(out, lambda place: _for_netcdf(open_run(run, model=model, task=task)).to_netcdf(place))
+    if form == "latex":
+        text = latex_table(open_run(run, model=model, task=task))
+        return write_whole(out, lambda place: place.write_text(text, encoding="utf-8"))
+    tables = _tables(RunFiles(run), model, task)
+    first = next(tables)
+    return write_whole(out, lambda place: _write_tables(place, form, first, tables))
+
+
+def latex_table(results: xr.Dataset) -> str:
+    """Vanilla, best cell and gain by direction and module, as a LaTeX table (booktabs).
+
+    The best cell is chosen on the instances that its gain is measured on; the caption says so.
+    """
+    from analyses.gain_maps import best_cells, compute
+
+    unit = results.attrs.get("score_unit", "")
+    rows = []
+    for task in dict.fromkeys(results["task"].values.tolist()):
+        part = results.isel(example=np.flatnonzero(results["task"].values == task))
+        rows.append(best_cells(compute(part.load())).assign(task=task))
+    table = pd.concat(rows)
+    table = table[["task", *[name for name in table if name != "task"]]]
+    table.columns = [str(name).replace("_", " ") for name in table]
+    caption = (
+        f"Best transplants of {results.attrs.get('model', 'the model')}; scores in {unit or 'the score'}. "
+        "The best cell is chosen on the same instances that its gain is measured on."
+    )
+    return table.to_latex(index=False, escape=True, float_format="%.3f", caption=_escape(caption), label="tab:xtl")
+
+
+def _tables(files: RunFiles, model: str | None, task: str | None) -> Iterator[pa.Table]:
+    """The cells of each file, with vanilla's scores beside; only pairs that are whole."""
+    vanilla = files.vanilla()
+    for column, wanted in (("model", model), ("task", task)):
+        if wanted is not None:
+            check_choice(column, wanted, dict.fromkeys(vanilla[column]))
+            vanilla = vanilla[vanilla[column] == wanted]
+    beside = [name for name in map(str, vanilla) if name.startswith("vanilla_") and name != "vanilla_tokens"]
+    vanilla = vanilla[["pair", *beside, *PROMPTS]]
+    for home in files.homes(vanilla["pair"]):
+        cells = files.read(home)
+        cells = cells.drop_columns([name for name in ("tokens",) if name in cells.column_names])
+        joined = cells.to_pandas().merge(vanilla, on="pair", how="inner")
+        yield pa.Table.from_pandas(joined, preserve_index=False)
+
+
+def _write_tables(place: Path, form: str, first: pa.Table, others: Iterator[pa.Table]) -> None:
+    with pc.CSVWriter(place, first.schema) if form == "csv" else pq.ParquetWriter(place, first.schema) as writer:
+        writer.write_table(first)
+        for table in others:
+            if set(table.column_names) != set(first.column_names):
+                raise InputError("the tasks' maps hold different things; export one at a time, with --task")
+            writer.write_table(table.select(first.column_names).cast(first.schema))
+
+
+def _for_netcdf(results: xr.Dataset) -> xr.Dataset:
+    """What netCDF can hold: numbers and texts; whether something is right as 0 or 1."""
+    results = results.load().copy()
+    for name, values in results.data_vars.items():
+        if values.dtype == bool:
+            results[name] = values.astype("int8")
+        elif values.dtype == object:
+            results[name] = values.astype(str)
+    kept = {
+        str(key): value if isinstance(value, (str, int, float)) else str(value) for key, value in results.attrs.items()
+    }
+    return results.assign_attrs(kept)
+
+
+def _escape(text: str) -> str:
+    return text.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace("#", r"\#")

@@ -1,0 +1,150 @@
+"""A study taken apart: one job a model and pair, numbered, in shards of pairs that are written together.
+
+The order is models, tasks, directions, instances. A job's number and its shard depend on the study and its data alone, so that
+every process that opens the run counts alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from xtl.pairs import ParallelPair
+from xtl.runs.study import Study
+from xtl.tasks import get_task
+
+PAIRS_A_SHARD = 64
+"""Pairs of one model, task and direction that share a file."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One map to compute.
+
+    Attributes:
+        number: place in the study; the column `pair` of the store.
+        model: index in `study.models`.
+        task: name of the task.
+        pair: what is asked.
+        example: its id.
+    """
+
+    number: int
+    model: int
+    task: str
+    pair: ParallelPair
+    example: str
+
+    @property
+    def direction(self) -> str:
+        """`source->target`."""
+        return self.pair.direction
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Jobs whose maps are written to one file, `name`.parquet in each of the store's folders."""
+
+    name: str
+    jobs: tuple[Job, ...]
+
+    @property
+    def numbers(self) -> range:
+        """Their jobs' numbers, which follow one another."""
+        return range(self.jobs[0].number, self.jobs[-1].number + 1)
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """All of a study's jobs.
+
+    Attributes:
+        study: the study.
+        shards: the jobs in shards, in order.
+        data: for each task and direction: how many pairs, and the SHA-256 of what they hold.
+    """
+
+    study: Study
+    shards: tuple[Shard, ...]
+    data: tuple[dict[str, Any], ...] = field(repr=False)
+
+    @cached_property
+    def all(self) -> tuple[Job, ...]:
+        """Every job, in order."""
+        return tuple(job for shard in self.shards for job in shard.jobs)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    @cached_property
+    def _shard_of(self) -> list[Shard]:
+        return [shard for shard in self.shards for _ in shard.jobs]
+
+    def shard_of(self, number: int) -> Shard:
+        """The shard of a job."""
+        return self._shard_of[number]
+
+
+def make_jobs(study: Study) -> Jobs:
+    """Read the study's data and number its jobs. `study` has its directions spelled out.
+
+    Raises:
+        InputError: data that isn't there, isn't parallel or can't be scored as asked.
+    """
+    groups = [
+        (spec.name, pairs)
+        for spec in study.tasks
+        for direction in spec.directions or ()
+        if (pairs := _read_pairs(study, spec.name, direction, spec.options))
+    ]
+    data = tuple(
+        {"task": task, "direction": pairs[0].direction, "n": len(pairs), "sha256": hash_pairs(pairs)}
+        for task, pairs in groups
+    )
+    shards: list[Shard] = []
+    number = 0
+    for model, spec in enumerate(study.models):
+        for task, pairs in groups:
+            name = get_task(task).name
+            jobs = [
+                Job(number + index, model, name, pair, pair.id or f"{name}/{index}") for index, pair in enumerate(pairs)
+            ]
+            number += len(jobs)
+            for start in range(0, len(jobs), PAIRS_A_SHARD):
+                label = "_".join([spec.name.rstrip("/").split("/")[-1], name, pairs[0].direction.replace("->", "-")])
+                shards.append(Shard(f"{len(shards):05d}_{slug(label)}", tuple(jobs[start : start + PAIRS_A_SHARD])))
+    return Jobs(study, tuple(shards), data)
+
+
+def hash_pairs(pairs: Sequence[ParallelPair]) -> str:
+    """SHA-256 of what pairs ask and of what counts as right."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        kept = {name: value for name, value in vars(pair).items() if name != "meta"}
+        digest.update(json.dumps(kept, ensure_ascii=False, sort_keys=True, default=list).encode())
+    return digest.hexdigest()
+
+
+def slug(text: str) -> str:
+    """A text as part of a file name that every system takes.
+
+    >>> slug("meta-llama/Llama 2_xnli_en-es")
+    'meta-llama-Llama-2_xnli_en-es'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:80]
+
+
+def _read_pairs(study: Study, task: str, direction: str, options: dict[str, Any]) -> list[ParallelPair]:
+    from xtl.scoring.names import get_text_score
+
+    found = get_task(task)
+    source, target = direction.split("->")
+    pairs = found.pairs(source, target, limit=study.limit, seed=study.seed, **options)
+    if pairs and study.score not in ("likelihood", "none"):
+        get_text_score(study.score, found.name).rate("", pairs[0])  # what can't be rated is told before any work
+    return pairs

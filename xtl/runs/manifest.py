@@ -1,0 +1,169 @@
+"""What a run was made with: versions, models and the hash of their weights, tasks and the hash of their data, seed, machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from xtl.runs.jobs import Jobs
+from xtl.runs.study import ModelSpec, Study
+
+PACKAGES = ("xtl", "torch", "transformers", "transformer-lens")
+"""Packages whose versions a run must not mix."""
+ALSO = ("babel", "datasets", "numpy", "pyarrow", "tokenizers")
+"""Packages whose versions are written down."""
+
+
+def make_manifest(jobs: Jobs) -> dict[str, Any]:
+    """The manifest of a new run; its models are filled in as they are loaded."""
+    return {
+        "study": jobs.study.to_dict(),
+        "pairs": len(jobs),
+        "data": list(jobs.data),
+        "seeds": {"order of instances and options": jobs.study.seed},
+        "versions": _versions(PACKAGES),
+        "models": {},
+        "sessions": [],
+    }
+
+
+def new_session(n_done: int) -> dict[str, Any]:
+    """A line on this process, for people: when, where, with what."""
+    return {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "pairs_done_before": n_done,
+        "machine": machine(),
+        "versions": _versions((*PACKAGES, *ALSO)),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What this machine is."""
+    return {
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+def check_same(known: dict[str, Any], now: dict[str, Any], allow_versions: bool) -> list[str]:
+    """What has changed since the run was begun, in words; nothing where it may go on."""
+    changes = list(_differences(known["study"], now["study"]))
+    if not changes:
+        before = {(one["task"], one["direction"]): one["sha256"] for one in known["data"]}
+        after = {(one["task"], one["direction"]): one["sha256"] for one in now["data"]}
+        changes += [f"data of {' '.join(key)}" for key in before if before[key] != after.get(key)]
+        if not changes and known["pairs"] != now["pairs"]:
+            changes.append(f"pairs {known['pairs']} -> {now['pairs']}")
+    if not allow_versions:
+        for name, old in known["versions"].items():
+            if (new := now["versions"].get(name)) != old:
+                changes.append(f"version of {name} {old} -> {new} (--allow-versions goes on all the same)")
+    return changes
+
+
+def model_changes(known: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """How a loaded model differs from the one that the run was begun with, in words."""
+    keys = ("weights_sha256", "revision", "n_layers", "backend", "dtype", "engine")
+    return [f"{key} {known.get(key)} -> {now.get(key)}" for key in keys if known.get(key) != now.get(key)]
+
+
+def model_record(model: Any, spec: ModelSpec, engine: str) -> dict[str, Any]:
+    """What identifies a loaded model: the revision that was asked for and the hash of the weights that came."""
+    from xtl.backend import backend_name, model_info
+
+    return {
+        "name": model_info(model).name,
+        "revision": revision_of(spec.name),
+        "weights_sha256": hash_weights(model),
+        "backend": backend_name(model),
+        "backend_reason": getattr(model_info(model), "backend_reason", ""),
+        "dtype": str(model.cfg.dtype).removeprefix("torch."),
+        "device": str(model.cfg.device),
+        "engine": engine,
+        "n_layers": model.cfg.n_layers,
+        "d_model": model.cfg.d_model,
+    }
+
+
+def hash_weights(model: Any) -> str:
+    """SHA-256 of a model's parameters, by name and value."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters(), key=lambda item: item[0]):
+        tensor = parameter.detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def revision_of(name: str) -> str | None:
+    """Commit of a hub model in the local cache; None for a folder, a file and the embedded model."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from xtl.models.names import resolve_name
+
+    location = resolve_name(name)[1]
+    if not isinstance(location, str):
+        return None
+    found = try_to_load_from_cache(location, "config.json")
+    return Path(found).parent.name if isinstance(found, str) else None
+
+
+def model_labels(study: Study) -> list[str]:
+    """Name of each model in the tables: what the user calls it, with backend and precision where the name is not enough.
+
+    >>> model_labels(Study(tasks=["capitals"], models=[{"name": "gpt2"}, {"name": "gpt2", "dtype": "bfloat16"}]))
+    ['gpt2 (auto, float32)', 'gpt2 (auto, bfloat16)']
+    """
+    names = [model.name for model in study.models]
+    labels = []
+    for model in study.models:
+        details = [model.backend, model.dtype, *([model.quantization] if model.quantization else [])]
+        labels.append(model.name if names.count(model.name) == 1 else f"{model.name} ({', '.join(details)})")
+    return labels
+
+
+def _differences(old: Any, new: Any, where: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            change
+            for key in {**old, **new}
+            for change in _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+        ]
+    if (
+        isinstance(old, list)
+        and isinstance(new, list)
+        and len(old) == len(new)
+        and any(isinstance(o, dict) for o in old)
+    ):
+        return [
+            change
+            for index, pair in enumerate(zip(old, new, strict=True))
+            for change in _differences(*pair, f"{where}[{index}]")
+        ]
+    return [] if old == new else [f"{where} {_short(old)} -> {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _versions(names: tuple[str, ...]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found

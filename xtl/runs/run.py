@@ -1,0 +1,182 @@
+"""`run_study`: compute what a store lacks of a study, whoever computes it, and keep each map as soon as it is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xtl.errors import InputError, check_choice
+from xtl.progress import SweepProgress
+from xtl.runs.compute import ACTIVATIONS, Computer, Failure, LoadedModel
+from xtl.runs.files import write_text
+from xtl.runs.jobs import Job, make_jobs
+from xtl.runs.store import MapFiles, Store
+from xtl.runs.study import Study
+from xtl.runs.workers import Report, alone, make_crew, parse_workers, share_out
+
+STATUS_EVERY = 2.0
+"""Seconds between writes of `progress.json`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        folder: the store.
+        n_pairs: pairs of the study.
+        n_before: those that were done before.
+        n_done: those that are done now.
+        failed: reasons by example ("en->es capitals/FR"), of pairs that failed.
+        damaged: files that were found damaged and computed again.
+        stopped: whether it was stopped by Ctrl-C or SIGTERM.
+    """
+
+    folder: Path
+    n_pairs: int
+    n_before: int
+    n_done: int
+    failed: dict[str, str] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    stopped: bool = False
+
+
+def run_study(
+    study: Study | str | os.PathLike[str] | Mapping[str, Any],
+    out: str | os.PathLike[str],
+    *,
+    workers: str = "local:1",
+    actors: int | None = None,
+    activations: str = "memory",
+    allow_versions: bool = False,
+    progress: bool = False,
+) -> Outcome:
+    """Run a study into a folder, or go on where an earlier run stopped.
+
+    Args:
+        study: a `Study`, a YAML file or a dict (see `Study`).
+        out: the folder; `xtl.open_run` reads it.
+        workers: "local:1" (this process), "local:N" (N processes), "ray" or "ray:ADDRESS".
+        actors: how many actors on Ray.
+        activations: where source activations are kept for other directions: "memory", "disk" (in the folder, so that workers on
+            this machine share them; removed at the end) or "off".
+        allow_versions: go on with a run that other versions of the software began.
+        progress: show it on stderr.
+
+    Returns:
+        What came of it. Pairs that failed are in it with their reasons; the same call tries them again.
+
+    Raises:
+        InputError: a wrong study; a folder that can't be written, holds another study or is held by another process; a full disk.
+        ModelError: a model can't be loaded.
+
+    Example:
+        >>> import xtl
+        >>> study = {"tasks": "capitals", "directions": ["en->es"], "limit": 20}
+        >>> xtl.run_study(study, "runs/capitals", workers="local:2")  # doctest: +SKIP
+    """
+    check_choice("activations", activations, ACTIVATIONS)
+    parse_workers(workers)
+    study = study.resolved() if isinstance(study, Study) else Study.read(study)
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"out {str(folder)!r} is a file; give a folder")
+    jobs = make_jobs(study)
+    stopped = False
+    with Store(folder, jobs, allow_versions) as store:
+        todo = [job for job in jobs.all if job.number not in store.done]
+        before = len(jobs) - len(todo)
+        bar = SweepProgress(len(jobs), None, shown=progress and bool(todo), before=before)
+        shared = (folder / "activations").absolute()
+        computer = {"study": study, "activations": activations, "folder": shared}
+        try:
+            with bar:
+                _take_in(store, todo, _reports(workers, actors, computer, todo, bar), bar)
+        except KeyboardInterrupt:
+            stopped = True
+        store.compact_all()
+        if len(store.done) == len(jobs):
+            shutil.rmtree(shared, ignore_errors=True)
+        write_status(store, bar, ended=True)
+        named = {number: f"{jobs.all[number].direction} {jobs.all[number].example}" for number in store.failed}
+        return Outcome(
+            folder,
+            len(jobs),
+            before,
+            len(store.done),
+            {named[number]: why for number, why in sorted(store.failed.items())},
+            store.damaged,
+            stopped,
+        )
+
+
+def _reports(
+    workers: str, actors: int | None, computer: dict[str, Any], todo: list[Job], bar: SweepProgress
+) -> Iterator[Report]:
+    if not todo:
+        return iter(())
+    crew = make_crew(workers, computer, actors)
+    if crew is not None:
+        return share_out(crew, todo)
+    finished = 0
+
+    def count(done: int, of_pair: int) -> None:
+        nonlocal finished
+        bar.cells(finished + done)
+        if done == of_pair:
+            finished += of_pair
+
+    return alone(Computer(**computer), todo, count)
+
+
+def _take_in(store: Store, todo: list[Job], reports: Iterator[Report], bar: SweepProgress) -> None:
+    """Keep what is reported; close the workers whatever happens."""
+    by_number = {job.number: job for job in todo}
+    cells = 0
+    last = time.monotonic() - STATUS_EVERY
+    try:
+        for report in reports:
+            if isinstance(report, LoadedModel):
+                store.note_model(report.name, report.record)
+                continue
+            job = by_number[report.number]
+            bar.language = f"{job.task} {job.direction}"
+            if isinstance(report, Failure):
+                store.fail(job, report.reason)
+                bar.failed()
+            else:
+                assert isinstance(report, MapFiles)
+                store.add(report)
+                cells += report.n_cells
+                bar.done_cells = cells
+                bar.pairs(bar.done_pairs + 1)
+            if time.monotonic() - last >= STATUS_EVERY:
+                last = time.monotonic()
+                write_status(store, bar)
+    finally:
+        close = getattr(reports, "close", None)
+        if close is not None:
+            close()
+
+
+def write_status(store: Store, bar: SweepProgress, ended: bool = False) -> None:
+    """Write `progress.json`, for `xtl status`."""
+    left = bar.seconds_left()
+    status = {
+        "pid": os.getpid(),
+        "host": store.manifest["sessions"][-1]["machine"]["host"],
+        "ended": ended,
+        "pairs_done": len(store.done),
+        "pairs": len(store.jobs),
+        "failed": len(store.failed),
+        "now": bar.language,
+        "cells_per_second": round(bar.speed(), 1),
+        "seconds_left": None if left is None or ended else round(left),
+    }
+    write_text(store.folder / "progress.json", json.dumps(status, ensure_ascii=False))

@@ -1,0 +1,336 @@
+"""The store of a run: a folder that survives being killed at any moment.
+
+    study.yaml      the study, with all that it leaves open filled in
+    manifest.json   versions, models with the hash of their weights, tasks with the hash of their data, seed, machine
+    cells/          Parquet, a row a cell and instance
+    vanilla/        Parquet, a row an instance without a transplant, with its prompts
+    pending/        maps of shards that are not whole yet, a pair a file; empty at the end of a run
+    log.jsonl       the journal: checksums, failures, seconds
+    SHA256SUMS      for `sha256sum -c`, at the end of a run
+
+One process writes, under a lock. A map is first written to `pending/` (two files); when all pairs of a shard are done, or the run
+ends, they are joined to `cells/` and `vanilla/`. A pair counts as done where both of its files are there and have a checksum that
+the journal knows. Files hold no times, so that a run that was interrupted ends with the same bytes as one that was not.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from xtl.errors import InputError
+from xtl.runs.files import LEFTOVER, cannot_write, discard, publish, sha256, stage, uninterrupted, write_text
+from xtl.runs.jobs import Job, Jobs, Shard
+from xtl.runs.journal import Journal
+from xtl.runs.manifest import check_same, make_manifest, model_changes, new_session
+from xtl.runs.tables import join_tables
+
+TABLES = ("cells", "vanilla")
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class MapFiles:
+    """A computed map on its way to the store: the bytes of its two Parquet files.
+
+    Attributes:
+        number: the job's.
+        cells: bytes of its part of `cells`.
+        vanilla: bytes of its part of `vanilla`.
+        seconds: what it took to compute.
+        n_cells: its cells.
+    """
+
+    number: int
+    cells: bytes = field(repr=False)
+    vanilla: bytes = field(repr=False)
+    seconds: float = 0.0
+    n_cells: int = 0
+
+
+class Store:
+    """A run's folder, held by this process; a context manager.
+
+    Args:
+        folder: where; made if it isn't there.
+        jobs: the study's jobs.
+        allow_versions: go on although the software's versions have changed since.
+
+    Attributes:
+        done: numbers of the jobs whose maps are whole.
+        failed: reasons by number, of the jobs that failed in this session.
+        damaged: files that were found damaged; their pairs are not among the done ones.
+
+    Raises:
+        InputError: another process holds the run; it holds another study; it can't be written.
+    """
+
+    def __init__(self, folder: Path, jobs: Jobs, allow_versions: bool = False) -> None:
+        self.folder = folder
+        self.jobs = jobs
+        self.allow_versions = allow_versions
+        self.failed: dict[int, str] = {}
+        self.damaged: list[str] = []
+
+    def __enter__(self) -> Store:
+        self._lock = acquire(self.folder)
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None or issubclass(kind, KeyboardInterrupt):
+                self.compact_all()
+        finally:
+            self._lock.release()
+
+    def _open(self) -> None:
+        self.manifest = _read_or_make_manifest(self.folder, self.jobs, self.allow_versions)
+        try:
+            for name in (".", *TABLES, "pending"):
+                (self.folder / name).mkdir(exist_ok=True)
+                for leftover in (self.folder / name).glob(LEFTOVER):
+                    leftover.unlink()
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        self.journal = Journal(self.folder / "log.jsonl")
+        self.journal.repair()
+        self._in_shards: dict[str, set[int]] = {}
+        self._pending: dict[str, set[int]] = {}
+        self._find_whole()
+        self.manifest["sessions"].append(new_session(len(self.done)))
+        self.save_manifest()
+
+    @property
+    def done(self) -> set[int]:
+        """Numbers of the jobs whose maps are whole."""
+        return set().union(*self._in_shards.values(), *self._pending.values())
+
+    def add(self, result: MapFiles) -> None:
+        """Keep a map. Once this returns it is on disk for good.
+
+        Raises:
+            InputError: it can't be written; nothing of it is kept then.
+        """
+        parts = {f"pending/{result.number:06d}.{table}.parquet": getattr(result, table) for table in TABLES}
+        done = {"done": result.number, "seconds": round(result.seconds, 3), "cells": result.n_cells}
+        shard = self.jobs.shard_of(result.number)
+        with uninterrupted():
+            self._write(parts, [done])
+            self.failed.pop(result.number, None)
+            self._pending.setdefault(shard.name, set()).add(result.number)
+            if self._done_in(shard).issuperset(shard.numbers):
+                self.compact(shard)
+
+    def fail(self, job: Job, reason: str) -> None:
+        """Record that a job failed, and why."""
+        self.journal.append([{"failed": job.number, "reason": reason}])
+        self.failed[job.number] = reason
+
+    def compact(self, shard: Shard) -> None:
+        """Join what is pending of a shard to its files."""
+        numbers = self._pending.get(shard.name, set())
+        if not numbers:
+            return
+        whole = self._in_shards.get(shard.name, set())
+        joined = {}
+        for table in TABLES:
+            file = f"{table}/{shard.name}.parquet"
+            old = [self.folder / file] if whole else []
+            new = [self.folder / f"pending/{number:06d}.{table}.parquet" for number in sorted(numbers)]
+            joined[file] = join_tables([path.read_bytes() for path in [*old, *new]])
+        self._write(joined, [])
+        self._in_shards[shard.name] = whole | numbers
+        del self._pending[shard.name]
+        self._remove_pending(numbers)
+
+    def compact_all(self) -> None:
+        """Join all that is pending, and write the checksums of all files."""
+        with uninterrupted():
+            for shard in self.jobs.shards:
+                self.compact(shard)
+            files = [
+                f"{table}/{name}.parquet" for name, numbers in self._in_shards.items() if numbers for table in TABLES
+            ]
+            lines = [f"{sha256(self.folder / file)}  {file}\n" for file in sorted(files)]
+            write_text(self.folder / "SHA256SUMS", "".join(lines))
+
+    def note_model(self, name: str, record: dict[str, Any]) -> None:
+        """Keep what is known of a loaded model, or compare it with what was known.
+
+        Raises:
+            InputError: it is another model than before.
+        """
+        known = self.manifest["models"].get(name)
+        if known is None:
+            self.manifest["models"][name] = record
+            self.save_manifest()
+            return
+        changes = model_changes(known, record)
+        if changes:
+            raise refused(self.folder, [f"model {name}: {change}" for change in changes])
+
+    def save_manifest(self) -> None:
+        """Write `manifest.json`."""
+        write_text(self.folder / "manifest.json", _as_json(self.manifest))
+
+    def _write(self, files: dict[str, bytes], events: list[dict[str, Any]]) -> None:
+        staged: dict[str, Path] = {}
+        try:
+            for file, data in files.items():
+                staged[file] = stage(self.folder / file, partial(_fill, data=data))
+            sums = [{"file": file, "sha256": sha256(data)} for file, data in files.items()]
+            self.journal.append([*sums, *events])
+            for file, temporary in staged.items():
+                publish(temporary, self.folder / file)
+        finally:
+            for temporary in staged.values():
+                discard(temporary)
+
+    def _done_in(self, shard: Shard) -> set[int]:
+        return self._in_shards.get(shard.name, set()) | self._pending.get(shard.name, set())
+
+    def _remove_pending(self, numbers: set[int]) -> None:
+        for number in numbers:
+            for table in TABLES:
+                (self.folder / f"pending/{number:06d}.{table}.parquet").unlink(missing_ok=True)
+
+    def _find_whole(self) -> None:
+        """Fill in which pairs are done; set damaged files aside and drop what is there twice."""
+        known = self.journal.checksums()
+        for shard in self.jobs.shards:
+            found = [self._numbers_in(f"{table}/{shard.name}.parquet", known) for table in TABLES]
+            self._in_shards[shard.name] = found[0] & found[1]
+            if found[0] != found[1]:  # killed between the two: what both hold counts, the rest is still pending
+                self._trim(shard, found)
+        for path in sorted((self.folder / "pending").glob("*.cells.parquet")):
+            number = int(path.name.split(".")[0])
+            if number >= len(self.jobs):
+                continue
+            shard = self.jobs.shard_of(number)
+            if number in self._in_shards[shard.name]:
+                self._remove_pending({number})
+            elif all(self._numbers_in(f"pending/{number:06d}.{table}.parquet", known) == {number} for table in TABLES):
+                self._pending.setdefault(shard.name, set()).add(number)
+        pending: set[int] = set().union(*self._pending.values())
+        for path in (self.folder / "pending").glob("*.parquet"):
+            if int(path.name.split(".")[0]) not in pending:  # half of a map, or what was joined already
+                path.unlink(missing_ok=True)
+
+    def _trim(self, shard: Shard, found: list[set[int]]) -> None:
+        """Keep in both files of a shard only the pairs that both have, so that no reader finds a pair in one alone."""
+        common = found[0] & found[1]
+        for table, numbers in zip(TABLES, found, strict=True):
+            file = f"{table}/{shard.name}.parquet"
+            if numbers == common or not numbers:
+                continue
+            if not common:
+                (self.folder / file).unlink()
+                continue
+            content = pq.read_table(self.folder / file)
+            content = content.filter(pc.is_in(content["pair"], pa.array(sorted(common), pa.int32())))
+            sink = io.BytesIO()
+            pq.write_table(content, sink)
+            self._write({file: join_tables([sink.getvalue()])}, [])
+
+    def _numbers_in(self, file: str, known: dict[str, set[str]]) -> set[int]:
+        """Pairs in a file; none if it isn't there, or damaged (then it is set aside and said so)."""
+        path = self.folder / file
+        if not path.exists():
+            return set()
+        data = path.read_bytes()
+        if sha256(data) in known.get(file, set()):
+            return set(pq.read_table(io.BytesIO(data), columns=["pair"])["pair"].unique().to_pylist())
+        aside = self.folder / "damaged" / file
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(aside)
+        self.damaged.append(file)
+        print(f"xtl: {path} is damaged (its checksum is wrong); its maps are computed again", file=sys.stderr)
+        return set()
+
+
+def _fill(place: Path, data: bytes) -> None:
+    place.write_bytes(data)
+
+
+def acquire(folder: Path) -> FileLock:
+    """The lock of a run, taken.
+
+    Raises:
+        InputError: another process holds it, or the folder can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(timeout=1)
+    except Timeout as error:
+        raise InputError(
+            f"another process is at work on {str(folder)!r}: wait for it (`xtl status` says how far it is), "
+            "or give another folder"
+        ) from error
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return lock
+
+
+def refused(folder: Path, changes: list[str]) -> InputError:
+    """What to tell a user whose study is not the one that a run holds."""
+    return InputError(
+        f"{str(folder)!r} holds another study and is left as it is; changed: {'; '.join(changes)}. "
+        "Give another folder, or the study as it was"
+    )
+
+
+def _read_or_make_manifest(folder: Path, jobs: Jobs, allow_versions: bool) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    if not path.exists():
+        others = [entry.name for entry in folder.iterdir() if entry.name not in (".lock", "study.yaml")]
+        if any(not name.endswith(".tmp") for name in others):
+            raise InputError(f"{str(folder)!r} holds other things ({others[0]}) and no run; give another folder")
+        write_text(folder / "study.yaml", jobs.study.to_yaml())
+        made = {"format": FORMAT, **make_manifest(jobs)}
+        write_text(path, _as_json(made))
+        return made
+    manifest = read_manifest(folder)
+    changes = check_same(manifest, make_manifest(jobs), allow_versions)
+    if changes:
+        raise refused(folder, changes)
+    return manifest
+
+
+def _as_json(manifest: dict[str, Any]) -> str:
+    return json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run.
+
+    Raises:
+        InputError: no run there, or one of another format.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"no run at {str(folder)!r}: it has no manifest.json") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the run at {str(folder)!r}: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InputError(f"{str(folder)!r} is not a run of this version of xtl")
+    return manifest

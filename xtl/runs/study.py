@@ -1,0 +1,284 @@
+"""A study: which models, tasks, directions, modules and layers, and how answers are scored. Checked before anything loads.
+
+A study is a YAML file, a dict, or flags of `xtl run`; all three give a `Study`:
+
+    models: [gemma-3-270m]
+    tasks: [capitals]
+    directions: [en->es, en->de]   # or en->*: every other language of the task
+    modules: [attn, mlp]
+    limit: 20
+
+>>> study = Study.read({"tasks": "capitals", "directions": ["en:es"], "limit": 5})
+>>> study.models[0].name, study.tasks[0].directions, study.modules
+('gemma-3-270m', ('en->es',), ('attn', 'mlp'))
+>>> Study.read({"tasks": ["capitals"], "module": ["attn"]})  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+...
+xtl.errors.InputError: study: unknown key 'module' (did you mean 'modules'?); valid: models, tasks, directions, modules, ...
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from xtl.errors import InputError, XtlError, check_choice
+from xtl.tasks import Task, get_task, normalise_language
+
+SCORES = ("likelihood", "none", "paper", "strict", "em", "f1", "contains")
+"""How answers are scored: by likelihood, not at all, or as generated texts (see `xtl.scoring.names`)."""
+EMBEDDED = "gemma-3-270m"
+NEW_TOKENS = 20
+"""Tokens that are generated unless the study says otherwise; the paper's number."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelSpec(_Strict):
+    """A model: the arguments of `xtl.load_model`.
+
+    Attributes:
+        name: a name, a Hugging Face id, a folder or a GGUF file.
+        backend: "auto", "hooked" or "bridge".
+        dtype: "float32", "bfloat16", "float16" or "float64".
+        device: "cpu", "cuda", ...; None takes CUDA where there is one. With workers each takes its own GPU.
+        quantization: "8bit" or "4bit".
+    """
+
+    name: str = EMBEDDED
+    backend: str = "auto"
+    dtype: str = "float32"
+    device: str | None = None
+    quantization: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class TaskSpec(BaseModel):
+    """A task: its name and what its `pairs` takes (a benchmark: `split`, `origin`, `folder`).
+
+    Attributes:
+        name: a name from `xtl tasks`, or a file of your own.
+        directions: "en->es"; "en->*" and "*->en" for every other language. None takes the study's.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+    directions: tuple[str, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("directions", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return as_list(value)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `pairs` beside languages, limit and seed."""
+        return dict(self.model_extra or {})
+
+
+class Study(_Strict):
+    """What a run computes. Everything in it decides what the results are; how they are computed (workers) is not in it.
+
+    Attributes:
+        models: the models.
+        tasks: the tasks.
+        directions: for tasks that don't name their own; None takes what the task is meant for.
+        modules: names from `xtl.hooks.MODULES`.
+        score: one of `SCORES`.
+        limit: instances of each task and direction; None for all.
+        seed: of the order of instances (and of options, where a task draws them).
+        max_new_tokens: tokens to generate; None with likelihood.
+        steps: "first" or "every".
+        source_layers: layers to read; None for all.
+        target_layers: layers to write; None for all.
+        engine: "auto", "packed", "batched" or "loop".
+        verify: cells of each map that the loop computes again.
+        chunk_size: cells at a time.
+    """
+
+    models: tuple[ModelSpec, ...] = Field((ModelSpec(),), min_length=1)
+    tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+    directions: tuple[str, ...] | None = None
+    modules: tuple[str, ...] = Field(("attn", "mlp"), min_length=1)
+    score: str = "likelihood"
+    limit: int | None = Field(None, ge=1)
+    seed: int = 0
+    max_new_tokens: int | None = Field(None, ge=1)
+    steps: str = "first"
+    source_layers: tuple[int, ...] | None = Field(None, min_length=1)
+    target_layers: tuple[int, ...] | None = Field(None, min_length=1)
+    engine: str = "auto"
+    verify: int = Field(1, ge=0)
+    chunk_size: int | str = "auto"
+
+    @field_validator("models", "tasks", "directions", "modules", "source_layers", "target_layers", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return as_list(value)
+
+    @classmethod
+    def read(cls, source: str | os.PathLike[str] | Mapping[str, Any], **changes: Any) -> Study:
+        """A study from a YAML file or a dict, checked and with all its directions spelled out.
+
+        Args:
+            source: a file or a dict.
+            **changes: keys that take the place of the source's.
+
+        Raises:
+            InputError: no such file, no YAML, an unknown key, a wrong value, a task without that direction, ...
+        """
+        if isinstance(source, Mapping):
+            where, values = "study", dict(source)
+        else:
+            where, values = str(source), _load_yaml(Path(source))
+        try:
+            study = cls.model_validate(values | changes)
+        except ValidationError as error:
+            raise InputError(f"{where}: {'; '.join(map(_in_words, error.errors()))}") from None
+        try:
+            return study.resolved()
+        except XtlError as error:
+            raise type(error)(f"{where}: {error}") from error
+
+    def resolved(self) -> Study:
+        """The same study with each task's directions spelled out and what it leaves open filled in.
+
+        Raises:
+            InputError: a name that nobody knows, or things that do not go together.
+        """
+        from xtl.engine import ENGINES
+        from xtl.hooks import get_modules
+        from xtl.models.load import BACKENDS, DTYPES, QUANTIZATIONS, resolve_name
+        from xtl.transplants import STEPS
+
+        check_choice("score", self.score, SCORES)
+        check_choice("steps", self.steps, STEPS)
+        check_choice("engine", self.engine, ["auto", *ENGINES])
+        get_modules(self.modules)
+        if isinstance(self.chunk_size, str) and self.chunk_size != "auto":
+            raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {self.chunk_size!r}")
+        for model in self.models:
+            check_choice("backend", model.backend, BACKENDS)
+            check_choice("dtype", model.dtype, DTYPES)
+            if model.quantization is not None:
+                check_choice("quantization", model.quantization, QUANTIZATIONS)
+            resolve_name(model.name)
+        _check_different("model", [repr(model) for model in self.models])
+        tasks = tuple(self._resolve_task(spec) for spec in self.tasks)
+        _check_different("task", [repr(task) for task in tasks])
+        n_new = self.max_new_tokens
+        if self.score == "likelihood" and n_new is not None:
+            raise InputError("max_new_tokens is for generated answers: give a score of texts, or leave it out")
+        if self.score != "likelihood":
+            n_new = n_new or NEW_TOKENS
+        return self.model_copy(update={"tasks": tasks, "max_new_tokens": n_new, "directions": None})
+
+    def _resolve_task(self, spec: TaskSpec) -> TaskSpec:
+        from xtl.scoring.names import get_text_score
+
+        task = get_task(spec.name)
+        valid = list(inspect.signature(task.pairs).parameters)[2:]
+        for key in spec.options:
+            if key in ("limit", "seed"):
+                raise InputError(f"task {spec.name}: {key} is given for the whole study")
+            check_choice(f"key of task {spec.name}", key, [name for name in valid if name not in ("limit", "seed")])
+        if self.score not in ("likelihood", "none"):
+            get_text_score(self.score, task.name)
+        wanted = spec.directions if spec.directions is not None else self.directions
+        directions = spell_out(task, wanted if wanted is not None else (_usual(task),))
+        return spec.model_copy(update={"directions": directions})
+
+    def to_yaml(self) -> str:
+        """The study as YAML; `Study.read` makes the same study of it."""
+        import yaml
+
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The study as plain lists, numbers and texts."""
+        return self.model_dump(mode="json", exclude={"directions"} if self.directions is None else None)
+
+
+def as_list(value: Any) -> Any:
+    """A lone value as a list of one."""
+    return value if value is None or isinstance(value, (list, tuple)) else [value]
+
+
+def spell_out(task: Task, directions: tuple[str, ...]) -> tuple[str, ...]:
+    """Directions in the task's own codes, `*` replaced by every other language; each once, in order.
+
+    >>> spell_out(get_task("capitals"), ("EN:es", "zh-CN -> en"))
+    ('en->es', 'zh->en')
+    """
+    found: dict[str, None] = {}
+    for direction in directions:
+        parts = [part.strip() for part in direction.replace("->", ":").split(":")]
+        if len(parts) != 2 or not all(parts):
+            raise InputError(f"direction {direction!r} must look like en->es, en:es or en->*")
+        if parts == ["*", "*"]:
+            raise InputError(f"direction {direction!r} names no language; write en->* or *->en")
+        codes = [part if part == "*" else normalise_language(part, task.languages) for part in parts]
+        for other in task.languages:
+            source, target = (other if code == "*" else code for code in codes)
+            if "*" not in codes or source != target:
+                found[f"{source}->{target}"] = None
+    if not found:
+        raise InputError(f"task {task.name} has no direction {', '.join(directions) or '(none given)'}")
+    return tuple(found)
+
+
+def _usual(task: Task) -> str:
+    """What the task is meant for; English lent to all others where it is meant for anything."""
+    return {"xx->en": "*->en"}.get(task.direction, "en->*")
+
+
+def _load_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read study {str(path)!r}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{str(path)!r} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{str(path)!r} must hold keys and values, such as 'tasks: [capitals]'")
+    return values
+
+
+def _check_different(what: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"the same {what} is given twice: {twice[0]}")
+
+
+def _in_words(error: Any) -> str:
+    """One of pydantic's errors on one line, an unknown key with the nearest valid one."""
+    *place, key = error["loc"] or ("study",)
+    where = "".join(f"{part}: " if isinstance(part, str) else f"{part + 1}: " for part in place)
+    if error["type"] == "extra_forbidden":
+        fields = ModelSpec.model_fields if "models" in place else Study.model_fields
+        try:
+            check_choice("key", key, fields)
+        except InputError as unknown:
+            return where + str(unknown)
+    if error["type"] == "missing":
+        return f"{where}{key} is missing"
+    given = "" if isinstance(error["input"], (dict, list, tuple)) else f", got {error['input']!r}"
+    return f"{where}{key}: {error['msg'][0].lower()}{error['msg'][1:]}{given}"
