@@ -138,7 +138,7 @@ def forest(
             places = [rows.index(point.row) + (index - (len(series) - 1) / 2) * step for point in own]
             figure.add_trace(
                 go.Scatter(
-                    x=value, y=places, mode="markers", name=plots.escape(name), legendgroup=name, 
+                    x=value, y=places, mode="markers", name=plots.escape(name), legendgroup=name,
                     showlegend=name not in shown and len(series) > 1,
                     marker={"color": COLOURS[index % 8], "symbol": MARKS[index % 8], "size": 8},
                     error_x={"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low,

@@ -167,8 +167,8 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
             if not part.sizes["layer"]:
                 continue
             lines = [Line(NAMES[m], part["layer"].values, part[f"layer_{m}"].values) for m in ("attn", "mlp")]
-            ends = [part[f"layer_{end}"].values for end in ("low", "high")]
-            lines.append(Line("attention minus FFN", part["layer"].values, part["layer_difference"].values, *ends))
+            low, high = part["layer_low"].values, part["layer_high"].values
+            lines.append(Line("attention minus FFN", part["layer"].values, part["layer_difference"].values, low, high))
             panels.append((f"{group}: layer as {'source and target' if role == 'same' else role}", lines))
     return line_grid(
         panels, columns=3, y=f"mean gain ({_unit(data)})", zero=True,
@@ -223,8 +223,8 @@ def _compare(group: Group, measure: str, confidence: float, n_resamples: int, n_
         layers = by_role[role]["layer"].values
         part = slice(start, start := start + len(layers))
         rows = [*stacked.mean(0)[:, part], *found[:, part]]
-        fields = ("attn", "mlp", "difference", "low", "high", "p", "p_max")
-        own = {f"layer_{name}": ("layer", row) for name, row in zip(fields, rows, strict=True)}
+        labels = ("attn", "mlp", "difference", "low", "high", "p", "p_max")
+        own = {f"layer_{name}": ("layer", row) for name, row in zip(labels, rows, strict=True)}
         parts.append(xr.Dataset(own, coords={"layer": layers.astype(int)}))
     layers_data = xr.concat(parts, dim="role", join="outer", data_vars="all").assign_coords(role=list(ROLES))
     return data.merge(layers_data).assign(n=group.n, n_instances=group.n_instances, kind=kind)

@@ -215,7 +215,7 @@ def figure(data: xr.Dataset) -> go.Figure:
             lines = []
             for module in MODULES:
                 own = part.sel(term=[f"{module} {layer}" for layer in layers])
-                lines.append(Line(module, layers, *(own[name].values for name in ("mean", "low", "high"))))
+                lines.append(Line(module, layers, own["mean"].values, own["low"].values, own["high"].values))
             total = float(part["mean"].sel(term="sum"))
             panels.append((f"{direction}, {run} (sum {total:+.1f})", lines))
     return line_grid(

@@ -121,7 +121,8 @@ def in_words(data: xr.Dataset, direction: str | None = None) -> list[str]:
     ahead = lead(data).mean("example")
     n, n_layers = data.sizes["example"], data.sizes["layer"]
     layers = [int(k) for k in data["layer"].values[ahead.sel(run="target").values > 0]]
-    end = np.exp(data["log_probability"].isel(layer=-1).sel(run="target")).mean("example")
+    end: xr.DataArray = np.exp(data["log_probability"].isel(layer=-1).sel(run="target"))  # type: ignore[assignment]
+    end = end.mean("example")
     words = [
         f"In the target run the source language's word leads in {len(layers)} of {n_layers} layers"
         + (f" ({_ranges(layers)})" if layers else "")

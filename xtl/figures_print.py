@@ -276,7 +276,13 @@ def _finish(figure: go.Figure, layout: Mapping[str, float], title: str, results:
     }
     for update in (figure.update_xaxes, figure.update_yaxes):
         update(
-            **lines, showgrid=False, tickangle=0, tickfont=font, title_font=font, title_standoff=0.35 * em, zeroline=False
+            **lines,
+            showgrid=False,
+            tickangle=0,
+            tickfont=font,
+            title_font=font,
+            title_standoff=0.35 * em,
+            zeroline=False,
         )
     return figure
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -345,18 +346,26 @@ def test_clock_jumps_change_nothing(tmp_path, monkeypatch):
     assert content(tmp_path / "steady") == content(tmp_path / "jumping")
 
 
-def test_ctrl_c_waits_for_a_write(tmp_path):
-    import signal
-
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_waits_for_a_write(number):
     reached = []
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, stop)
 
     def write():
         with files.uninterrupted():
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
             reached.append(1)
 
-    with pytest.raises(KeyboardInterrupt):
-        write()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write()
+        assert signal.getsignal(number) is stop
+    finally:
+        signal.signal(number, before)
     assert reached == [1]
 
 

@@ -78,7 +78,7 @@ def free_memory(device: str) -> int:
 
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     return min([psutil.virtual_memory().available, *_container_limit()])
 

@@ -87,18 +87,20 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """While it lasts, Ctrl-C waits: files and what the program knows of them change together."""
+    """While it lasts, Ctrl-C and SIGTERM wait: files and what the program knows of them change together."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     waiting: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(kind, lambda number, frame: waiting.append(number)) for kind in kinds]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
         if waiting:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(waiting[0])
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
