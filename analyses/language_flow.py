@@ -176,10 +176,15 @@ def figure(data: xr.Dataset) -> go.Figure:
                 )
             panels.append((f"{source} → {target}, {run} run (n = {part.sizes['example']})", lines))
     return line_grid(
-        panels, columns=data.sizes["run"], y="log-probability (nats)", y_range=(LOWEST, 1.5), title=f"Language by layer: {data.attrs['model']}",
+        panels,
+        columns=data.sizes["run"],
+        y="log-probability (nats)",
+        y_range=(LOWEST, 1.5),
+        title=f"Language by layer: {data.attrs['model']}",
         subtitle="logit lens at the last position: the right answer's first token in each language; transplant: "
-        f"{data.attrs['cell']}; answers that start alike in both are left out; bands: 95% intervals; below {LOWEST:.0f} not drawn",
-    )  # fmt: skip
+        f"{data.attrs['cell']}; answers that start alike in both are left out; bands: 95% intervals; "
+        f"below {LOWEST:.0f} not drawn",
+    )
 
 
 def lead_figure(data: xr.Dataset) -> go.Figure:
