@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-tl4 lint types tests picture docs gallery notebooks
+.PHONY: notebooks setup demo test test-tl4 lint types tests picture docs gallery notebooks
 .SILENT:
 
 setup: $(READY)
@@ -38,6 +38,10 @@ types: setup
 
 tests: setup
 	$(BIN)/pytest --quiet --numprocesses 2 --dist loadgroup
+
+# The notebooks, run from top to bottom: minutes, and not part of `make test` yet.
+notebooks: setup
+	$(BIN)/pytest --quiet -m notebook tests/test_notebooks.py
 
 # TransformerLens 4 removed HookedTransformer: xtl runs on it with bridges. Tests that need a HookedTransformer are skipped.
 VENV4 := .venv-tl4

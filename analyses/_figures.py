@@ -60,7 +60,7 @@ def line_grid(
     y: str,
     x: str = "layer",
     zero: bool = False,
-    y_range: tuple[float, float] | None = None,
+    y_range: tuple[float | int, float | int] | None = None,
     shared: bool = True,
 ) -> go.Figure:
     """Panels of lines, in rows of `columns`.

@@ -127,10 +127,26 @@ def encode_continuation(model: Model, prompt: Prompt, prompt_ids: list[int], tex
         whole = encode(model, prompt + text)
         if whole[: len(prompt_ids)] == prompt_ids and len(whole) > len(prompt_ids):
             return whole[len(prompt_ids) :]
-    ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = _alone(model, text)
     if not ids:
         raise InputError(f"{text!r} has no tokens in this model's tokenizer")
-    return list(ids)
+    return ids
+
+
+def _alone(model: Model, text: str) -> list[int]:
+    """Token ids of a text that nothing merges with; behind a sign that it doesn't merge with either.
+
+    At the very beginning of a text, a SentencePiece tokenizer puts a space that isn't there.
+    """
+
+    def ids(piece: str) -> list[int]:
+        return list(model.tokenizer(piece, add_special_tokens=False)["input_ids"])
+
+    for sign in ("\n", ".", "1"):
+        before, both = ids(sign), ids(sign + text)
+        if len(both) > len(before) and both[: len(before)] == before:
+            return both[len(before) :]
+    return ids(text)
 
 
 def decode(model: Model, tokens: list[int]) -> str:

@@ -125,7 +125,7 @@ class SweepProgress:
 def clock(seconds: float) -> str:
     """Hours, minutes and seconds.
 
-    >>> clock(3725)
+    >>> clock(3725.0)
     '1:02:05'
     """
     minutes, second = divmod(round(seconds), 60)

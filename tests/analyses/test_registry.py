@@ -62,24 +62,6 @@ def test_an_analysis_of_runs_is_stored_drawn_and_said(run, folders, tmp_path, na
         assert (tmp_path / f"{figure}.html").stat().st_size > 1000
 
 
-@pytest.mark.parametrize(
-    ("name", "flags"),
-    [
-        ("linear_probes", ["--labels", "language,continent"]),
-        ("alignment", []),
-        ("language_flow", ["--cell", "attn,1,2"]),
-        ("direct_logit_attribution", ["--cell", "mlp,0,-1"]),
-        ("effectiveness", ["--cell", "attn,1,2"]),
-    ],
-)
-def test_an_analysis_of_a_model_runs_on_a_task(run, tiny_folder, tmp_path, name, flags) -> None:
-    asked = ["--task", "capitals", "--directions", "en:es,en:ru", "--limit", 12 if name == "linear_probes" else 6]
-    code, out, err = run("analyse", name, *asked, *flags, "--model", tiny_folder("llama"), "--out", tmp_path)
-    assert code == 0, err
-    assert (tmp_path / f"{name}.nc").exists()
-    assert out.splitlines()[-1].startswith("wrote ")
-
-
 def test_the_list_names_every_analysis(run) -> None:
     code, out, _ = run("analyse")
     assert code == 0
