@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: notebooks setup demo test test-tl4 lint types tests picture docs gallery notebooks
+.PHONY: setup demo test test-tl4 test-notebooks lint types tests picture docs gallery notebooks
 .SILENT:
 
 setup: $(READY)
@@ -40,7 +40,7 @@ tests: setup
 	$(BIN)/pytest --quiet --numprocesses 2 --dist loadgroup
 
 # The notebooks, run from top to bottom: minutes, and not part of `make test` yet.
-notebooks: setup
+test-notebooks: setup
 	$(BIN)/pytest --quiet -m notebook tests/test_notebooks.py
 
 # TransformerLens 4 removed HookedTransformer: xtl runs on it with bridges. Tests that need a HookedTransformer are skipped.

@@ -60,7 +60,7 @@ def line_grid(
     y: str,
     x: str = "layer",
     zero: bool = False,
-    y_range: tuple[float | int, float | int] | None = None,
+    y_range: tuple[float, float] | None = None,
     shared: bool = True,
 ) -> go.Figure:
     """Panels of lines, in rows of `columns`.
@@ -158,6 +158,14 @@ def forest(
     left = 40 + 7 * max(len(row) for row in rows)
     height = 200 + 24 * len(rows) * (len(series) + 1) // 2
     return _layout(figure, title, subtitle, width=left + 60 + 300 * len(panels), height=max(height, 300), left=left)
+
+
+def relabel(figure: go.Figure, what: str) -> go.Figure:
+    """A figure of `xtl.plots.heatmap_grid` whose values are no gains: say what they are, in the colour bar and at the pointer."""
+    figure.update_layout(coloraxis_colorbar_title_text=plots.escape(what))
+    return figure.for_each_trace(
+        lambda trace: trace.update(hovertemplate=trace.hovertemplate.replace("mean gain", plots.escape(what)))
+    )
 
 
 def _range(lines: Sequence[Line], zero: bool) -> tuple[tuple[float, float] | None, bool]:

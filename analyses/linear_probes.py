@@ -37,7 +37,7 @@ from babel.core import get_global
 from jaxtyping import Bool, Float, Int
 
 from analyses._activations import Sample, check_pairs, read_last, samples_of
-from analyses._figures import Line, line_grid
+from analyses._figures import Line, line_grid, relabel
 from xtl import plots
 from xtl.backend import Model, model_info
 from xtl.errors import InputError, check_choice, check_whole
@@ -221,7 +221,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         lines.append(Line("chance", layers, np.full(len(layers), float(part["chance"])), faint=True))
         panels.append((f"{label}: {int(part['n_classes'])} classes, {int(part['n_samples'])} prompts", lines))
     return line_grid(
-        panels, columns=3, y="share read right", y_range=(0, 1.03),
+        panels, columns=3, y="share read right", y_range=(0.0, 1.03),
         title=f"Linear probes at the last position: {data.attrs.get('model', '')}".removesuffix(": "),
         subtitle=f"languages: {data.attrs['languages']}; folds by instance; bands: {data.attrs['confidence']:.0%} intervals over "
         "instances; dotted: chance and control tasks",
@@ -251,11 +251,12 @@ def transfer_figure(data: xr.Dataset, label: str) -> go.Figure:
         counts = xr.full_like(values, int(part["n_instances"]), dtype=int)
         title = f"{module}, layer {int(own['layer'][layer])}"
         panels.append(plots.Panel(title, values, counts, "trained in %{y}, tested in %{x}"))
-    return plots.heatmap_grid(
-        panels, columns=min(3, len(panels)), unit="share", title=f"Probes of {label} across languages",
+    drawn = plots.heatmap_grid(
+        panels, columns=min(3, len(panels)), unit="", title=f"Probes of {label} across languages",
         subtitle=f"accuracy minus chance ({float(part['chance']):.0%}), on instances that were not trained on; "
         "the layer was chosen on the same data",
     )  # fmt: skip
+    return relabel(drawn, "accuracy minus chance")
 
 
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:

@@ -29,7 +29,7 @@ import plotly.graph_objects as go
 import xarray as xr
 from scipy.stats import rankdata
 
-from analyses._figures import Line, line_grid
+from analyses._figures import Line, line_grid, relabel
 from analyses._results import check_runs
 from xtl import plots
 from xtl.errors import InputError, check_whole
@@ -170,11 +170,12 @@ def figure(data: xr.Dataset) -> go.Figure:
             panels.append(
                 plots.Panel(f"{statistic}, {module}", values, counts, f"{statistic}<br>%{{y}} against %{{x}}")
             )
-    return plots.heatmap_grid(
-        panels, columns=data.sizes["module"], unit="agreement", title=f"How much maps move: {data.attrs['model']}",
+    drawn = plots.heatmap_grid(
+        panels, columns=data.sizes["module"], unit="", title=f"How much maps move: {data.attrs['model']}",
         subtitle=f"maps of disjoint halves of {int(data['n_instances'])} instances, mean of {data.attrs['n_splits']} halvings; "
         "the diagonal is the noise floor of a run; rank correlation of cells, and share of the best cells in common",
     )  # fmt: skip
+    return relabel(drawn, "agreement")
 
 
 def size_figure(data: xr.Dataset) -> go.Figure:

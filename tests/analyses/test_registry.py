@@ -62,6 +62,31 @@ def test_an_analysis_of_runs_is_stored_drawn_and_said(run, folders, tmp_path, na
         assert (tmp_path / f"{figure}.html").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("linear_probes", ["--labels", "language,continent"]),
+        ("alignment", []),
+        ("language_flow", ["--cell", "attn,1,2"]),
+        ("direct_logit_attribution", ["--cell", "mlp,0,-1"]),
+        ("effectiveness", ["--cell", "attn,1,2"]),
+    ],
+)
+def test_an_analysis_of_a_model_runs_on_a_task(run, tiny_folder, tmp_path, name, flags) -> None:
+    rows = [
+        {"id": str(k), "source": f"{a} {k}", "target": f"{b} {k}", "source_lang": a, "target_lang": b, "gold": k % 2,
+         "options": ["ab", "cd"] if b == "es" else ["xy", "zw"], "country": ("FR", "GH")[k % 2]}
+        for a, b in (("en", "es"), ("es", "en")) for k in range(12)
+    ]  # fmt: skip
+    task = tmp_path / "mine.jsonl"
+    task.write_text("\n".join(map(json.dumps, rows)))
+    asked = ["--task", task, "--directions", "en:es", "--limit", 12 if name == "linear_probes" else 6]
+    code, out, err = run("analyse", name, *asked, *flags, "--model", tiny_folder("llama"), "--out", tmp_path)
+    assert code == 0, err
+    assert (tmp_path / f"{name}.nc").exists()
+    assert out.splitlines()[-1].startswith("wrote ")
+
+
 def test_the_list_names_every_analysis(run) -> None:
     code, out, _ = run("analyse")
     assert code == 0

@@ -148,7 +148,8 @@ def test_a_process_that_is_stopped_or_killed_loses_nothing_that_was_done(loaded,
     run_study(study, tmp_path / "whole")
     folder = tmp_path / "run"
     options = [*flags(loaded)[:-1], "8", "--engine", "loop", "--out", str(folder)]
-    code = "from xtl.cli import main; main()"
+    interruptible = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # whatever started us
+    code = f"{interruptible}; from xtl.cli import main; main()"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
     with (tmp_path / "err").open("w") as err:
         process = subprocess.Popen([sys.executable, "-c", code, "run", *options], env=environment, stderr=err)

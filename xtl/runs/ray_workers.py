@@ -6,6 +6,7 @@ the `ray` extra.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,9 @@ from xtl.runs.store import MapFiles
 from xtl.runs.workers import Lost, Report, Stopped
 
 WAKE = 0.5
+"""Seconds after which `wait` returns even if nothing was reported."""
+CONNECT = 10.0
+"""Seconds in which a cluster must answer."""
 
 
 class Actor:
@@ -105,17 +109,25 @@ class RayCrew:
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+    """Join a cluster, or start one on this machine where none is named and it belongs to none."""
+    quiet = {"log_to_driver": False, "logging_level": "error"}
     try:
         if address is not None:
-            del quiet["include_dashboard"]
+            _check_reachable(address)
             ray.init(address=address, **quiet)
             return
         try:
-            ray.init(address="auto", **{key: value for key, value in quiet.items() if key != "include_dashboard"})
+            ray.init(address="auto", **quiet)
         except ConnectionError:
-            ray.init(**quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+            ray.init(include_dashboard=False, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"no Ray cluster at {address or 'this machine'}: {' '.join(str(error).split())[:200]}"
         ) from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raise `OSError` where nobody answers at `host:port`; Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "//" not in address:
+        socket.create_connection((host, int(port)), timeout=CONNECT).close()
