@@ -14,10 +14,10 @@ DOCS = Path(__file__).parents[2] / "docs/scaling.md"
 @given(n=st.integers(1, 200), seconds=st.floats(0.01, 10), workers=st.integers(1, 64))
 def test_more_workers_take_less_time_but_never_less_than_their_share(n, seconds, workers):
     study = [Work("m", "t", n, seconds)]
-    alone, shared = hours(study, 1, loading=0), hours(study, workers, loading=0)
+    alone, shared = hours(study, 1, loading=0.0), hours(study, workers, loading=0.0)
     share, rounding = alone / workers, 1e-9 * alone
     assert share - rounding <= shared <= share + seconds / 3600 + rounding
-    assert hours(study, workers, loading=30) > shared
+    assert hours(study, workers, loading=30.0) > shared
 
 
 def test_the_table_in_the_documentation_is_what_the_function_gives():
