@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from xtl import controls, plots, stats
     from xtl.engine import concat_maps, sweep, sweep_many
     from xtl.errors import ContractError, InputError, ModelError, XtlError
+    from xtl.explorer import explore
     from xtl.models import load_model
     from xtl.pairs import ParallelPair
+    from xtl.report.notebook import show
     from xtl.tasks import get_task
     from xtl.transplants import transplant
 
@@ -26,9 +28,11 @@ __all__ = [
     "XtlError",
     "concat_maps",
     "controls",
+    "explore",
     "get_task",
     "load_model",
     "plots",
+    "show",
     "stats",
     "sweep",
     "sweep_many",
@@ -43,6 +47,8 @@ _HOME = {
     "sweep_many": "xtl.engine",
     "concat_maps": "xtl.engine",
     "get_task": "xtl.tasks",
+    "explore": "xtl.explorer",
+    "show": "xtl.report.notebook",
     "XtlError": "xtl.errors",
     "InputError": "xtl.errors",
     "ModelError": "xtl.errors",

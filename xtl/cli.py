@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, no_type_check
 
 import typer
 
-from xtl.commands import analyses, protocols, runs
+from xtl.commands import analyses, protocols, publish, runs
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, XtlError
 
@@ -244,6 +244,7 @@ def check_model(
 runs.register(app)
 analyses.register(app)
 protocols.register(app)
+publish.register(app)
 
 
 def main() -> None:
