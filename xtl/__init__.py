@@ -7,6 +7,7 @@ runs one transplant, `sweep` the whole map of them. The method is XTransplant (Y
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from xtl.errors import ContractError, InputError, ModelError, XtlError
     from xtl.explorer import explore
     from xtl.models import load_model
+    from xtl.models.chat import chat_pairs
     from xtl.pairs import ParallelPair
     from xtl.report.notebook import show
+    from xtl.runs import Study, open_run, run_study
     from xtl.tasks import get_task
     from xtl.transplants import transplant
 
@@ -25,13 +28,17 @@ __all__ = [
     "InputError",
     "ModelError",
     "ParallelPair",
+    "Study",
     "XtlError",
+    "chat_pairs",
     "concat_maps",
     "controls",
     "explore",
     "get_task",
     "load_model",
+    "open_run",
     "plots",
+    "run_study",
     "show",
     "stats",
     "sweep",
@@ -41,6 +48,7 @@ __all__ = [
 
 _HOME = {
     "load_model": "xtl.models",
+    "chat_pairs": "xtl.models.chat",
     "ParallelPair": "xtl.pairs",
     "transplant": "xtl.transplants",
     "sweep": "xtl.engine",
@@ -49,6 +57,9 @@ _HOME = {
     "get_task": "xtl.tasks",
     "explore": "xtl.explorer",
     "show": "xtl.report.notebook",
+    "Study": "xtl.runs",
+    "open_run": "xtl.runs",
+    "run_study": "xtl.runs",
     "XtlError": "xtl.errors",
     "InputError": "xtl.errors",
     "ModelError": "xtl.errors",
@@ -71,3 +82,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+if "IPython" in sys.modules:  # a notebook: what a sweep gives shows its maps
+    from xtl._display import register
+
+    register()
+    del register
