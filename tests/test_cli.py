@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from xtl import cli, runs
+from xtl.commands.loading import Loading
 
 MODEL = ["--source", "The capital of France is", "--target", "La capital de Francia es"]
 CELL = ["--module", "attn", "--source-layer", "1", "--target-layer", "-1"]
@@ -61,6 +63,52 @@ except SystemExit:
     assert "torch" not in sys.modules and "plotly" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", ["transplant", "sweep", "models check", "protocol", "analyse", "run"])
+def test_every_command_that_loads_a_model_takes_the_same_flags(run, command):
+    code, out, _ = run(*command.split(), "--help")
+    said = " ".join(out.split())
+    assert code == 0
+    for flag in ("--backend", "--dtype", "--device", "--device-map", "--quantization", "--trust-remote-code"):
+        assert f"{flag} " in said
+    assert "it can read, send away and delete whatever you can. Only for code that you have read." in said
+
+
+def test_flags_reach_load_model(run, tiny_folder, monkeypatch):
+    import xtl.models
+
+    given = {}
+    real = xtl.models.load_model
+    monkeypatch.setattr(xtl.models, "load_model", lambda name, **options: given.update(options) or real(name))
+    flags = ["--dtype", "bfloat16", "--backend", "bridge", "--device-map", "auto", "--quantization", "8bit"]
+    model = ["--model", tiny_folder("llama"), "--trust-remote-code"]
+    run("transplant", *model, *MODEL, *CELL, "--max-new-tokens", 1, *flags)
+    assert given == {
+        "dtype": "bfloat16", "backend": "bridge", "device_map": "auto", "quantization": "8bit", "trust_remote_code": True,
+    }  # fmt: skip
+
+
+def test_chat_wraps_prompts_where_there_is_a_template(run, sweep, tiny_folder, tmp_path):
+    plain = tiny_folder("llama")
+    chatty = shutil.copytree(plain, tmp_path / "chatty")
+    (chatty / "chat_template.jinja").write_text(
+        "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    one = [*MODEL, *CELL, "--max-new-tokens", 1, "--json"]
+    code, out, _ = run("transplant", "--model", chatty, *one, "--chat", "auto")
+    assert code == 0
+    assert json.loads(out)["patch"]["token"] == ">"
+    assert json.loads(run("transplant", "--model", chatty, *one)[1])["patch"]["token"] == "s"
+    code, out, err = run("transplant", "--model", plain, *one, "--chat", "true")
+    assert (code, out) == (2, "")
+    assert "chat=True, but the model's tokenizer has no chat template" in err
+    assert "unknown --chat 'yes'; valid: false, true, auto" in run(*sweep(chat="yes"))[2]
+    assert run(*sweep(model=chatty, chat="true", limit=1))[0] == 0
+    results = runs.load_results(tmp_path / "out/results.parquet")
+    assert str(results["target"].values[0]).startswith("<s><user>País: ")
+    assert not str(results["gold"].values[0]).startswith(" ")
 
 
 def test_transplant_prints_both_answers_and_what_was_patched(run, tiny_folder):
@@ -227,7 +275,7 @@ def test_tasks_and_models_are_listed(run):
 
 def test_the_demo_runs_its_parts_and_writes_both_files(run, tmp_path, monkeypatch, tiny_model):
     """The demo's own path, on a tiny model in place of the embedded one."""
-    monkeypatch.setattr(cli, "_load", lambda *_: tiny_model("llama"))
+    monkeypatch.setattr(Loading, "load", lambda *_: tiny_model("llama"))
     code, out, _ = run("demo", "--out", tmp_path / "démo")
     assert code == 0
     table = pd.read_parquet(tmp_path / "démo/results.parquet")

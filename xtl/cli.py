@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, no_type_check
 import typer
 
 from xtl.commands import analyses, protocols, publish, runs
+from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, XtlError
 
@@ -36,15 +37,6 @@ DEMO_TASK = "capitals"
 DEMO = (("en", "es", 6), ("en", "de", 5))
 """Source language, target language and number of instances of each part of the demo."""
 
-ModelOption = Annotated[
-    str | None,
-    typer.Option("--model", help="A name or folder (see `xtl models`); the embedded Gemma 3 270M by default."),
-]
-BackendOption = Annotated[
-    str, typer.Option(help="hooked (HookedTransformer), bridge (TransformerBridge), or auto: hooked where it can.")
-]
-DtypeOption = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; CUDA where there is one by default.")]
 EngineOption = Annotated[str, typer.Option(help="How the map is computed: auto, packed, batched or loop.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -76,6 +68,7 @@ def demo(
     epilog='Example: xtl transplant --source "Country: France. Capital:" --target "País: Francia. Capital:" '
     "--module attn --source-layer 12 --target-layer 13 --max-new-tokens 5"
 )
+@loads_model
 def transplant(
     source: Annotated[str, typer.Option(help="Prompt whose activation is read.")],
     target: Annotated[str, typer.Option(help="Prompt into which it is written.")],
@@ -88,27 +81,28 @@ def transplant(
     steps: Annotated[
         str, typer.Option(help="first (patch the prompt's pass alone) or every (each new token too).")
     ] = "first",
-    model: ModelOption = None,
-    backend: BackendOption = "auto",
-    dtype: DtypeOption = "float32",
-    device: DeviceOption = None,
+    model: NameOption = None,
+    chat: ChatOption = "false",
     json_output: JsonOption = False,
+    loading: Loading = Loading(),
 ) -> None:
     """Run one transplant; print the answer with and without it, and what was patched."""
     from dataclasses import asdict
 
     from xtl.hooks import get_modules
+    from xtl.models.chat import chat_prompt
     from xtl.pairs import check_prompt
     from xtl.transplants import transplant as run
 
     check_prompt("source", source)
     check_prompt("target", target)
     get_modules([module])
-    loaded = _load(model, backend, dtype, device)
+    wrap = parse_chat(chat)
+    loaded = loading.load(model)
     result = run(
         loaded,
-        source=source,
-        target=target,
+        source=chat_prompt(loaded, source, wrap),
+        target=chat_prompt(loaded, target, wrap),
         module=module,
         source_layer=source_layer,
         target_layer=target_layer,
@@ -140,6 +134,7 @@ def transplant(
 @app.command(
     epilog="Example: xtl sweep --task capitals --source-lang en --target-lang es --modules attn,mlp --limit 5 --out runs/en-es"
 )
+@loads_model
 def sweep(
     task: Annotated[str, typer.Option(help="A built-in task (see `xtl tasks`).")],
     source_lang: Annotated[str, typer.Option(help="Language that is read, as a code: en.")],
@@ -158,11 +153,10 @@ def sweep(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace results that are already in the folder.")
     ] = False,
-    model: ModelOption = None,
-    backend: BackendOption = "auto",
-    dtype: DtypeOption = "float32",
-    device: DeviceOption = None,
+    model: NameOption = None,
+    chat: ChatOption = "false",
     json_output: JsonOption = False,
+    loading: Loading = Loading(),
 ) -> None:
     """Build the maps of a task: every source layer x target layer, by module; write a table and a report."""
     from xtl.tasks import get_task
@@ -180,7 +174,9 @@ def sweep(
             "target_layers": parse_layers("--target-layers", target_layers),
             "engine": engine,
         },
-        model=(model, backend, dtype, device),
+        model=model,
+        loading=loading,
+        chat=parse_chat(chat),
         keep=not overwrite,
     )
     _print_sweep(results, out, json_output)
@@ -219,22 +215,18 @@ def models(context: typer.Context, json_output: JsonOption = False) -> None:
 
 
 @models_app.command("check", epilog="Example: xtl models check gpt2 --backend bridge")
+@loads_model
 def check_model(
     name: Annotated[
         str | None, typer.Argument(help="A name, folder or .gguf file; the embedded model by default.")
     ] = None,
-    backend: Annotated[str, typer.Option(help="auto, hooked or bridge.")] = "auto",
-    dtype: DtypeOption = "float32",
-    device: DeviceOption = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option(help="Run code that comes with the model: it can do anything on this machine.")
-    ] = False,
     json_output: JsonOption = False,
+    loading: Loading = Loading(),
 ) -> None:
     """Load a model and check its contract: what blocks add, what writes do, and logits against Hugging Face's."""
     from xtl.models import listing
 
-    report = listing.check(name, backend=backend, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    report = listing.check(name, **loading.given())
     if json_output:
         _print_json(report)
     else:
@@ -256,16 +248,6 @@ def main() -> None:
         sys.exit(2)
 
 
-def _load(name: str | None, backend: str, dtype: str, device: str | None) -> Any:
-    from xtl.models import load_model
-
-    print(f"loading {name or 'the embedded model'} ...", file=sys.stderr)
-    model = load_model(name, backend=backend, dtype=dtype, device=device)
-    if model.xtl_info.backend_reason:
-        print(f"loaded as {type(model).__name__}: {model.xtl_info.backend_reason}", file=sys.stderr)
-    return model
-
-
 def _run_sweep(
     *,
     pairs: list[ParallelPair],
@@ -274,7 +256,9 @@ def _run_sweep(
     task: str,
     command: str,
     sweep_options: dict[str, Any],
-    model: tuple[str | None, str, str, str | None] = (None, "auto", "float32", None),
+    model: str | None = None,
+    loading: Loading = Loading(),
+    chat: bool | str = False,
     keep: bool = False,
 ) -> xr.Dataset:
     """Check everything, load, sweep with progress, write `results.parquet` and `report.html`.
@@ -282,15 +266,16 @@ def _run_sweep(
     Stopped with Ctrl-C, it writes the maps that are whole.
     """
     _check_out(out, keep)
-    loaded = _load(*model)
+    loaded = loading.load(model)
     from xtl.engine import concat_maps, sweep_many
+    from xtl.models.chat import chat_pairs
     from xtl.report import write_report
     from xtl.runs import save_results
 
     maps: list[xr.Dataset] = []
     stopped = False
     try:
-        for result in sweep_many(loaded, pairs, **sweep_options, progress=True):
+        for result in sweep_many(loaded, chat_pairs(loaded, pairs, chat), **sweep_options, progress=True):
             maps.append(result)
     except KeyboardInterrupt:
         stopped = True

@@ -21,7 +21,7 @@ import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
 from xtl.backend import encode, encode_continuation
-from xtl.models.chat import chat_pair, chat_prompt
+from xtl.models.chat import chat_pairs, chat_prompt
 
 TEXTS = [SOURCE, TARGET, "フランスの首都は東", "देश: फ़्रांस। राजधानी", "العاصمة", "é", "a é", "🏳️‍🌈", "tail ", "two\nlines"]
 ONE = {"module": "attn", "source_layer": 1, "target_layer": 2, "max_new_tokens": 3}
@@ -192,13 +192,45 @@ def chatty(folders):
 
 def test_chat_wraps_both_prompts_alike(chatty):
     pair = xtl.ParallelPair("Hello?", "¿Hola?", source_lang="en", target_lang="es", answer="a")
-    wrapped = chat_pair(chatty, pair)
+    (wrapped,) = chat_pairs(chatty, [pair])
     assert (wrapped.source, wrapped.target) == ("<s><user>Hello?</user><answer>", "<s><user>¿Hola?</user><answer>")
     assert (wrapped.answer, wrapped.target_lang) == ("a", "es")
     assert chat_prompt(chatty, "Hi", chat=True) == chat_prompt(chatty, "Hi", chat="auto")
     assert chat_prompt(chatty, "Hi", chat=True, system="Be brief.") == "<s>[Be brief.] <user>Hi</user><answer>"
-    assert chat_pair(chatty, pair, chat=False) == pair
+    assert chat_pairs(chatty, [pair], chat=False) == [pair]
     assert chat_prompt(chatty, [1, 2, 3], chat=True) == [1, 2, 3]
+
+
+def test_the_last_position_is_the_templates_whatever_was_asked(chatty):
+    """A cell reads and writes the end of the answer's header, the same token in every prompt."""
+    pairs = [
+        xtl.ParallelPair("Hello?", "¿Hola?", answer="a"),
+        xtl.ParallelPair("The capital", "La capital é", answer="a"),
+    ]
+    raw = [xtl.transplant(chatty, pair, **ONE).patch for pair in pairs]
+    wrapped = [xtl.transplant(chatty, pair, **ONE).patch for pair in chat_pairs(chatty, pairs)]
+    assert len({patch.token for patch in raw}) == 2
+    assert {(patch.source_token, patch.token) for patch in wrapped} == {(">", ">")}
+    for pair in chat_pairs(chatty, pairs):
+        assert encode(chatty, pair.source).count(1) == encode(chatty, pair.target).count(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("answered", "lead"),
+    [("{{ m.content }}", ""), (" {{ m.content }}", " "), ("{{ '\\n' + m.content }}", "\n"), ("(thinks) {{ m.content }}", "")],
+)
+def test_options_continue_the_template_as_its_answers_do(chatty, answered, lead):
+    chatty.tokenizer.chat_template = (
+        "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[{{ m.content }}]{% else %}"
+        f"{answered}</s>{{% endif %}}{{% endfor %}}"
+    )
+    pair = xtl.ParallelPair("Hello?", "¿Hola?", options=(" yes", "no"), gold=1, labels=("Yes", "No"), id="7")
+    (wrapped,) = chat_pairs(chatty, [pair])
+    assert wrapped.target == "<s>[¿Hola?]"
+    assert wrapped.options == (f"{lead}yes", f"{lead}no")
+    assert (wrapped.gold, wrapped.labels, wrapped.id) == (1, ("Yes", "No"), "7")
+    raw = chat_pairs(chatty, [xtl.ParallelPair([1, 2], [1, 3], options=(" yes", "no"), gold=1)])
+    assert raw[0].options == (" yes", "no")  # token ids are taken as they are, and so is what continues them
 
 
 def test_a_wrapped_prompt_has_the_templates_own_tokens(chatty):

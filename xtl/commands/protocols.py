@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, check_choice
 
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
     """Give an app the command."""
     app.command(
         epilog="Example: xtl protocol upper-bound --task xnli --data DATA/xtransplant --languages de,sw --out runs/xnli"
-    )(protocol)
+    )(loads_model(protocol))
     app.command(epilog="Example: xtl summary runs/xnli runs/xnli-shuffled")(summary)
 
 
@@ -62,11 +63,10 @@ def protocol(
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Use languages that stop being parallel up to where they are.")
     ] = False,
-    model: Annotated[str | None, typer.Option(help="A name or folder; the embedded model by default.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, hooked or bridge.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, ...")] = "float32",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...")] = None,
+    model: NameOption = None,
+    chat: ChatOption = "false",
     json_output: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+    loading: Loading = Loading(),
 ) -> None:
     """Run one of the paper's experiments and print its table: a column a language, mean and spread."""
     from xtl.protocols import run as protocols
@@ -85,7 +85,11 @@ def protocol(
         raise InputError(f"--out {str(out)!r} already holds results; give another folder")
     chosen = get_task(task)
     where = protocols.Data(
-        limit=limit, origin=origin, folder=data, allow_misaligned="truncate" if truncate else "refuse"
+        limit=limit,
+        origin=origin,
+        folder=data,
+        allow_misaligned="truncate" if truncate else "refuse",
+        chat=parse_chat(chat),
     )
     codes = None if languages is None else [code.strip() for code in languages.split(",")]
     protocols.score_settings(chosen, score)
@@ -97,7 +101,7 @@ def protocol(
         "source_layers": parse_layers("--source-layers", source_layers),
         "target_layers": parse_layers("--target-layers", target_layers),
     }
-    loaded = _load(model, backend, dtype, device)
+    loaded = loading.load(model)
     if name == "fixed":
         results = protocols.fixed(loaded, chosen, codes, **settings)
     elif name == "select":
@@ -125,13 +129,6 @@ def _sample(model: Any, task: Any, codes: list[str], score: str | None, data: Da
 
     print("the sample, to choose on:", file=sys.stderr)
     return pairwise(model, task, codes, score=score, data=data, progress=True, **grid)
-
-
-def _load(name: str | None, backend: str, dtype: str, device: str | None) -> Any:
-    from xtl.models import load_model
-
-    print(f"loading {name or 'the embedded model'} ...", file=sys.stderr)
-    return load_model(name, backend=backend, dtype=dtype, device=device)
 
 
 def summary(

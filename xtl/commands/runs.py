@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xtl.commands.loading import Loading, loads_model, parse_chat
 from xtl.errors import InputError
 
 FINISHED_WITH_FAILURES = 3
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog="Example: xtl run study.yaml --out runs/study --workers local:2; "
         "or by flags: xtl run --tasks capitals --directions en:es,en:de --limit 20 --out runs/capitals"
-    )(run)
+    )(loads_model(run))
     app.command(epilog="Example: xtl status runs/capitals")(status)
     app.command(epilog="Example: xtl export runs/capitals --format csv")(export)
 
@@ -33,15 +34,16 @@ def run(
     study: Annotated[Path | None, typer.Argument(help="A YAML file; flags take the place of its keys.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME for NAME.yaml by default.")] = None,
     models: Annotated[str | None, typer.Option(help="Models, separated by commas.")] = None,
-    backend: Annotated[str | None, typer.Option(help="auto, hooked or bridge; of all models.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, ...; of all models.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; of all models.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Tasks, separated by commas.")] = None,
     directions: Annotated[
         str | None, typer.Option(help="Directions, separated by commas: en:es,en:de; en:* for every other language.")
     ] = None,
     modules: Annotated[str | None, typer.Option(help="Modules, separated by commas.")] = None,
     score: Annotated[str | None, typer.Option(help="likelihood, none, paper, strict, em, f1 or contains.")] = None,
+    chat: Annotated[
+        str | None,
+        typer.Option(help="Wrap prompts in the model's chat template: true, auto or false (raw, as in the paper)."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Instances of each task and direction.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the order of instances and of their options.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to generate, for scores of texts.")] = None,
@@ -62,18 +64,21 @@ def run(
         bool, typer.Option("--no-calibration", help="With --dry-run: count only, load no model.")
     ] = False,
     json_output: JsonOption = False,
+    loading: Loading = Loading(),
 ) -> None:
     """Run a study into a folder, or go on where it stopped: the same command again loses nothing.
 
+    Flags on how models are loaded hold for all of --models; in a file they are keys of a model.
     Exit code 0: all pairs are done; 2: nothing was run, one line says why; 3: through, but some pairs failed; 130: stopped.
     """
     from xtl.runs.study import Study
 
     flags = {
-        "models": _models(study, models, {"backend": backend, "dtype": dtype, "device": device}),
+        "models": _models(study, models, loading.given()),
         "tasks": _listed(tasks),
         "directions": _listed(directions),
         "modules": _listed(modules),
+        "chat": None if chat is None else parse_chat(chat),
         "score": score,
         "limit": limit,
         "seed": seed,
@@ -88,14 +93,21 @@ def run(
         raise InputError("give a study (a YAML file), or at least --tasks")
     checked = Study.read({} if study is None else study, **given)
     if dry_run:
-        _print_estimate(checked, workers, actors, not no_calibration, json_output)
+        _print_estimate(checked, workers, actors, not no_calibration, json_output, loading.trust_remote_code)
         return
     if no_calibration:
         raise InputError("--no-calibration goes with --dry-run")
     if out is None and study is None:
         raise InputError("give --out, the folder of the run")
     _run(
-        checked, out or Path("runs") / Path(study or "").stem, workers, actors, activations, allow_versions, json_output
+        checked,
+        out or Path("runs") / Path(study or "").stem,
+        json_output,
+        workers=workers,
+        actors=actors,
+        activations=activations,
+        allow_versions=allow_versions,
+        trust_remote_code=loading.trust_remote_code,
     )
 
 
@@ -141,22 +153,12 @@ def parse_layers(flag: str, text: str | None) -> list[int] | None:
         raise InputError(f"{flag} {text!r} is no list of layers; write 0,3,6 or 0:18:3") from error
 
 
-def _run(
-    study: Any, out: Path, workers: str, actors: int | None, activations: str, allow_versions: bool, json_output: bool
-) -> None:
+def _run(study: Any, out: Path, json_output: bool, **options: Any) -> None:
     from xtl.runs.run import run_study
 
     before = signal.signal(signal.SIGTERM, _stop)  # as a cluster ends a job: what is done is put in order first
     try:
-        outcome = run_study(
-            study,
-            out,
-            workers=workers,
-            actors=actors,
-            activations=activations,
-            allow_versions=allow_versions,
-            progress=True,
-        )
+        outcome = run_study(study, out, progress=True, **options)
     finally:
         signal.signal(signal.SIGTERM, before)
     if json_output:
@@ -178,21 +180,25 @@ def _run(
         sys.exit(FINISHED_WITH_FAILURES)
 
 
-def _print_estimate(study: Any, workers: str, actors: int | None, calibrate: bool, json_output: bool) -> None:
+def _print_estimate(
+    study: Any, workers: str, actors: int | None, calibrate: bool, json_output: bool, trust_remote_code: bool
+) -> None:
     from xtl.runs.dry_run import dry_run
     from xtl.runs.workers import parse_workers
 
     kind, rest = parse_workers(workers)
     n_workers = int(rest or 1) if kind == "local" else actors or 1
-    estimate = dry_run(study, workers=n_workers, calibrate=calibrate)
+    estimate = dry_run(study, workers=n_workers, calibrate=calibrate, trust_remote_code=trust_remote_code)
     print(json.dumps(estimate.to_dict(), ensure_ascii=False, indent=1) if json_output else estimate.in_words())
 
 
-def _models(study: Path | None, names: str | None, options: dict[str, str | None]) -> list[dict[str, Any]] | None:
-    given = {key: value for key, value in options.items() if value is not None}
+def _models(study: Path | None, names: str | None, options: dict[str, Any]) -> list[dict[str, Any]] | None:
+    given = {key: value for key, value in options.items() if key != "trust_remote_code"}
     if names is None:
         if given and study is not None:
-            raise InputError(f"--{next(iter(given))} goes with --models; in a study it is a key of its model")
+            raise InputError(
+                f"--{next(iter(given)).replace('_', '-')} goes with --models; in a study it is a key of its model"
+            )
         return [given] if given else None
     return [{"name": name, **given} for name in _listed(names) or []]
 

@@ -1,13 +1,21 @@
-"""Prompts for chat models: with the model's chat template, or raw.
+"""Prompts for chat models: raw, or in the model's chat template.
 
-The paper gives its chat models raw prompts, and so does xtl unless it is asked for the template: `chat=False`. With
-`chat="auto"` a model gets its template if it has one; with `chat=True` a model without one is an error. The source prompt and the
-target prompt are wrapped alike, so that the last position, where a transplant reads and writes, is the end of the template's
-header of the answer in both.
+The paper gives its chat models raw prompts, and so does xtl unless it is asked for the template. Pairs are wrapped once, where
+they meet the model; everything after (`sweep_many`, controls, analyses) takes what comes of it as any other pairs:
+
+    pairs = xtl.chat_pairs(model, xtl.get_task("capitals").pairs("en", "es", limit=20))
+    results = xtl.concat_maps(xtl.sweep_many(model, pairs))
+
+Both prompts of a pair are wrapped alike. The last position, where a transplant reads and writes, is then the end of the header of
+the answer in both: the same token in every prompt, where a raw prompt ends with a word of its own. Maps with and without the
+template are maps of different positions.
+
+A study has the key `chat`, and commands that load a model have the flag `--chat`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -17,52 +25,97 @@ from xtl.pairs import ParallelPair, Prompt
 CHAT = (False, True, "auto")
 
 
-def chat_pair(model: Any, pair: ParallelPair, chat: bool | str = "auto", system: str | None = None) -> ParallelPair:
-    """The pair with both its prompts wrapped (see `chat_prompt`)."""
-    return replace(
-        pair,
-        source=chat_prompt(model, pair.source, chat, system),
-        target=chat_prompt(model, pair.target, chat, system),
-    )
+def chat_pairs(
+    model: Any, pairs: Iterable[ParallelPair], chat: bool | str = "auto", system: str | None = None
+) -> list[ParallelPair]:
+    """Pairs as a chat model reads them: both prompts in its chat template, up to where the answer begins.
 
-
-def chat_prompt(model: Any, prompt: Prompt, chat: bool | str = "auto", system: str | None = None) -> Prompt:
-    """A prompt as a chat model reads it: as the user's message, in the template, up to where the answer begins.
+    Options and answers continue the template as the template itself continues: with a space (Llama 2) or without (ChatML,
+    Gemma), whatever they began with. Instances keep their ids, languages and references.
 
     Args:
         model: from `xtl.load_model`.
-        prompt: the user's message; token ids are taken as they are.
-        chat: False for the prompt as it is; True for the model's chat template; "auto" for the template where there is one.
+        pairs: what is asked; prompts that are token ids stay as they are.
+        chat: True for the model's chat template; "auto" for the template where there is one; False for the pairs as they are.
         system: a system message, for templates that take one.
-
-    Returns:
-        The wrapped text; or, where the tokenizer would not read that text as the template's own tokens (a template without the
-        BOS that the tokenizer adds, say), those tokens.
 
     Raises:
         InputError: an unknown `chat`; True, and the tokenizer has no template; a template that does not take the messages.
 
     Example:
         >>> import xtl
-        >>> chat_prompt(xtl.load_model("qwen2-7b-instruct"), "Hello!", chat="auto")  # doctest: +SKIP
-        '<|im_start|>system\\n...<|im_start|>user\\nHello!<|im_end|>\\n<|im_start|>assistant\\n'
+        >>> model = xtl.load_model("qwen2-7b-instruct", dtype="bfloat16")  # doctest: +SKIP
+        >>> pairs = xtl.get_task("capitals").pairs("en", "es", limit=20)
+        >>> xtl.chat_pairs(model, pairs)[0].target  # doctest: +SKIP
+        '<|im_start|>system\\n...<|im_start|>user\\nPaís: ...<|im_end|>\\n<|im_start|>assistant\\n'
     """
+    check_chat(model, chat)
+    return [_wrapped(model, pair, chat, system) for pair in pairs]
+
+
+def check_chat(model: Any, chat: bool | str) -> None:
+    """Raise `InputError` for an unknown `chat`, or True where the model's tokenizer has no template."""
     if chat not in CHAT:
         raise InputError(f"unknown chat {chat!r}; valid: False, True, 'auto'")
-    tokenizer = model.tokenizer
-    has_template = bool(getattr(tokenizer, "chat_template", None))
-    if chat is True and not has_template:
+    if chat is True and not _has_template(model):
         raise InputError("chat=True, but the model's tokenizer has no chat template; use chat=False or chat='auto'")
-    if not chat or not has_template or not isinstance(prompt, str):
+
+
+def chat_prompt(model: Any, prompt: Prompt, chat: bool | str = "auto", system: str | None = None) -> Prompt:
+    """One prompt as a chat model reads it: as the user's message, in the template, up to where the answer begins.
+
+    Args:
+        model: from `xtl.load_model`.
+        prompt: the user's message; token ids are taken as they are.
+        chat: as for `chat_pairs`.
+        system: as for `chat_pairs`.
+
+    Returns:
+        The wrapped text; or, where the tokenizer would not read that text as the template's own tokens (a template without the
+        BOS that the tokenizer adds, say), those tokens. BOS is there as often as the template says, never twice.
+
+    Raises:
+        InputError: as `chat_pairs`.
+    """
+    check_chat(model, chat)
+    if not chat or not _has_template(model) or not isinstance(prompt, str):
         return prompt
+    from xtl.backend import encode
+
+    text = _render(model, prompt, system)
+    ids = list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+    return text if encode(model, text) == ids else ids
+
+
+def _wrapped(model: Any, pair: ParallelPair, chat: bool | str, system: str | None) -> ParallelPair:
+    source, target = (chat_prompt(model, prompt, chat, system) for prompt in (pair.source, pair.target))
+    if not chat or not _has_template(model) or not isinstance(pair.target, str):
+        return replace(pair, source=source, target=target)
+    lead = _lead(model, pair.target, system)
+    options = None if pair.options is None else tuple(lead + option.lstrip() for option in pair.options)
+    answer = None if pair.answer is None else lead + pair.answer.lstrip()
+    return replace(pair, source=source, target=target, options=options, answer=answer)
+
+
+def _has_template(model: Any) -> bool:
+    return bool(getattr(model.tokenizer, "chat_template", None))
+
+
+def _render(model: Any, prompt: str, system: str | None, answer: str | None = None) -> str:
+    """The conversation as text, up to where the answer begins, or with the answer."""
     messages = [{"role": "user", "content": prompt}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
+    if answer is not None:
+        messages.append({"role": "assistant", "content": answer})
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return model.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None)
     except Exception as error:  # a template is a program, with errors of its own
         raise InputError(f"the model's chat template does not take these messages: {error}") from error
-    from xtl.backend import encode
 
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return text if encode(model, text) == ids else ids
+
+def _lead(model: Any, prompt: str, system: str | None) -> str:
+    """White space that the template puts between the end of the prompt and the answer: a space, or nothing."""
+    begun, whole = _render(model, prompt, system), _render(model, prompt, system, "answer")
+    between = whole[len(begun) :].partition("answer")[0] if whole.startswith(begun) else ""
+    return between if not between.strip() else ""

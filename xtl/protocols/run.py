@@ -15,6 +15,7 @@ from xtl import controls
 from xtl.backend import Model
 from xtl.engine.many import concat_maps, sweep_many
 from xtl.errors import InputError, XtlError, check_choice
+from xtl.models.chat import chat_pairs
 from xtl.pairs import ParallelPair
 from xtl.scoring.names import get_text_score
 from xtl.stats import select_cell
@@ -35,6 +36,7 @@ class Data:
         origin: "released" or "hub".
         folder: of the released data.
         allow_misaligned: "refuse", or "truncate" a language whose data stops being parallel.
+        chat: whether prompts are wrapped in the model's chat template: False (the paper), True or "auto" (see `xtl.chat_pairs`).
     """
 
     limit: int | None = None
@@ -42,6 +44,7 @@ class Data:
     origin: str | None = None
     folder: str | Path | None = None
     allow_misaligned: str = "refuse"
+    chat: bool | str = False
 
     def pairs(self, task: Task, language: str, split: str) -> list[ParallelPair]:
         """The pairs of one language, in the task's own direction: English lends to it, or it to English."""
@@ -103,6 +106,7 @@ def pairwise(
     task = get_task(task) if isinstance(task, str) else task
     data = data or Data()
     pairs = [pair for group in gather(task, languages, split, data).values() for pair in group]
+    pairs = chat_pairs(model, pairs, data.chat)
     scoring = score_settings(task, score)
     settings = {"modules": modules, **scoring, **settings}
     if control is None:
@@ -199,7 +203,7 @@ def select(
         maps = concat_maps(
             sweep_many(
                 model,
-                pairs,
+                chat_pairs(model, pairs, data.chat),
                 modules=[cell.module],
                 source_layers=[cell.source_layer],
                 target_layers=[cell.target_layer],

@@ -43,6 +43,7 @@ class Computer:
         folder: for those on disk.
         on_model: told of each model that is loaded, before its first map.
         device: for models that name none.
+        trust_remote_code: run code that comes with a model.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Computer:
         folder: Path | None = None,
         on_model: Callable[[LoadedModel], None] | None = None,
         device: str | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         self.study = study
         self.activations = activations
         self.folder = folder
         self.on_model = on_model
         self.device = device
+        self.trust_remote_code = trust_remote_code
         self.model: Any = None
         self.cache: Any = None
         self._index = -1
@@ -83,6 +86,7 @@ class Computer:
             return
         from xtl.engine.engines import resolve_engine
         from xtl.models import load_model
+        from xtl.models.chat import check_chat
         from xtl.runs.activations import ActivationCache
         from xtl.runs.manifest import model_labels, model_record
 
@@ -94,9 +98,12 @@ class Computer:
             spec.name,
             backend=spec.backend,
             dtype=spec.dtype,
-            device=spec.device or self.device,
+            device=spec.device or (None if spec.device_map else self.device),
+            device_map=spec.device_map,
             quantization=spec.quantization,
+            trust_remote_code=self.trust_remote_code,
         )
+        check_chat(self.model, self.study.chat)
         self.engine = resolve_engine(self.model, self.study.engine)
         record = model_record(self.model, spec, self.engine)
         self.label = model_labels(self.study)[index]
@@ -125,13 +132,15 @@ class Computer:
     def prepare(self, job: Job) -> Any:
         """The job's sweep, checked and tokenised."""
         from xtl.engine.prepare import prepare
+        from xtl.models.chat import chat_pairs
         from xtl.scoring.names import get_text_score
 
         study = self.study
         text_score = None if study.score in ("likelihood", "none") else get_text_score(study.score, job.task)
+        (pair,) = chat_pairs(self.model, [job.pair], study.chat)
         return prepare(
             self.model,
-            job.pair,
+            pair,
             modules=study.modules,
             source_layers=study.source_layers,
             target_layers=study.target_layers,

@@ -111,7 +111,7 @@ class Estimate:
         return "\n".join(lines)
 
 
-def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True) -> Estimate:
+def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True, trust_remote_code: bool = False) -> Estimate:
     """What a study takes.
 
     Args:
@@ -119,12 +119,13 @@ def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True) -> Estima
         workers: workers that will share the time.
         calibrate: load each model and run two maps of each task, the second of which is timed. Without it times, memory and disk
             are unknown, and layers are counted from the model's configuration.
+        trust_remote_code: as for `run_study`.
 
     Raises:
         InputError, ModelError: as the run itself.
     """
     jobs = make_jobs(study)
-    computer = Computer(study)
+    computer = Computer(study, trust_remote_code=trust_remote_code)
     parts = []
     for index, spec in enumerate(study.models):
         if calibrate:

@@ -56,7 +56,7 @@ def machine() -> dict[str, Any]:
 
 def check_same(known: dict[str, Any], now: dict[str, Any], allow_versions: bool) -> list[str]:
     """What has changed since the run was begun, in words; nothing where it may go on."""
-    changes = list(_differences(known["study"], now["study"]))
+    changes = list(_differences(_filled_in(known["study"]), now["study"]))
     if not changes:
         before = {(one["task"], one["direction"]): one["sha256"] for one in known["data"]}
         after = {(one["task"], one["direction"]): one["sha256"] for one in now["data"]}
@@ -131,6 +131,14 @@ def model_labels(study: Study) -> list[str]:
         details = [model.backend, model.dtype, *([model.quantization] if model.quantization else [])]
         labels.append(model.name if names.count(model.name) == 1 else f"{model.name} ({', '.join(details)})")
     return labels
+
+
+def _filled_in(study: dict[str, Any]) -> dict[str, Any]:
+    """A study that an earlier version wrote, with the keys that have come since at what was the only choice then."""
+    try:
+        return Study.model_validate(study).to_dict()
+    except ValueError:
+        return study
 
 
 def _differences(old: Any, new: Any, where: str = "") -> list[str]:

@@ -55,6 +55,7 @@ def run_study(
     actors: int | None = None,
     activations: str = "memory",
     allow_versions: bool = False,
+    trust_remote_code: bool = False,
     progress: bool = False,
 ) -> Outcome:
     """Run a study into a folder, or go on where an earlier run stopped.
@@ -67,6 +68,7 @@ def run_study(
         activations: where source activations are kept for other directions: "memory", "disk" (in the folder, so that workers on
             this machine share them; removed at the end) or "off".
         allow_versions: go on with a run that other versions of the software began.
+        trust_remote_code: run Python code that comes with a model (see `xtl.load_model` on what it can do).
         progress: show it on stderr.
 
     Returns:
@@ -94,7 +96,12 @@ def run_study(
         before = len(jobs) - len(todo)
         bar = SweepProgress(len(jobs), None, shown=progress and bool(todo), before=before)
         shared = (folder / "activations").absolute()
-        computer = {"study": study, "activations": activations, "folder": shared}
+        computer = {
+            "study": study,
+            "activations": activations,
+            "folder": shared,
+            "trust_remote_code": trust_remote_code,
+        }
         try:
             with bar:
                 _take_in(store, todo, _reports(workers, actors, computer, todo, bar), bar)

@@ -49,13 +49,18 @@ class ModelSpec(_Strict):
         backend: "auto", "hooked" or "bridge".
         dtype: "float32", "bfloat16", "float16" or "float64".
         device: "cpu", "cuda", ...; None takes CUDA where there is one. With workers each takes its own GPU.
+        device_map: for a model larger than one device: "auto", or a mapping from module to device.
         quantization: "8bit" or "4bit".
+
+    Whether code that comes with a model may run is no key: a file that somebody sends must not be able to allow it. It is an
+    argument of `run_study`, and a flag of `xtl run`.
     """
 
     name: str = EMBEDDED
     backend: str = "auto"
     dtype: str = "float32"
     device: str | None = None
+    device_map: str | dict[str, int | str] | None = None
     quantization: str | None = None
 
     @model_validator(mode="before")
@@ -100,6 +105,8 @@ class Study(_Strict):
         tasks: the tasks.
         directions: for tasks that don't name their own; None takes what the task is meant for.
         modules: names from `xtl.hooks.MODULES`.
+        chat: whether prompts are wrapped in the model's chat template: False (raw, as in the paper), True, or "auto", which wraps
+            for models that have one (see `xtl.chat_pairs`).
         score: one of `SCORES`.
         limit: instances of each task and direction; None for all.
         seed: of the order of instances (and of options, where a task draws them).
@@ -116,6 +123,7 @@ class Study(_Strict):
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     directions: tuple[str, ...] | None = None
     modules: tuple[str, ...] = Field(("attn", "mlp"), min_length=1)
+    chat: bool | str = False
     score: str = "likelihood"
     limit: int | None = Field(None, ge=1)
     seed: int = 0
@@ -164,6 +172,7 @@ class Study(_Strict):
         """
         from xtl.engine import ENGINES
         from xtl.hooks import get_modules
+        from xtl.models.chat import CHAT
         from xtl.models.load import BACKENDS, DTYPES, QUANTIZATIONS, resolve_name
         from xtl.transplants import STEPS
 
@@ -171,6 +180,8 @@ class Study(_Strict):
         check_choice("steps", self.steps, STEPS)
         check_choice("engine", self.engine, ["auto", *ENGINES])
         get_modules(self.modules)
+        if self.chat not in CHAT:
+            raise InputError(f"unknown chat {self.chat!r}; valid: false, true, auto")
         if isinstance(self.chunk_size, str) and self.chunk_size != "auto":
             raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {self.chunk_size!r}")
         for model in self.models:
@@ -178,6 +189,8 @@ class Study(_Strict):
             check_choice("dtype", model.dtype, DTYPES)
             if model.quantization is not None:
                 check_choice("quantization", model.quantization, QUANTIZATIONS)
+            if model.device is not None and model.device_map is not None:
+                raise InputError(f"model {model.name!r} has device and device_map; give one of them")
             resolve_name(model.name)
         _check_different("model", [repr(model) for model in self.models])
         tasks = tuple(self._resolve_task(spec) for spec in self.tasks)
