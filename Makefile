@@ -64,7 +64,7 @@ picture: setup
 
 # The docs site; pages, docstrings and notebooks as they are committed, nothing runs.
 docs: setup
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 notebooks: setup
 	$(BIN)/python docs/run_notebooks.py

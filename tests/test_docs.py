@@ -1,0 +1,75 @@
+"""The docs site: it builds without a warning, every page can be found, every public module has its reference."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import xtl
+from xtl.runs import Study
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+INTERNAL = {
+    "xtl.backend", "xtl.cli", "xtl.progress", "xtl.explorer_widget", "xtl.report.images", "xtl.report.pack",
+    "xtl.models.bridged", "xtl.models.hooked", "xtl.models.hooked_config", "xtl.models.listing", "xtl.models.quiet",
+    "xtl.models.read", "xtl.runs.compute", "xtl.runs.files", "xtl.runs.jobs", "xtl.tasks.names", "xtl.tasks.prompts",
+}  # fmt: skip
+"""Modules that nobody imports by name; of `xtl.engine` and `xtl.commands` only some or none are for users."""
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs_jupyter")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    pages = {str(page.parent.relative_to(tmp_path / "site")) for page in (tmp_path / "site").rglob("index.html")}
+    assert {str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.rglob("*.md")} <= pages | {"index"}
+    search = json.loads((tmp_path / "site" / "search" / "search_index.json").read_text(encoding="utf-8"))
+    assert "xtl.engine.maps.sweep" in json.dumps(search)
+
+
+def documented() -> set[str]:
+    return {
+        name
+        for page in DOCS.rglob("*.md")
+        for name in re.findall(r"(?m)^::: ([\w.]+)$", page.read_text(encoding="utf-8"))
+    }
+
+
+def test_every_public_module_is_in_the_reference() -> None:
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for package in ("xtl", "analyses")
+        for path in (ROOT / package).rglob("*.py")
+        if not path.name.startswith("_")
+    }
+    found = documented() | {name.rpartition(".")[0] for name in documented()} | {"xtl.models.load"}
+    left = {name for name in modules - found - INTERNAL if not name.startswith(("xtl.engine.", "xtl.commands."))}
+    assert left == set()
+    assert {"xtl.engine.maps", "xtl.engine.many", "xtl.engine.verify"} <= found
+    assert modules >= INTERNAL
+
+
+def test_the_overview_has_every_name_of_the_package() -> None:
+    table = (DOCS / "api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\[`(?:xtl\.)?(\w+)`\]", table))
+    assert named == set(xtl.__all__)
+
+
+def test_every_study_that_is_shown_is_one() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in [*DOCS.rglob("*.md"), ROOT / "README.md"]]
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        texts += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    blocks = [block for text in texts for block in re.findall(r"(?s)```yaml\n(.*?)```", text)]
+    studies = [content for content in map(yaml.safe_load, blocks) if "tasks" in content and "directions" in content]
+    assert studies
+    for content in studies:
+        Study.read(content)
