@@ -51,18 +51,31 @@ class Analysis:
 ANALYSES: dict[str, Analysis] = {
     item.name: item
     for item in (
-        Analysis("gain_maps", "Which layers and which module lift the target language?", "run", ("by",)),
-        Analysis("is_it_real", "Is the gain more than chance, and the question's own content?", "run and control"),
+        Analysis("gain_maps", "Which layers and which module lift the target language?", "run", ("by", "against")),
         Analysis(
-            "upper_bound", "How much could a perfect choice of layers solve, and how much is luck?", "run", ("control",)
+            "is_it_real", "Is the gain more than chance, and the question's own content?", "run and control", ("by",)
+        ),
+        Analysis(
+            "upper_bound",
+            "How much could a perfect choice of layers solve, and how much is luck?",
+            "run",
+            ("control", "by"),
         ),
         Analysis("attn_vs_ffn", "Which module helps which kind of task?", "run", ("control", "by")),
         Analysis(
             "direct_logit_attribution", "What does each module add to the right answer's logit?", "model", ("cell",)
         ),
-        Analysis("linear_probes", "What do attention and FFN outputs encode, layer by layer?", "model", ("labels",)),
         Analysis(
-            "alignment", "How alike are two languages' representations, and does the gain follow?", "model", ("run",)
+            "linear_probes",
+            "What do attention and FFN outputs encode, layer by layer?",
+            "model",
+            ("labels", "activations"),
+        ),
+        Analysis(
+            "alignment",
+            "How alike are two languages' representations, and does the gain follow?",
+            "model",
+            ("run", "activations"),
         ),
         Analysis("language_flow", "In which language does the model think, layer by layer?", "model", ("cell",)),
         Analysis("stability", "How much do maps move when nothing that matters is changed?", "runs"),
@@ -82,21 +95,27 @@ class Request:
     Attributes:
         runs: stored runs: a `results.parquet`, a folder that holds one, or the folder of `xtl run`.
         control: a stored control run.
+        against: a second stored run, whose maps are taken off the first one's.
         load: gives the model; called once, and only by analyses that need it.
         pairs, back: the questions, and those of the opposite directions.
         cell: module, source layer, target layer.
         by: how examples are grouped.
         labels: of probes.
+        activations: folder where activations are looked up and kept, for analyses that read them alone.
+        chat: whether pairs are wrapped in the model's chat template (see `xtl.chat_pairs`).
     """
 
     runs: Sequence[Path] = ()
     control: Path | None = None
+    against: Path | None = None
     load: Callable[[], Any] | None = None
     pairs: Sequence[ParallelPair] = ()
     back: Sequence[ParallelPair] = ()
     cell: tuple[str, int, int] | None = None
     by: str | None = None
     labels: Sequence[str] = field(default_factory=lambda: ["language"])
+    activations: Path | None = None
+    chat: bool | str = False
 
 
 def get_analysis(name: str) -> Analysis:
@@ -132,8 +151,10 @@ def check_request(name: str, request: Request) -> None:
 
     item = get_analysis(name)
     given = {
-        "control": request.control is not None, "by": request.by is not None, "cell": request.cell is not None,
-        "labels": list(request.labels) != ["language"], "run": item.needs == "model" and bool(request.runs),
+        "control": request.control is not None, "against": request.against is not None,
+        "by": request.by is not None, "cell": request.cell is not None,
+        "activations": request.activations is not None, "labels": list(request.labels) != ["language"],
+        "run": item.needs == "model" and bool(request.runs),
     }  # fmt: skip
     takes = (*item.options, "control") if item.needs == "run and control" else item.options
     for flag, is_given in given.items():
@@ -172,10 +193,9 @@ def analyse(name: str, request: Request) -> xr.Dataset:
     control = None if request.control is None else open_results(request.control)
     by = {} if request.by is None else {"by": request.by}
     if name == "gain_maps":
-        return compute(runs[0], **by)
-    if name in ("is_it_real", "upper_bound"):
-        return compute(runs[0], control)
-    if name == "attn_vs_ffn":
+        other = None if request.against is None else open_results(request.against)
+        return compute(runs[0], instances=12, against=other, **by)
+    if name in ("is_it_real", "upper_bound", "attn_vs_ffn"):
         return compute(runs[0], control, **by)
     if name == "stability":
         return compute(_named(request.runs, runs))
@@ -184,11 +204,15 @@ def analyse(name: str, request: Request) -> xr.Dataset:
         return compute(some, cell=request.cell, **by)
     assert request.load is not None
     model = request.load()
+    from analyses._activations import open_cache
+    from xtl.models.chat import chat_pairs
+
+    pairs, back = (chat_pairs(model, some, request.chat) for some in (request.pairs, request.back))
     if name == "linear_probes":
-        return compute(model, request.pairs, labels=request.labels)
+        return compute(model, pairs, labels=request.labels, cache=open_cache(model, request.activations))
     if name == "alignment":
-        return compute(model, request.pairs, results=runs[0] if runs else None)
-    return compute(model, request.pairs, back=request.back, cell=request.cell)
+        return compute(model, pairs, results=runs[0] if runs else None, cache=open_cache(model, request.activations))
+    return compute(model, pairs, back=back, cell=request.cell)
 
 
 def figures(name: str, data: xr.Dataset) -> dict[str, go.Figure]:

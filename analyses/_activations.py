@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, check_fits, check_hooks_exist, encode, model_info
+from xtl.backend import Model, backend_name, check_fits, check_hooks_exist, encode, model_info
 from xtl.engine.plan import Plan
 from xtl.errors import InputError, check_layer
 from xtl.hooks import Hooks, get_modules, transplant_at
 from xtl.pairs import ParallelPair, Prompt
 from xtl.runs.activations import ActivationCache
+from xtl.runs.manifest import hash_weights
 from xtl.transplants import read_activations
 
 
@@ -113,6 +115,23 @@ def read_last(
         found = cache.get(model, Plan(ids, ids, specs, layers, ()))
         rows.append([[found[spec.name, layer].float().cpu().numpy() for layer in layers] for spec in specs])
     return np.array(rows, dtype="float32")
+
+
+def open_cache(model: Model, folder: Path | None) -> ActivationCache:
+    """A cache of this model's activations, on disk too where a folder is given: the next analysis finds them there.
+
+    The key is that of runs (`xtl run --activations disk`): weights, precision and backend.
+
+    Raises:
+        InputError: the folder is a file.
+    """
+    if folder is None:
+        return ActivationCache(model_info(model).name)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"activations {str(folder)!r} is a file; give a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    dtype = str(model.cfg.dtype).removeprefix("torch.")
+    return ActivationCache(f"{hash_weights(model)} {dtype} {backend_name(model)}", folder)
 
 
 def check_same_model(results: xr.Dataset, model: Model) -> None:

@@ -98,3 +98,13 @@ def diagonal(gain: xr.DataArray) -> xr.DataArray:
     layers = [k for k in gain["source_layer"].values if k in gain["target_layer"].values]
     index = xr.DataArray(np.array(layers, dtype=int), dims="layer", coords={"layer": layers})
     return gain.sel(source_layer=index, target_layer=index).drop_vars(["source_layer", "target_layer"])
+
+
+def nearest_layer(layer: int, layers: list[int], others: list[int]) -> int:
+    """The layer of another model at the same relative depth; the first and last of each list are its ends.
+
+    >>> nearest_layer(12, list(range(18)), list(range(30)))
+    20
+    """
+    depth = (layer - layers[0]) / max(layers[-1] - layers[0], 1)
+    return min(others, key=lambda other: (abs((other - others[0]) / max(others[-1] - others[0], 1) - depth), other))

@@ -196,7 +196,8 @@ def _compare(group: Group, measure: str, confidence: float, n_resamples: int, n_
     same = diagonal(values)
     if same.sizes["layer"]:
         columns["same layer"] = same.mean("layer").values
-    paper = _paper_cell(values, kind)
+    n_layers = group.real.attrs.get("n_layers")
+    paper = _paper_cell(values, kind, None if n_layers is None else int(n_layers))
     if paper is not None:
         columns["paper's layers"] = paper
     names = list(columns)
@@ -251,15 +252,19 @@ def _held_out(values: xr.DataArray, group: Group, confidence: float, n_splits: i
     return [splits[0].mean(), splits[1].mean(), gap.mean(), gap.mean() - reach, gap.mean() + reach]
 
 
-def _paper_cell(values: xr.DataArray, kind: str) -> np.ndarray | None:
-    """Gain of both modules at the layers that the paper fixes for this kind, if the run has all layers."""
+def _paper_cell(values: xr.DataArray, kind: str, n_layers: int | None) -> np.ndarray | None:
+    """Gain of both modules at the layers that the paper fixes for this kind (a model's first and last), if the run has them."""
     if kind not in PAPER:
         return None
-    sources, targets = values["source_layer"].values.tolist(), values["target_layer"].values.tolist()
-    if sources != list(range(len(sources))) or targets != sources:
+    layers = [values[dim].values.tolist() for dim in ("source_layer", "target_layer")]
+    if n_layers is None and layers == [list(range(len(own))) for own in layers]:
+        n_layers = len(layers[0])  # an older run doesn't say; a grid without a gap from 0 on is taken for a whole one
+    if n_layers is None:
         return None
-    cell = PAPER[kind]
-    return np.asarray(values.isel(source_layer=cell.source_layer, target_layer=cell.target_layer).values)
+    place = [range(n_layers)[layer] for layer in (PAPER[kind].source_layer, PAPER[kind].target_layer)]
+    if any(layer not in own for layer, own in zip(place, layers, strict=True)):
+        return None
+    return np.asarray(values.sel(source_layer=place[0], target_layer=place[1]).values)
 
 
 def _unit(data: xr.Dataset) -> str:

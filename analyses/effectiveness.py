@@ -8,8 +8,8 @@ prompts, taken over the other questions, is added at the transplant's target lay
 options. Beside accuracy stands the cost: prompt tokens that the model reads for one question, and forward passes. This analysis
 runs the model.
 
-How to read the figure: right answers with Wilson intervals; right, the gain in score over vanilla on the same questions
-(paired, studentised intervals); the titles of rows give the tokens. The cell must have been chosen on other questions.
+How to read the figure: left, right answers with Wilson intervals; middle, the gain in score over vanilla on the same questions
+(paired, studentised intervals); right, the cost in tokens. The cell must have been chosen on other questions.
 
 What would falsify the claim that transplants are of use: a row with no more tokens and passes whose interval lies right of the
 transplant's; that they lend *this question's* knowledge: a shuffled row as good as the transplant's.
@@ -174,28 +174,32 @@ def in_words(data: xr.Dataset, direction: str | None = None) -> list[str]:
 
 
 def figure(data: xr.Dataset) -> go.Figure:
-    """Right answers and gain over vanilla of every strategy; a series a direction.
+    """Right answers, gain over vanilla and cost of every strategy; a series a direction.
 
     Args:
         data: result of `compute`.
     """
     rows = table(data)
-    cost = rows.groupby("strategy")["tokens"].mean()
     panels = []
-    for what, title in (("accuracy", "right answers"), ("gain", "gain over vanilla (nats)")):
-        panels.append(
-            (title, [
-                Estimate(f"{STRATEGIES[str(row['strategy'])]} ({cost[row['strategy']]:.0f} tokens)",
-                         f"{row['direction']} (n = {row['n']})",
-                         *(float(row[f"{what}{end}"]) for end in ("", "_low", "_high")))
-                for row in rows.to_dict("records")
-            ])
-        )  # fmt: skip
-    return forest(
-        panels, x="", title=f"A transplant against what else one could do: {data.attrs['model']}",
+    for what, title in (
+        ("accuracy", "right answers"),
+        ("gain", "gain over vanilla (nats)"),
+        ("tokens", "prompt tokens read"),
+    ):
+        points = []
+        for row in rows.to_dict("records"):
+            ends = ("", "_low", "_high") if what != "tokens" else ("", "", "")
+            passes = "2 passes" if row["passes"] == 2 else "1 pass"
+            name, series = f"{STRATEGIES[str(row['strategy'])]}, {passes}", f"{row['direction']} (n = {row['n']})"
+            points.append(Estimate(name, series, *(float(row[f"{what}{end}"]) for end in ends)))
+        panels.append((title, points))
+    drawn = forest(
+        panels, x="", zero=False, title=f"A transplant against what else one could do: {data.attrs['model']}",
         subtitle=f"transplant: {data.attrs['cell']}; few-shot: {data.attrs['shots']} examples; tokens: read from prompts for one "
-        "question, mean; 95% intervals over questions",
+        "question, mean; a pass is one forward pass over a prompt; 95% intervals over questions",
     )  # fmt: skip
+    drawn.add_vline(x=0, line={"color": "#666666", "width": 1}, row=1, col=2)
+    return drawn.update_xaxes(rangemode="tozero", row=1, col=3)
 
 
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:

@@ -31,7 +31,7 @@ import xarray as xr
 
 from analyses._results import by_resource, diagonal, labelled, resource_level
 from xtl import plots
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, check_whole
 
 GROUPS = ("direction", "task", "kind", "resource", "target_lang", "source_lang")
 COLUMNS = (
@@ -40,7 +40,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def compute(results: xr.Dataset, *, by: str = "direction") -> xr.Dataset:
+def compute(
+    results: xr.Dataset, *, by: str = "direction", instances: int = 0, against: xr.Dataset | None = None
+) -> xr.Dataset:
     """Average sweep results per direction (or task, kind of task, resource level), and per layer.
 
     Args:
@@ -48,6 +50,8 @@ def compute(results: xr.Dataset, *, by: str = "direction") -> xr.Dataset:
             target_layer; `correct`, `vanilla_score` and `vanilla_correct` are used where they exist.
         by: "direction", "task", "kind", "resource", "target_lang" or "source_lang": examples that are averaged together. The
             dim is named `direction` in any case.
+        instances: keep the maps of the first so many examples too.
+        against: results of another task or model, whose maps are taken off (see `difference`).
 
     Returns:
         Dataset, float64, attrs as in `results`. Missing gains (NaN) are left out of every mean:
@@ -55,12 +59,15 @@ def compute(results: xr.Dataset, *, by: str = "direction") -> xr.Dataset:
         - `gain_as_target`, `gain_as_source` (direction, module, layer): mean of `gain` over the other side's layers;
           NaN for a layer that was not tried on that side; `gain_same_layer` (the same dims): the cells i -> i;
         - `accuracy` (as `gain`), `vanilla_accuracy` (direction), `vanilla_score` (direction), where the data allow it;
-        - `n` (direction): examples; `n_gain` (as `gain`): examples with a gain.
+        - `n` (direction): examples; `n_gain` (as `gain`): examples with a gain;
+        - `instance_gain` (instance, module, source_layer, target_layer), where `instances` are asked for;
+        - `difference`, `n_difference` (as `gain`, `n`) where there is `against`; attribute `difference_of` says what of.
 
     Raises:
-        InputError: no `gain`, a missing or an unknown dim, no examples.
+        InputError: no `gain`, a missing or an unknown dim, no examples, an unknown `by`, a negative number of instances.
     """
     check_choice("by", by, GROUPS)
+    check_whole("instances", instances, 0)
     examples = labelled(results)
     labels = np.array(plots.per_example(examples, by), dtype=object)
     names = list(dict.fromkeys(map(str, labels)))
@@ -83,6 +90,13 @@ def compute(results: xr.Dataset, *, by: str = "direction") -> xr.Dataset:
     as_source = data["gain"].mean("target_layer").rename(source_layer="layer").rename("gain_as_source")
     same = diagonal(data["gain"]).rename("gain_same_layer")
     merged = xr.merge([data, as_target, as_source, same], join="outer", combine_attrs="override")
+    if instances:
+        merged["instance_gain"] = _instance_gain(examples, instances)
+    if against is not None:
+        gap = difference(merged, compute(against, by=by))
+        merged = merged.merge(gap.rename(gain="difference", n="n_difference")).assign_attrs(
+            difference_of=gap.attrs["what"]
+        )
     return merged.assign_attrs(by=by)
 
 
@@ -244,40 +258,43 @@ def languages_figure(data: xr.Dataset, module: str) -> go.Figure:
     )  # fmt: skip
 
 
-def instances_figure(results: xr.Dataset, module: str, *, most: int = 12) -> go.Figure:
+def instances_figure(data: xr.Dataset, module: str) -> go.Figure:
     """One map an instance: whether the mean is that of all of them or of a few.
 
     Args:
-        results: of `xtl.sweep_many`.
+        data: result of `compute` with `instances`.
         module: which module's maps.
-        most: draw the first so many.
 
     Raises:
-        InputError: an unknown module; see `xtl.plots.with_directions`.
+        InputError: an unknown module, or data without instances.
     """
-    examples = labelled(results)
-    check_choice("module", module, map(str, examples["module"].values))
+    _check_computed(data)
+    if "instance_gain" not in data:
+        raise InputError("these data have no maps of instances: compute them with instances=12, say")
+    check_choice("module", module, map(str, data["module"].values))
     panels = []
-    for k in range(min(most, examples.sizes["example"])):
-        values = examples["gain"].isel(example=k).sel(module=module).astype("float64")
-        name = f"{plots.per_example(examples, 'example')[k]}, {examples['direction'].values[k]}"
+    for name in data["instance"].values:
+        values = data["instance_gain"].sel(instance=name, module=module)
         hover = f"{plots.escape(name)}<br>source layer %{{y}} → target layer %{{x}}"
-        panels.append(plots.Panel(name, values, values.notnull().astype(int), hover))
+        panels.append(plots.Panel(str(name), values, values.notnull().astype(int), hover))
     return plots.heatmap_grid(
-        panels, columns=min(len(panels), 4), title=f"Gain maps of {module}, one an instance: {results.attrs.get('model', '')}",
-        subtitle=f"{len(panels)} of {examples.sizes['example']} examples; one colour scale", unit=plots.score_unit(results),
+        panels, columns=min(len(panels), 4), title=f"Gain maps of {module}, one an instance: {data.attrs.get('model', '')}",
+        subtitle=f"{len(panels)} of {int(data['n'].sum())} examples; one colour scale", unit=plots.score_unit(data),
     )  # fmt: skip
 
 
 def difference(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
-    """The map of `a` minus that of `b`, cell by cell, for modules, tasks or models.
+    """The map of `a` minus that of `b`, cell by cell, for tasks or models.
+
+    Models of different depth (attribute `n_layers`) are compared by relative depth: a cell of `a` with the cell of `b` whose
+    layers, of those that were tried, lie nearest to the same share of the way from the first to the last layer.
 
     Args:
-        a, b: results of `compute`; to compare two modules of one result, see `module_difference`.
+        a, b: results of `compute`; for two modules or two groups of one result, see `module_difference`, `group_difference`.
 
     Returns:
         Dataset with `gain` (direction, module, source_layer, target_layer) and `n` (the smaller one's), for the directions,
-        modules and layers that both have.
+        modules and layers that both have; the layers are numbered as in `a`.
 
     Raises:
         InputError: nothing in common, or maps of two units.
@@ -287,12 +304,36 @@ def difference(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
     units = [plots.score_unit(data) for data in (a, b)]
     if units[0] != units[1]:
         raise InputError(f"maps in {units[0]} and in {units[1]} can't be subtracted")
-    left, right = xr.align(a[["gain", "n"]], b[["gain", "n"]], join="inner")
+    by_depth = (
+        a.attrs.get("n_layers", 0) != b.attrs.get("n_layers", 0) and "n_layers" in a.attrs and "n_layers" in b.attrs
+    )
+    left, right = xr.align(a[["gain", "n"]], (_at_depths_of(a, b) if by_depth else b)[["gain", "n"]], join="inner")
     if not left["gain"].size:
         raise InputError("the two maps have no direction, module and cell in common")
-    names = " minus ".join(str(data.attrs.get("model", "?")) + " " + str(data.attrs.get("task", "")) for data in (a, b))
+    names = " minus ".join(f"{data.attrs.get('model', '?')} {data.attrs.get('task', '')}".strip() for data in (a, b))
     gap = xr.Dataset({"gain": left["gain"] - right["gain"], "n": np.minimum(left["n"], right["n"])})
-    return gap.assign_attrs(score_unit=units[0], what=names.strip())
+    return gap.assign_attrs(score_unit=units[0], what=names + (", by relative depth" if by_depth else ""))
+
+
+def group_difference(data: xr.Dataset, first: str, second: str) -> xr.Dataset:
+    """The maps of one group minus those of another, of one result: two tasks, kinds, directions or levels.
+
+    Args:
+        data: result of `compute`.
+        first, second: entries of its dim `direction`.
+
+    Raises:
+        InputError: an unknown group.
+    """
+    _check_computed(data)
+    for name in (first, second):
+        check_choice("group", name, map(str, data["direction"].values))
+    gap = data["gain"].sel(direction=first, drop=True) - data["gain"].sel(direction=second, drop=True)
+    name = f"{first} minus {second}"
+    gap = gap.expand_dims(direction=[name]).transpose("direction", "module", "source_layer", "target_layer")
+    n = min(int(data["n"].sel(direction=name)) for name in (first, second))
+    attrs = {"score_unit": plots.score_unit(data), "what": f"{name}, {data.attrs.get('model', '')}".removesuffix(", ")}
+    return xr.Dataset({"gain": gap, "n": ("direction", [n])}, attrs=attrs)
 
 
 def module_difference(data: xr.Dataset, first: str = "attn", second: str = "mlp") -> xr.Dataset:
@@ -346,7 +387,45 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
         drawn |= {f"gain_maps_languages_{module}": languages_figure(data, module) for module in modules}
     if {"attn", "mlp"} <= set(modules):
         drawn["gain_maps_difference"] = difference_figure(module_difference(data))
+    if data.attrs.get("by") in ("task", "kind") and data.sizes["direction"] > 1:
+        first, *others = map(str, data["direction"].values)
+        gaps = [group_difference(data, first, other) for other in others]
+        drawn["gain_maps_groups"] = difference_figure(
+            xr.concat(gaps, dim="direction", combine_attrs="drop_conflicts").assign_attrs(
+                what=f"{data.attrs['by']} {first} minus others, {data.attrs.get('model', '')}".removesuffix(", ")
+            )
+        )
+    if "difference" in data:
+        gap = (
+            data[["difference", "n_difference"]]
+            .rename(difference="gain", n_difference="n")
+            .dropna("direction", how="all")
+        )
+        drawn["gain_maps_against"] = difference_figure(gap.assign_attrs(what=data.attrs["difference_of"]))
+    if "instance_gain" in data:
+        drawn |= {f"gain_maps_instances_{module}": instances_figure(data, module) for module in modules}
     return drawn
+
+
+def _instance_gain(examples: xr.Dataset, most: int) -> xr.DataArray:
+    """Maps of the first examples, named by id and direction."""
+    part = examples.isel(example=range(min(most, examples.sizes["example"])))
+    ids, directions = (plots.per_example(part, name) for name in ("example", "direction"))
+    names = [f"{name or k}, {direction}" for k, (name, direction) in enumerate(zip(ids, directions, strict=True))]
+    gain = part["gain"].astype("float64").drop_vars("example", errors="ignore").rename(example="instance")
+    return gain.reset_coords(drop=True).assign_coords(instance=names)
+
+
+def _at_depths_of(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
+    """The cells of `b` nearest in relative depth to those of `a`, numbered as in `a`."""
+    scale = (int(b.attrs["n_layers"]) - 1) / max(int(a.attrs["n_layers"]) - 1, 1)
+    for dim in ("source_layer", "target_layer"):
+        tried = b[dim].values.tolist()
+        nearest = [
+            min(tried, key=lambda other: (abs(other - scale * layer), other)) for layer in a[dim].values.tolist()
+        ]
+        b = b.sel({dim: nearest}).assign_coords({dim: a[dim].values})
+    return b
 
 
 def _other_language(label: str) -> str:

@@ -29,7 +29,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from analyses._figures import Estimate, forest
-from analyses._results import labelled
+from analyses._results import labelled, nearest_layer
 from analyses.linear_probes import continent
 from xtl import plots
 from xtl.errors import InputError, check_choice
@@ -197,16 +197,6 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     """All figures of the analysis, by name."""
     drawn = {"generalizability": figure(data)}
     return drawn | ({"generalizability_levels": levels_figure(data)} if data.sizes.get("level") else {})
-
-
-def nearest_layer(layer: int, layers: list[int], others: list[int]) -> int:
-    """The layer of another model at the same relative depth.
-
-    >>> nearest_layer(12, list(range(18)), list(range(30)))
-    20
-    """
-    depth = (layer - layers[0]) / max(layers[-1] - layers[0], 1)
-    return min(others, key=lambda other: (abs((other - others[0]) / max(others[-1] - others[0], 1) - depth), other))
 
 
 def _transfer(

@@ -40,6 +40,7 @@ def compute(
     real: xr.Dataset,
     control: xr.Dataset,
     *,
+    by: str = "direction",
     measure: str = "gain",
     level: float = 0.05,
     n_resamples: int = 10_000,
@@ -50,6 +51,7 @@ def compute(
 
     Args:
         real, control: results of `xtl.sweep_many` with the real source and with a control's, the same target prompts.
+        by: "direction", each with a map of its own, or "all": one map of all examples, clustered by instance.
         measure: "gain" or "accuracy" of the maps.
         level: of significance; intervals have the level 1 - `level`.
         n_resamples: of tests and intervals (tests take more where a map has more cells than so many could tell apart).
@@ -69,15 +71,20 @@ def compute(
         InputError: see `xtl.stats.examples.split_groups`.
     """
     confidence = 1 - check_confidence(level)
-    groups = split_groups(real, control, measures=(measure,))
+    group_by = None if check_choice("by", by, ("direction", "all")) == "all" else by
+    groups = split_groups(real, control, by=group_by, measures=(measure,))
     means = [
         xr.Dataset({run: on_map(group.values(measure, run).mean(0), group.real) for run in ("real", "control")})
         for group in groups
     ]
     data = stack(means, [group.name for group in groups], "direction")
     wanted = None if n_resamples == 10_000 else n_resamples
-    tests = significance(real, control, measure=measure, n_resamples=wanted, seed=seed)
-    sure = cell_intervals(real, control, measure=measure, confidence=confidence, n_resamples=n_resamples, seed=seed)
+    tests = significance(real, control, by=group_by, measure=measure, n_resamples=wanted, seed=seed)
+    sure = cell_intervals(
+        real, control, by=group_by, measure=measure, confidence=confidence, n_resamples=n_resamples, seed=seed
+    )
+    if by == "all":
+        tests, sure = (found.rename(group="direction") for found in (tests, sure))
     names = ("mean", "hedges_g", "p", "p_fdr", "p_max", "n", "n_instances")
     data = data.assign({name: tests[name] for name in names} | {name: sure[name] for name in ("low", "high")})
     data["significant"] = data["p_max"] <= level
@@ -85,6 +92,10 @@ def compute(
         table = summary_table(
             real, control, n_splits=n_splits, confidence=confidence, n_resamples=n_resamples, seed=seed
         )
+        if by == "all" and "all" in set(table["direction"]):
+            table = table[table["direction"] == "all"]
+        elif by == "all":  # one direction alone
+            table = table.assign(direction="all")
         data = data.merge(_packed(table))
     return data.assign_attrs(tests.attrs | {"level": level, "confidence": confidence, "n_splits": n_splits})
 
@@ -177,6 +188,11 @@ def forest(data: xr.Dataset) -> go.Figure:
         data: result of `compute`, with right answers known.
     """
     return figures_controls.forest(table(data))
+
+
+def figures(data: xr.Dataset) -> dict[str, go.Figure]:
+    """All figures of the analysis, by name."""
+    return {"is_it_real": figure(data)} | ({"is_it_real_forest": forest(data)} if "summary" in data else {})
 
 
 def _packed(rows: pd.DataFrame) -> xr.Dataset:

@@ -2,7 +2,8 @@
 
 Method: a linear probe (multinomial logistic regression, L2) reads a label from the activation at the prompt's last position,
 the one that a transplant moves: the language, the answer, the continent of the country asked about, the task. Folds are made of
-whole *instances*: all languages of a question are in one fold, so that no parallel copy of a test prompt was trained on. Each
+whole *instances*: all languages of a question (and all questions about one country) are in one fold, so that no parallel copy
+of a test prompt was trained on. Each
 label has a control task (Hewitt and Liang 2019, arXiv 1909.03368): the same activations and folds with labels dealt out at
 random, per instance (per language within an instance for labels that vary there). Accuracy minus the control's is the
 *selectivity*. Trained in one language and tested in another, on other instances, a probe tells whether the languages share the
@@ -85,7 +86,7 @@ def compute(
     found = {label: label_values(label, samples) for label in labels}
     x = read_last(model, [sample.prompt for sample in samples], modules, cache=cache)
     data = probe(
-        x, found, np.array([s.language for s in samples]), np.array([s.instance for s in samples]), modules=modules,
+        x, found, np.array([s.language for s in samples]), np.array([_group(s) for s in samples]), modules=modules,
         n_folds=n_folds, strength=strength, n_controls=n_controls, confidence=confidence, seed=seed,
     )  # fmt: skip
     return data.assign_attrs(model=model_info(model).name)
@@ -359,6 +360,7 @@ def cross_validated(
     trained_on: Bool[np.ndarray, " sample"] | None = None,
 ) -> np.ndarray:
     """What a probe says of each sample that was trained on the other folds (and only on the samples `trained_on`)."""
+    from sklearn import config_context
     from sklearn.linear_model import LogisticRegression
 
     said = y.copy()
@@ -370,11 +372,20 @@ def cross_validated(
             continue
         mean, spread = x[train].mean(0), x[train].std(0)
         scaled = (x - mean) / np.where(spread > 1e-6 * max(float(spread.max()), 1e-30), spread, 1.0)
-        with warnings.catch_warnings():
+        if (
+            x.shape[1] > train.sum()
+        ):  # the penalty knows no rotation: what lies outside the training rows' span has no weight
+            scaled = scaled @ np.linalg.qr(scaled[train].T)[0]
+        with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
             warnings.simplefilter("ignore")  # a probe that hasn't quite converged is a probe
             found = LogisticRegression(C=strength / x.shape[1], max_iter=300, tol=1e-3).fit(scaled[train], y[train])
-        said[test] = found.predict(scaled[test])
+            said[test] = found.predict(scaled[test])
     return said
+
+
+def _group(sample: Sample) -> str:
+    """What must not be torn apart by folds: the instance, or the country where several tasks ask about one."""
+    return str(sample.pair.meta.get("country") or sample.instance)
 
 
 def _label(label: str, sample: Sample) -> str:

@@ -38,6 +38,7 @@ def compute(
     real: xr.Dataset,
     control: xr.Dataset | None = None,
     *,
+    by: str = "direction",
     confidence: float = 0.95,
     n_resamples: int = 10_000,
     seed: int = 0,
@@ -47,6 +48,7 @@ def compute(
     Args:
         real: result of `xtl.sweep_many`, with right answers known.
         control: the same with a control's source prompts; None: the upper bounds alone, as in the paper.
+        by: "direction", or "all": one bound of all examples, clustered by instance.
         confidence, n_resamples, seed: of the intervals.
 
     Returns:
@@ -56,10 +58,12 @@ def compute(
     Raises:
         InputError: see `xtl.stats.examples.split_groups`.
     """
-    settings = {"confidence": confidence, "n_resamples": n_resamples, "seed": seed}
+    group_by = None if check_choice("by", by, ("direction", "all")) == "all" else by
+    settings = {"by": group_by, "confidence": confidence, "n_resamples": n_resamples, "seed": seed}
     bounds = layer_upper_bounds(real, control, **settings)  # type: ignore[arg-type]
     curve = upper_bound_curve(real, control, **settings)  # type: ignore[arg-type]
-    return xr.merge([bounds, curve], join="outer", compat="override", combine_attrs="override")
+    data = xr.merge([bounds, curve], join="outer", compat="override", combine_attrs="override")
+    return data.rename(group="direction") if by == "all" else data
 
 
 def table(data: xr.Dataset) -> pd.DataFrame:
@@ -132,6 +136,11 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
     """
     _check_computed(data)
     return figures_bounds.layer_bounds(data)
+
+
+def figures(data: xr.Dataset) -> dict[str, go.Figure]:
+    """All figures of the analysis, by name."""
+    return {"upper_bound": figure(data), "upper_bound_layers": layers_figure(data)}
 
 
 def _check_computed(data: xr.Dataset) -> None:

@@ -79,8 +79,16 @@ def test_the_papers_layers_are_those_of_the_kind() -> None:
     results = of_task(stats.simulate(n_layers=4, planted={("attn", 3, 0): 4.0}), "xcopa")
     data = attn_vs_ffn.compute(results, **FAST)
     assert data["difference"].sel(group="understanding", quantity="paper's layers") > 3
-    part = attn_vs_ffn.compute(results.isel(source_layer=[1, 3]), **FAST)
-    assert part["difference"].sel(quantity="paper's layers").isnull().all()
+    thin = results.isel(source_layer=[1, 3], target_layer=[0, 2])
+    part = attn_vs_ffn.compute(thin, **FAST)
+    assert (
+        part["difference"].sel(quantity="paper's layers").isnull().all()
+    )  # is layer 3 the last one? The run doesn't say
+    part = attn_vs_ffn.compute(thin.assign_attrs(n_layers=4), **FAST)
+    whole = data["difference"].sel(quantity="paper's layers")
+    np.testing.assert_allclose(part["difference"].sel(quantity="paper's layers"), whole)
+    part = attn_vs_ffn.compute(thin.assign_attrs(n_layers=6), **FAST)
+    assert part["difference"].sel(quantity="paper's layers").isnull().all()  # the last one was not tried
 
 
 def test_a_control_takes_off_what_both_have() -> None:

@@ -90,7 +90,9 @@ def test_costs_and_accuracies(model, data) -> None:
     assert rows.at["vanilla", "gain"] == 0
     assert (rows["accuracy_low"] <= rows["accuracy"]).all()
     assert len(effectiveness.in_words(data)) == 1
-    assert len(effectiveness.figure(data).data) == 2
+    drawn = effectiveness.figure(data).data
+    assert len(drawn) == 3
+    np.testing.assert_allclose(drawn[2].x, rows["tokens"])
 
 
 def test_lending_a_prompt_to_itself_is_vanilla(model) -> None:

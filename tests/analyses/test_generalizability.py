@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from analyses import generalizability
+from analyses._results import nearest_layer
 from tests.synthetic import synthetic_results
 from xtl import stats
 from xtl.errors import InputError
@@ -45,7 +46,7 @@ def test_layers_of_models_of_another_depth_are_matched_by_relative_depth() -> No
     assert (data["transfer"] > 2.5).all()
     assert data["target_layer"].values.tolist() == [3, 6]
     layers = list(range(18))
-    assert [generalizability.nearest_layer(k, layers, layers) for k in layers] == layers
+    assert [nearest_layer(k, layers, layers) for k in layers] == layers
 
 
 def test_levels_hold_every_example_once_and_find_the_planted_one() -> None:

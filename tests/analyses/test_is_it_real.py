@@ -65,6 +65,20 @@ def test_figure_has_three_maps_a_direction_and_module_on_one_scale() -> None:
     assert len(is_it_real.forest(DATA).data) == 9
 
 
+def test_all_directions_can_be_pooled() -> None:
+    data = is_it_real.compute(REAL, CONTROL, by="all", **SETTINGS)  # type: ignore[arg-type]
+    assert data["direction"].values.tolist() == data["summary_direction"].values.tolist() == ["all"]
+    np.testing.assert_allclose(data["mean"][0], DATA["mean"].mean("direction"), atol=1e-6)
+    assert int(data["n"][0]) == 40
+    assert int(data["n_instances"][0]) == 20
+    assert is_it_real.in_words(data, "all")[0].startswith("1 of 18 cells is better")
+    assert set(is_it_real.figures(data)) == {"is_it_real", "is_it_real_forest"}
+    one = is_it_real.compute(*(run.isel(example=slice(0, None, 2)) for run in (REAL, CONTROL)), by="all", **SETTINGS)  # type: ignore[arg-type]
+    assert len(is_it_real.in_words(one, "all")) == 3
+    with pytest.raises(InputError, match="unknown by"):
+        is_it_real.compute(REAL, CONTROL, by="task")
+
+
 @pytest.mark.parametrize("call", [is_it_real.table, is_it_real.figure, is_it_real.forest])
 def test_only_computed_data_are_drawn(call) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match="compute"):

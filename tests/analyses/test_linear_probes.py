@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ N, D = 24, 12
 TONGUES = np.array(["en", "es", "sw"])
 INSTANCES = np.repeat([f"t/{k}" for k in range(N)], 3)
 LANGUAGES = np.tile(TONGUES, N)
+COUNTRIES = ("FR", "GH", "DE", "ML", "IT", "SN")
 COLOUR = np.repeat(np.where(np.arange(N) % 2, "red", "blue"), 3)
 
 
@@ -114,11 +117,37 @@ def test_order_of_samples_and_scale_of_features_do_not_matter() -> None:
     assert (said[order] == again).mean() > 0.97  # solver tolerance
 
 
+def test_more_features_than_prompts_change_nothing_of_what_a_probe_is() -> None:
+    """Directions in which the training prompts don't differ have no weight: those features may be rotated away."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(30, 100)).astype("float32")
+    y = np.where(x[:, 0] + 0.5 * x[:, 1] > 0, "a", "b")
+    fold = np.arange(30) % 3
+    said = linear_probes.cross_validated(x, y, fold, 10.0)
+    for number in range(3):
+        train = fold != number
+        scaled = (x - x[train].mean(0)) / x[train].std(0)
+        plain = LogisticRegression(C=10.0 / 100, max_iter=300, tol=1e-3).fit(scaled[train], y[train])
+        assert (plain.predict(scaled[~train]) == said[~train]).mean() > 0.89  # solver tolerance
+
+
+def test_all_questions_about_one_country_are_in_one_fold() -> None:
+    from analyses._activations import samples_of
+
+    rows = [replace(pair, id=f"{task}/{pair.id}") for task in ("capitals", "languages") for pair in pairs()]
+    groups = [linear_probes._group(sample) for sample in samples_of(rows)]
+    assert set(groups) == set(COUNTRIES)
+    assert len(groups) == 4 * len(COUNTRIES)
+    assert linear_probes._group(samples_of([replace(pairs()[0], meta={})])[0]) == "t/0"
+
+
 def pairs(n: int = 6) -> list[ParallelPair]:
     return [
         ParallelPair(
             f"Country: {'AB'[k % 2] * 3}{k}", f"País: {'AB'[k % 2] * 3}{k}", source_lang="en", target_lang="es",
-            options=(" x", " y"), gold=k % 2, id=f"t/{k}", meta={"country": ("FR", "GH")[k % 2], "kind": "AB"[k % 2]},
+            options=(" x", " y"), gold=k % 2, id=f"t/{k}", meta={"country": COUNTRIES[k], "kind": "AB"[k % 2]},
         )
         for k in range(n)
     ]  # fmt: skip

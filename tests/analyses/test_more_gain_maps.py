@@ -59,9 +59,47 @@ def test_languages_stand_in_the_order_of_their_resources() -> None:
 
 
 def test_one_map_an_instance() -> None:
-    figure = gain_maps.instances_figure(RESULTS, "mlp", most=3)
+    data = gain_maps.compute(RESULTS, instances=3)
+    figure = gain_maps.instances_figure(data, "mlp")
     assert len(figure.data) == 3
     np.testing.assert_allclose(np.asarray(figure.data[1].z, dtype=float), RESULTS["gain"].values[1, 1])
+    assert figure.layout.annotations[1].text == "capitals/es-0, en-&gt;es"
+    assert "gain_maps_instances_attn" in gain_maps.figures(data)
+    with pytest.raises(InputError, match="no maps of instances"):
+        gain_maps.instances_figure(DATA, "mlp")
+
+
+def test_groups_of_one_result_are_subtracted_with_their_sign() -> None:
+    by_task = RESULTS.assign_coords(task=("example", ["capitals", "xnli"] * (RESULTS.sizes["example"] // 2)))
+    by_task["gain"][:] = 0.0
+    by_task["gain"].loc[{"module": "mlp", "source_layer": 1, "target_layer": 2}] = np.where(
+        by_task["task"] == "xnli", 3.0, 1.0
+    )
+    data = gain_maps.compute(by_task, by="task")
+    gap = gain_maps.group_difference(data, "xnli", "capitals")["gain"]
+    assert float(gap.sel(module="mlp", source_layer=1, target_layer=2)[0]) == 2
+    assert float(gap.sum()) == 2
+    np.testing.assert_array_equal(gap.values, -gain_maps.group_difference(data, "capitals", "xnli")["gain"].values)
+    assert "gain_maps_groups" in gain_maps.figures(data)
+    with pytest.raises(InputError, match="unknown group"):
+        gain_maps.group_difference(data, "xnli", "mkqa")
+
+
+def test_models_of_another_depth_are_compared_at_the_same_relative_depth() -> None:
+    short = synthetic_results(directions=[("en", "es")], layers=range(4)).assign_attrs(n_layers=4, model="short")
+    long = synthetic_results(directions=[("en", "es")], layers=range(7)).assign_attrs(n_layers=7, model="long")
+    for results, cell in ((short, (1, 3)), (long, (2, 6))):
+        results["gain"][:] = 0.0
+        results["gain"].loc[{"module": "attn", "source_layer": cell[0], "target_layer": cell[1]}] = 1.0
+    data = gain_maps.compute(short, against=long)
+    assert (data["difference"] == 0).all()  # both gain at 1/3 and 1
+    assert data.attrs["difference_of"] == "short capitals minus long capitals, by relative depth"
+    drawn = gain_maps.figures(data)["gain_maps_against"]
+    assert len(drawn.data) == 2
+    long["gain"].loc[{"module": "attn", "source_layer": 2, "target_layer": 6}] = 4.0
+    gap = gain_maps.compute(short, against=long)["difference"]
+    assert float(gap.sel(module="attn", source_layer=1, target_layer=3)[0]) == -3
+    assert float(abs(gap).sum()) == 3
 
 
 def test_all_figures() -> None:

@@ -17,6 +17,7 @@ from xtl.runs import save_results
 REAL, CONTROL = stats.simulate(
     languages=["es", "sw"], n_layers=4, planted={("attn", 1, 2): 3.0}, control=True, n_instances=12
 )
+COUNTRIES = ("FR", "GH", "DE", "ML", "IT", "SN", "ES", "UG", "PL", "ZM", "SE", "RW")
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_an_analysis_of_runs_is_stored_drawn_and_said(run, folders, tmp_path, na
 def test_an_analysis_of_a_model_runs_on_a_task(run, tiny_folder, tmp_path, name, flags) -> None:
     rows = [
         {"id": str(k), "source": f"{a} {k}", "target": f"{b} {k}", "source_lang": a, "target_lang": b, "gold": k % 2,
-         "options": ["ab", "cd"] if b == "es" else ["xy", "zw"], "country": ("FR", "GH")[k % 2]}
+         "options": ["ab", "cd"] if b == "es" else ["xy", "zw"], "country": COUNTRIES[k]}
         for a, b in (("en", "es"), ("es", "en")) for k in range(12)
     ]  # fmt: skip
     task = tmp_path / "mine.jsonl"
@@ -85,6 +86,71 @@ def test_an_analysis_of_a_model_runs_on_a_task(run, tiny_folder, tmp_path, name,
     assert code == 0, err
     assert (tmp_path / f"{name}.nc").exists()
     assert out.splitlines()[-1].startswith("wrote ")
+
+
+def test_the_maps_of_another_run_are_taken_off(run, folders, tmp_path) -> None:
+    code, _, err = run("analyse", "gain_maps", folders / "real", "--against", folders / "control", "--out", tmp_path)
+    assert code == 0, err
+    stored = xr.load_dataset(tmp_path / "gain_maps.nc")
+    gap = REAL["gain"].groupby("target_lang").mean("example") - CONTROL["gain"].groupby("target_lang").mean("example")
+    np.testing.assert_allclose(stored["difference"].values, gap.sel(target_lang=["es", "sw"]).values, atol=1e-5)
+    assert (tmp_path / "gain_maps_against.html").exists()
+
+
+def test_activations_are_read_once_and_found_by_the_next_analysis(tiny_model, tmp_path, monkeypatch) -> None:
+    from analyses import _activations, alignment
+    from xtl.runs import activations
+    from xtl.tasks import get_task
+
+    model, pairs = tiny_model("llama"), get_task("capitals").pairs("en", "es", limit=5)
+    first = alignment.compute(model, pairs, cache=_activations.open_cache(model, tmp_path / "a"))
+    assert len(list((tmp_path / "a").glob("*.safetensors"))) == 10
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the model ran again")
+
+    monkeypatch.setattr(activations, "read_activations", refuse)
+    again = alignment.compute(model, pairs, cache=_activations.open_cache(model, tmp_path / "a"))
+    xr.testing.assert_identical(first, again)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file"):
+        _activations.open_cache(model, tmp_path / "file")
+
+
+def test_the_questions_of_several_tasks_are_asked_together() -> None:
+    from xtl.commands.analyses import _pairs
+
+    pairs, back = _pairs("capitals, official_languages", "en:es,en:sw", 3, 0)
+    assert [pair.id.split("/")[0] for pair in pairs] == ["capitals"] * 6 + ["official_languages"] * 6
+    assert [pair.direction for pair in back[:4]] == ["es->en"] * 3 + ["sw->en"]
+
+
+OF_RUNS = [a.name for a in analyses.ANALYSES.values() if a.needs != "model"]
+SMALL = {
+    "one instance": lambda data: data.isel(example=[0]),
+    "one module": lambda data: data.isel(module=[1]),
+    "one language": lambda data: data.isel(example=np.flatnonzero(data["target_lang"].values == "es")),
+}
+REFUSED = {
+    "one instance": (set(OF_RUNS) - {"gain_maps"}, "fewer than 5|at least|one group alone"),
+    "one module": ({"attn_vs_ffn"}, "lack the module attn"),
+    "one language": ({"generalizability"}, "one group alone"),
+}
+
+
+@pytest.mark.parametrize("what", SMALL)
+@pytest.mark.parametrize("name", OF_RUNS)
+def test_runs_that_hold_too_little_are_refused_where_more_is_needed(tmp_path, name, what) -> None:
+    for folder, data in (("real", REAL), ("control", CONTROL)):
+        save_results(SMALL[what](data).assign_attrs(model="m"), tmp_path / folder / "results.parquet")
+    control = tmp_path / "control" if name == "is_it_real" else None
+    request = analyses.Request(runs=[tmp_path / "real"], control=control)
+    refused, message = REFUSED[what]
+    if name in refused:
+        with pytest.raises(InputError, match=message):
+            analyses.analyse(name, request)
+    else:
+        assert analyses.words(name, analyses.analyse(name, request))
 
 
 def test_the_list_names_every_analysis(run) -> None:
@@ -106,6 +172,7 @@ def test_the_list_names_every_analysis(run) -> None:
         (["gain_maps"], "works on a stored run"),
         (["gain_maps", "R", "R"], "takes one run"),
         (["gain_maps", "nowhere"], "no run at 'nowhere'"),
+        (["upper_bound", "R", "--against", "R"], "takes no against"),
         (["gain_maps", "R", "--cell", "attn,1,2"], "takes no cell"),
         (["is_it_real", "R"], "give control"),
         (["stability", "R", "R"], "given twice"),

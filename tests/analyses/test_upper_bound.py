@@ -47,6 +47,17 @@ def test_words_give_the_numbers_of_the_direction() -> None:
         upper_bound.in_words(DATA, "en->fr")
 
 
+def test_all_directions_can_be_pooled() -> None:
+    data = upper_bound.compute(REAL, CONTROL, by="all", n_resamples=300, seed=2)
+    assert float(data["overall"].sel(direction="all", module="mlp", run="real")) == pytest.approx(
+        float(DATA["overall"].sel(module="mlp", run="real").mean())
+    )
+    assert len(upper_bound.in_words(data, "all")) == 2
+    assert set(upper_bound.figures(data)) == {"upper_bound", "upper_bound_layers"}
+    with pytest.raises(InputError, match="unknown by"):
+        upper_bound.compute(REAL, by="task")
+
+
 @pytest.mark.parametrize("call", [upper_bound.table, upper_bound.figure, upper_bound.layers_figure])
 def test_only_computed_data_are_drawn(call) -> None:  # type: ignore[no-untyped-def]
     call(DATA)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
 from xtl.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog="Example: xtl analyse attn_vs_ffn runs/capitals --out runs/capitals/analyses; "
         "or on a model: xtl analyse language_flow --task capitals --directions en:es --limit 20 --cell attn,12,13 --out runs/flow"
-    )(analyse)
+    )(loads_model(analyse))
 
 
 def analyse(
@@ -28,21 +28,26 @@ def analyse(
     run: Annotated[list[Path] | None, typer.Argument(help="Stored runs: results.parquet, or folders.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the data (netCDF) and figures.")] = None,
     control: Annotated[Path | None, typer.Option(help="A stored control run.")] = None,
-    task: Annotated[str | None, typer.Option(help="Task whose questions are asked, for analyses of a model.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another stored run (task, model): gain_maps shows the difference.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Task whose questions are asked, for analyses of a model; several by commas.")
+    ] = None,
     directions: Annotated[str | None, typer.Option(help="Directions, separated by commas: en:es,en:sw.")] = None,
     limit: Annotated[int, typer.Option(help="Instances of each direction.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the order of instances and of their options.")] = 0,
     cell: Annotated[str | None, typer.Option(help="Transplant: module,source layer,target layer.")] = None,
     by: Annotated[str | None, typer.Option(help="How examples are grouped: direction, task, kind, resource.")] = None,
     labels: Annotated[str, typer.Option(help="Labels of probes, separated by commas.")] = "language",
-    png: Annotated[bool, typer.Option("--png", help="Also write PNGs (figures extra, Chromium).")] = False,
-    model: Annotated[
-        str | None, typer.Option("--model", help="A name or folder; the embedded model by default.")
+    activations: Annotated[
+        Path | None, typer.Option(help="Folder where linear_probes and alignment look activations up and keep them.")
     ] = None,
-    backend: Annotated[str, typer.Option(help="auto, hooked or bridge.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; CUDA where there is one by default.")] = None,
+    png: Annotated[bool, typer.Option("--png", help="Also write PNGs (figures extra, Chromium).")] = False,
+    model: NameOption = None,
+    chat: ChatOption = "false",
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    loading: Loading = Loading(),
 ) -> None:
     """Ask one question of a stored run or of a model; write data and figures, and say what was found."""
     import analyses
@@ -61,16 +66,11 @@ def analyse(
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {str(out)!r} is a file; give a folder")
 
-    def load() -> Any:
-        from xtl.models import load_model
-
-        print(f"loading {model or 'the embedded model'} ...", file=sys.stderr)
-        return load_model(model, backend=backend, dtype=dtype, device=device)
-
     pairs, back = _pairs(task, directions, limit, seed) if item.needs == "model" else ([], [])
     request = analyses.Request(
-        runs=run or [], control=control, load=load, pairs=pairs, back=back, cell=_cell(cell), by=by,
-        labels=[label.strip() for label in labels.split(",")],
+        runs=run or [], control=control, against=against, load=lambda: loading.load(model),
+        pairs=pairs, back=back, cell=_cell(cell), by=by,
+        labels=[label.strip() for label in labels.split(",")], activations=activations, chat=parse_chat(chat),
     )  # fmt: skip
     data = analyses.analyse(name, request)
     files = [analyses.save(data, out / f"{name}.nc")]
@@ -102,15 +102,15 @@ def _pairs(
 
     if task is None or directions is None:
         raise InputError("this analysis runs the model: give --task and --directions, such as capitals and en:es,en:sw")
-    asked = get_task(task)
     pairs: list[ParallelPair] = []
     back: list[ParallelPair] = []
-    for direction in directions.split(","):
-        source, colon, target = direction.strip().partition(":")
-        if not colon:
-            raise InputError(f"--directions {direction!r} is no direction; write en:es")
-        pairs += asked.pairs(source, target, limit=limit, seed=seed)
-        back += asked.pairs(target, source, limit=limit, seed=seed)
+    for asked in [get_task(name.strip()) for name in task.split(",")]:
+        for direction in directions.split(","):
+            source, colon, target = direction.strip().partition(":")
+            if not colon:
+                raise InputError(f"--directions {direction!r} is no direction; write en:es")
+            pairs += asked.pairs(source, target, limit=limit, seed=seed)
+            back += asked.pairs(target, source, limit=limit, seed=seed)
     return pairs, back
 
 

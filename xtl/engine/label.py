@@ -111,6 +111,7 @@ def _dataset(model: Model, sweep: Sweep, data: dict[str, Any], engine: str, attr
         },
         attrs={
             "model": model_info(model).name,
+            "n_layers": int(model.cfg.n_layers),
             "backend": backend_name(model),
             "dtype": str(model.cfg.dtype).removeprefix("torch."),
             "engine": engine,
