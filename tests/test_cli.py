@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.tasks import releases
 from xtl import cli, runs
 from xtl.commands.loading import Loading
 
@@ -153,6 +154,18 @@ def test_sweep_as_json_and_over_some_layers(run, sweep, tmp_path):
     assert set(table["target_layer"]) == {1, 3}
 
 
+def test_sweep_over_a_benchmark_takes_split_and_data(run, sweep, tmp_path):
+    releases.xnli(tmp_path / "data", split="unseen")
+    flags = sweep(
+        task="xnli", target_lang="de", split="unseen", data=tmp_path / "data", source_layers="0", target_layers="1"
+    )
+    code, _, err = run(*flags)
+    assert code == 0, err
+    examples = pd.read_parquet(tmp_path / "out/results.parquet").example.unique()
+    assert len(examples) == 2
+    assert all(example.startswith("xnli/unseen/") for example in examples)
+
+
 def test_results_are_never_lost_unasked(run, sweep, tmp_path):
     run(*sweep(limit=1))
     before = (tmp_path / "out/results.parquet").read_bytes()
@@ -199,6 +212,7 @@ def test_a_sweep_stopped_in_its_first_map_writes_nothing(run, sweep, tmp_path, m
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"split": "unseen"}, "--split, --origin and --data go with benchmarks; task 'capitals' is none"),
         (
             {"task": "capitols"},
             "unknown task 'capitols' (did you mean 'capitals'?); valid: capitals, official_languages",

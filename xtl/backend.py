@@ -224,13 +224,18 @@ def unembed(model: Model, residual: Float[Tensor, "batch pos d_model"]) -> Float
 
 
 def forward_without_logits(
-    model: Model, tokens: list[int], *, hooks: Hooks | None = None, cache: Any = None, **options: Any
+    model: Model,
+    tokens: list[int] | Int[Tensor, "row pos"],
+    *,
+    hooks: Hooks | None = None,
+    cache: Any = None,
+    **options: Any,
 ) -> None:
     """The same for what hooks and cache take from the pass, without the price of the unembedding.
 
     Args:
         model: HookedTransformer or TransformerBridge.
-        tokens: as for `forward`.
+        tokens: as for `forward`, or several rows of them.
         hooks: as for `forward`.
         cache: as for `forward`.
         **options: for the Hugging Face model of a bridge: masks, positions.

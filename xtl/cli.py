@@ -136,7 +136,7 @@ def transplant(
 )
 @loads_model
 def sweep(
-    task: Annotated[str, typer.Option(help="A built-in task (see `xtl tasks`).")],
+    task: Annotated[str, typer.Option(help="A task (see `xtl tasks`), or a file of pairs.")],
     source_lang: Annotated[str, typer.Option(help="Language that is read, as a code: en.")],
     target_lang: Annotated[str, typer.Option(help="Language that is answered in, as a code: es.")],
     out: Annotated[Path, typer.Option(help="Folder for results.parquet and report.html.")],
@@ -150,6 +150,12 @@ def sweep(
         str | None, typer.Option(help="Layers to write, in the same form; all by default.")
     ] = None,
     engine: EngineOption = "auto",
+    split: Annotated[str | None, typer.Option(help="Benchmarks: sample, unseen or (hub) all.")] = None,
+    origin: Annotated[str | None, typer.Option(help="Benchmarks: released or hub.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Benchmarks: the paper's released data, or with --origin hub a local copy; or XTL_DATA."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace results that are already in the folder.")
     ] = False,
@@ -160,8 +166,13 @@ def sweep(
 ) -> None:
     """Build the maps of a task: every source layer x target layer, by module; write a table and a report."""
     from xtl.tasks import get_task
+    from xtl.tasks.benchmark import Benchmark
 
-    pairs = get_task(task).pairs(source_lang, target_lang, limit=limit, seed=seed)
+    found = get_task(task)
+    where = {name: value for name, value in (("split", split), ("origin", origin), ("folder", data)) if value}
+    if where and not isinstance(found, Benchmark):
+        raise InputError(f"--split, --origin and --data go with benchmarks; task {task!r} is none")
+    pairs = found.pairs(source_lang, target_lang, limit=limit, seed=seed, **where)
     results = _run_sweep(
         pairs=pairs,
         out=out,

@@ -121,17 +121,23 @@ def transplant_at(source: Float[Tensor, " d_model"], position: int = -1, *, and_
 
 
 def transplant_packed(
-    sources: Float[Tensor, "cell d_model"], rows: Int[Tensor, " cell"], n_nodes: int, *, and_after: bool = False
+    sources: Float[Tensor, "*cell d_model"],
+    rows: Int[Tensor, "*#cell"],
+    n_nodes: int,
+    *,
+    groups: int | Int[Tensor, "*#cell"] = 0,
+    and_after: bool = False,
 ) -> HookFunction:
     """`transplant_at` for cells that stand side by side on the position axis, each over `n_nodes` positions.
 
     Row `rows[c]`'s first position, which is the target prompt's last one, gets `sources[c]`; with `and_after` all its positions.
+    With several groups of cells on the batch axis, `groups[c]` says which.
     """
 
-    def write(activation: Float[Tensor, "1 packed d_model"], hook: Any) -> Float[Tensor, "1 packed d_model"]:
+    def write(activation: Float[Tensor, "group packed d_model"], hook: Any) -> Float[Tensor, "group packed d_model"]:
         patched = activation.clone()
         for node in range(n_nodes if and_after else 1):
-            patched[0, rows * n_nodes + node] = sources.to(activation)
+            patched[groups, rows * n_nodes + node] = sources.to(activation)
         return patched
 
     return write

@@ -178,8 +178,8 @@ def test_a_bridge_that_takes_no_packed_masks_falls_back_to_a_batch(tiny_model, m
     llama = tiny_model("llama", "bridge")
     monkeypatch.delattr(llama, "xtl_packable", raising=False)
 
-    def everything(self, n_rows):
-        return torch.zeros(1, 1, n_rows * len(self.tree), len(self.prefix) + n_rows * len(self.tree))
+    def everything(self, n_rows, n_groups):
+        return torch.zeros(n_groups, 1, n_rows * len(self.tree), len(self.prefix) + n_rows * len(self.tree))
 
     monkeypatch.setattr(packed_bridge.PackedBridge, "masks", everything)
     assert why_not_packable(llama) == "its attention does not follow packed masks and positions"

@@ -35,12 +35,22 @@ class Stages:
         n_prefix: int,
         plan: Plan,
         cells: list[Cell],
-        sources: Float[Tensor, "cell d_model"],
+        sources: Float[Tensor, "group cell d_model"],
     ) -> None:
+        """Stages of groups of cells that are alike in where they write.
+
+        Args:
+            model: a bridge.
+            tree: a cell's tokens.
+            n_prefix: tokens before it.
+            plan: whether later nodes are patched too.
+            cells: those of a group, in joining order; other groups have others of the same target layers and hooks.
+            sources: what each writes.
+        """
         self.model = model
         self.n_nodes = len(tree)
         self.n_prefix = n_prefix
-        self.n_tokens = self.n_nodes * (1 + len(cells))
+        self.n_tokens = self.n_nodes * (1 + len(cells))  # of a group
         self.every_step = plan.every_step
         self.cells = cells
         self.sources = sources
@@ -50,8 +60,9 @@ class Stages:
         for layer, joining in enumerate(self.joinings):
             if joining.early:
                 rows = torch.arange(joining.rows_before, joining.rows_in_block, device=sources.device)
-                written = sources[joining.start : joining.start + joining.early]
-                write = transplant_packed(written, rows, self.n_nodes, and_after=plan.every_step)
+                written = sources[:, joining.start : joining.start + joining.early]
+                groups = torch.arange(len(sources), device=sources.device)[:, None]
+                write = transplant_packed(written, rows[None], self.n_nodes, groups=groups, and_after=plan.every_step)
                 self.hooks.append((f"blocks.{layer}.hook_attn_out", write))
             if any(cell.module.write == "hook_mlp_out" for cell in self.late_cells(joining)):
                 for site in ("hook_resid_pre", "hook_attn_out"):
@@ -96,7 +107,7 @@ class Stages:
         joining = self.joinings[layer]
         cells = self.late_cells(joining)
         first = joining.start + joining.early
-        sources = self.sources[first : first + joining.late]
+        sources = self.sources[:, first : first + joining.late]
 
         def join(block: Any, args: tuple, output: Any) -> Any:
             if not cells:
@@ -108,8 +119,8 @@ class Stages:
                 mid = (self.vanilla[f"{site}hook_resid_pre"] + self.vanilla[f"{site}hook_attn_out"])[0]
             else:
                 mid = torch.zeros_like(vanilla)  # no cell writes a feed-forward output here
-            rows = late_rows(vanilla, mid, cells, sources, self.every_step).flatten(0, 1)
-            hidden = torch.cat([hidden, rows[None]], dim=1)
+            rows = late_rows(vanilla, mid, cells, sources, self.every_step)
+            hidden = torch.cat([hidden, rows.flatten(1, 2)], dim=1)
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
         return join

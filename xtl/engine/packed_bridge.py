@@ -1,7 +1,7 @@
 """Packed cells on a TransformerBridge, whose forward pass is the Hugging Face model's.
 
-That model takes the cells as one text, with a mask that lets each token see the prompt's prefix and its own cell, positions
-that put every cell at the prompt's end, and the prefix as `past_key_values`. Cells join layer by layer
+That model takes the cells as a few texts (`xtl.engine.groups`), with a mask that lets each token see the prompt's prefix and its
+own cell, positions that put every cell at the prompt's end, and the prefix as `past_key_values`. Cells join layer by layer
 (`xtl.engine.bridge_stages`); tokens that they generate go through all layers, each seeing the prefix and its own cell's tokens.
 
 Whether a model honours all this is not left to its name: it is tried once on a short text.
@@ -14,23 +14,27 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from xtl.backend import Model, forward, forward_without_logits
 from xtl.engine.bridge_stages import Stages
 from xtl.engine.greedy import Best, greedy
+from xtl.engine.groups import Groups, best_number_of_groups, deal
+from xtl.engine.memory import MEMORY, cells_that_fit, key_bytes
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
 from xtl.engine.tree import build_tree
 from xtl.hooks import MODULES, HookFunction, Hooks, capture, transplant_packed
 
-TOKENS = 512
-"""Most tokens of cells in one pass: the block of scores between them, masked, grows with their square."""
+GROUP = 256
+"""Tokens of a group, about, from which the number of cells a chunk is reckoned."""
 
-GENERATING = 160
-"""Most cells in one pass when they generate: every step adds a token of each to what all of them have scores with."""
+GENERATING = 16
+"""Cells a group when they generate: every step adds a token of each to what all of them have scores with."""
 
 TRIED = {torch.float64: 1e-6, torch.float32: 1e-4}
 """Largest relative difference of logits in the try, by precision."""
@@ -44,20 +48,20 @@ class PackedBridge:
     """
 
     def __init__(self, model: Model, plan: Plan) -> None:
-        from transformers import DynamicCache
-
         self.model = model
         self.plan = plan
         self.tree = build_tree(plan.target_ids[-1], plan.continuations)
         self.prefix = plan.target_ids[:-1]
-        # Without the configuration, every layer keeps all keys; a sliding window is in the mask.
-        self.cache = DynamicCache()
+        self.cache = empty_cache()
         if self.prefix:
             forward_without_logits(model, self.prefix, cache=self.cache)
         self.readout = Readout(model)
-        self.chunk_size = max(1, TOKENS // len(self.tree) - 1)
-        if plan.max_new_tokens:
-            self.chunk_size = min(GENERATING, self.chunk_size)
+        self.most_groups = max(1, MEMORY // 2 // max(1, key_bytes(model) * len(self.prefix)))
+        slots = GENERATING if plan.max_new_tokens else GROUP // len(self.tree)
+        self.chunk_size = min(
+            max(1, slots) * self.most_groups,
+            cells_that_fit(model, len(self.prefix) + GROUP, len(self.tree), plan.max_new_tokens or 0),
+        )
 
     def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
         """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in joining order.
@@ -73,7 +77,7 @@ class PackedBridge:
         """Greedy tokens of vanilla (row 0) and of each cell, -1 after the end, and the logit of each; a row stops at its end."""
         with self.run(cells, sources) as normed:
             first = self.readout.argmax(normed[:, 0])
-            rows = PackedBridgeRows(self, cells, sources)
+            rows = PackedBridgeRows(self, cells, sources, self.deal(cells))
             return greedy(rows, first, self.plan.max_new_tokens or 0, ends)
 
     @contextmanager
@@ -81,25 +85,47 @@ class PackedBridge:
         self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]
     ) -> Iterator[Float[Tensor, "row node d_model"]]:
         """Residual stream after the final norm, of vanilla and of each cell; while it lasts, the cache holds their keys too."""
-        n_rows, device = 1 + len(cells), self.model.cfg.device
-        options: dict[str, Any] = {
-            "position_ids": torch.tensor([self.tree.depths * n_rows], device=device) + len(self.prefix),
-            "attention_mask": self.masks(n_rows),
-        }
+        device, n_nodes = self.model.cfg.device, len(self.tree)
+        dealt = self.deal(cells)
+        n_groups, n_slots = dealt.numbers.shape
+        alike = [cells[number] for number in dealt.numbers[0].tolist()]
+        tokens = torch.tensor(self.tree.tokens * (1 + n_slots), device=device).expand(n_groups, -1)
+        positions = torch.tensor(self.tree.depths * (1 + n_slots), device=device) + len(self.prefix)
         kept: dict[str, Tensor] = {}
-        stages = Stages(self.model, self.tree, len(self.prefix), self.plan, cells, sources)
-        hooks: Hooks = [*stages.hooks, ("ln_final.hook_out", capture(kept, "normed", slice(None)))]
-        try:
+        stages = Stages(self.model, self.tree, len(self.prefix), self.plan, alike, sources[dealt.numbers])
+        with self.prefix_of_groups(n_groups):
             with stages.joining():
-                tokens = self.tree.tokens * n_rows
-                forward_without_logits(self.model, tokens, hooks=hooks, cache=self.cache, **options)
-            yield kept["normed"][0].unflatten(0, (n_rows, len(self.tree)))
-        finally:
-            for layer in self.cache.layers:  # the prefix alone again
-                if layer.is_initialized:
-                    layer.crop(len(self.prefix) - layer.get_seq_length())
+                forward_without_logits(
+                    self.model,
+                    tokens,
+                    hooks=[*stages.hooks, ("ln_final.hook_out", capture(kept, "normed", slice(None)))],
+                    cache=self.cache,
+                    position_ids=positions.expand(n_groups, -1),
+                    attention_mask=self.masks(1 + n_slots, n_groups),
+                )
+            normed = kept.pop("normed").unflatten(1, (1 + n_slots, n_nodes))
+            yield torch.cat([normed[:1, 0], normed[dealt.groups, 1 + dealt.slots]])
 
-    def masks(self, n_rows: int) -> Any:
+    def deal(self, cells: list[Cell]) -> Groups:
+        """The cells in groups."""
+        most = min(self.most_groups, len(cells))
+        return deal(cells, best_number_of_groups(cells, len(self.tree), len(self.prefix), most))
+
+    @contextmanager
+    def prefix_of_groups(self, n_groups: int) -> Iterator[None]:
+        """While it lasts, the cache holds the prefix for each group, and what is added to it; then the prefix alone again."""
+        prefix = [(layer.keys, layer.values) for layer in self.cache.layers]
+        for layer, (keys, values) in zip(self.cache.layers, prefix, strict=True):
+            layer.keys, layer.values = keys.expand(n_groups, -1, -1, -1), values.expand(n_groups, -1, -1, -1)
+        try:
+            yield
+        finally:
+            if not prefix:
+                self.cache = empty_cache()
+            for layer, (keys, values) in zip(self.cache.layers, prefix, strict=True):
+                layer.keys, layer.values = keys, values
+
+    def masks(self, n_rows: int, n_groups: int) -> Any:
         """What each token of the prompt's pass may see: the prefix, and its cell's tokens on its branch of the tree."""
         depths = torch.tensor(self.tree.depths)
         row = torch.arange(n_rows)
@@ -109,28 +135,38 @@ class PackedBridge:
             seen[row, :, row] = self.tree.sees() & near(depths, depths, window)
             return seen.flatten(2, 3).flatten(0, 1)
 
-        return self.as_masks(depths.repeat(n_rows), own)
+        return self.as_masks(depths.repeat(n_rows), own, n_groups)
 
-    def as_masks(self, depths: Int[Tensor, " packed"], own: Callable[[int | None], Bool[Tensor, "packed key"]]) -> Any:
+    def as_masks(
+        self, depths: Int[Tensor, " packed"], own: Callable[[int | None], Bool[Tensor, "packed key"]], n_groups: int
+    ) -> Any:
         """Masks as the model wants them, one or one for each type of layer: 0 where a token may look, else very negative.
 
         Args:
             depths: how many tokens after the prompt's last one each token stands.
             own: which tokens after the prefix each sees, under a sliding window if there is one.
+            n_groups: groups, which are all alike.
         """
         config, cfg = self.model.original_model.config, self.model.cfg
         prefix = torch.arange(-len(self.prefix), 0)
 
-        def mask(window: int | None) -> Float[Tensor, "1 1 packed key"]:
+        def mask(window: int | None) -> Float[Tensor, "group 1 packed key"]:
             seen = torch.cat([near(depths, prefix, window), own(window)], dim=1).to(cfg.device)
             zeros = torch.zeros(seen.shape, dtype=cfg.dtype, device=cfg.device)
-            return zeros.masked_fill_(~seen, torch.finfo(cfg.dtype).min)[None, None]
+            return zeros.masked_fill_(~seen, torch.finfo(cfg.dtype).min).expand(n_groups, 1, -1, -1)
 
         window = getattr(config, "sliding_window", None)
         kinds = set(getattr(config, "layer_types", None) or [])
         if kinds:
             return {kind: mask(window if kind == "sliding_attention" else None) for kind in kinds}
         return mask(window)
+
+
+def empty_cache() -> Any:
+    """A cache whose layers keep all keys, as it does not know the configuration: a sliding window is in the mask."""
+    from transformers import DynamicCache
+
+    return DynamicCache()
 
 
 def near(queries: Int[Tensor, " query"], keys: Int[Tensor, " key"], window: int | None) -> Bool[Tensor, "query key"]:
@@ -142,56 +178,78 @@ def near(queries: Int[Tensor, " query"], keys: Int[Tensor, " key"], window: int 
 class PackedBridgeRows:
     """Packed cells after the prompt: what runs their next tokens (see `xtl.engine.greedy`).
 
-    In the cache stand the prefix and then, step by step, a token of each row.
+    Row r stands in group r // size at slot r % size. In the cache stand the prefix and then, step by step, a token of each slot.
     """
 
-    def __init__(self, packed: PackedBridge, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> None:
+    def __init__(
+        self, packed: PackedBridge, cells: list[Cell], sources: Float[Tensor, "cell d_model"], dealt: Groups
+    ) -> None:
         self.packed = packed
         self.cells = cells
         self.sources = sources
-        self.n_rows = 1 + len(cells)
         self.n_steps = 1
-        every = torch.arange(self.n_rows)
-        for layer in packed.cache.layers:  # a row that had not joined by then was vanilla, which is row 0
-            there = layer.keys.shape[2] - len(packed.prefix)
-            self._keep(layer, torch.where(every < there, every, 0))
+        groups = torch.cat([torch.zeros(1, dtype=torch.long), dealt.groups])
+        slots = torch.cat([torch.zeros(1, dtype=torch.long), 1 + dealt.slots])
+        self.lay_out(groups, slots, n_slots_before=None)
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
         """Go on with these rows alone."""
-        steps = torch.arange(self.n_steps, device=rows.device)[:, None] * self.n_rows
-        for layer in self.packed.cache.layers:
-            self._keep(layer, (steps + rows).flatten())
-        self.n_rows = len(rows)
+        rows = rows.cpu()
+        self.lay_out(rows // self.size, rows % self.size, n_slots_before=self.size)
 
-    def _keep(self, layer: Any, own: Int[Tensor, " token"]) -> None:
-        """Leave the prefix and these of the tokens after it in a layer of the cache."""
+    def lay_out(self, groups: Int[Tensor, " row"], slots: Int[Tensor, " row"], n_slots_before: int | None) -> None:
+        """Deal the rows that stand at these places out anew, and their keys and values in the cache with them.
+
+        Args:
+            groups: of each row.
+            slots: of each row.
+            n_slots_before: slots a group; None after the prompt's pass, in which a layer has those that had joined by then.
+        """
+        self.n_rows = len(groups)
+        n_groups = -(-self.n_rows // GENERATING)
+        self.size = -(-self.n_rows // n_groups)
+        padding = [0, n_groups * self.size - self.n_rows]  # the last group's empty slots hold row 0
+        groups, slots = F.pad(groups, padding), F.pad(slots, padding)
+        groups[self.n_rows :], slots[self.n_rows :] = groups[0].clone(), slots[0].clone()
         n_prefix = len(self.packed.prefix)
-        kept = torch.cat([torch.arange(n_prefix), n_prefix + own.cpu()]).to(layer.keys.device)
-        layer.keys, layer.values = layer.keys[:, :, kept], layer.values[:, :, kept]
+        for layer in self.packed.cache.layers:
+            n_slots = n_slots_before or layer.keys.shape[2] - n_prefix
+            there = torch.where(slots < n_slots, slots, 0)  # a row that had not joined by then was vanilla
+            for name in ("keys", "values"):
+                held = getattr(layer, name)
+                own = held[:, :, n_prefix:].unflatten(2, (self.n_steps, n_slots))
+                own = own[groups.to(held.device), :, :, there.to(held.device)]
+                own = rearrange(own, "(group slot) kv step d -> group kv (step slot) d", group=n_groups)
+                prefix = held[:1, :, :n_prefix].expand(n_groups, -1, -1, -1)
+                setattr(layer, name, torch.cat([prefix, own], dim=2))
 
     def next(self, tokens: Int[Tensor, " row"], live: Int[Tensor, " row"]) -> Best:
         """Run one more token of each row, patched with `steps="every"`; all of them go through all layers."""
-        packed, n_rows, depth = self.packed, self.n_rows, self.n_steps
+        packed, size, depth = self.packed, self.size, self.n_steps
         hooks = hooks_by_site(self.cells, live.tolist(), self.hook) if packed.plan.every_step else []
-        earlier = torch.arange(depth + 1).repeat_interleave(n_rows)
-        depths = torch.full((n_rows,), depth)
+        filled = torch.cat([tokens, tokens[:1].expand(-len(tokens) % size)]).unflatten(0, (-1, size))
+        earlier = torch.arange(depth + 1).repeat_interleave(size)
+        depths = torch.full((size,), depth)
         kept: dict[str, Tensor] = {}
         forward_without_logits(
             packed.model,
-            tokens.tolist(),
+            filled,
             hooks=[*hooks, ("ln_final.hook_out", capture(kept, "normed", slice(None)))],
             cache=packed.cache,
-            position_ids=(depths + len(packed.prefix))[None].to(tokens.device),
+            position_ids=(depths + len(packed.prefix)).to(tokens.device).expand(len(filled), -1),
             attention_mask=packed.as_masks(
-                depths, lambda window: torch.eye(n_rows).bool().repeat(1, depth + 1) & near(depths, earlier, window)
+                depths,
+                lambda window: torch.eye(size).bool().repeat(1, depth + 1) & near(depths, earlier, window),
+                len(filled),
             ),
         )
         self.n_steps += 1
-        return packed.readout.argmax(kept["normed"][0])
+        return packed.readout.argmax(kept["normed"].flatten(0, 1)[: self.n_rows])
 
     def hook(self, places: list[int], which: list[int]) -> HookFunction:
         """What the cells `which` write at the rows `places`."""
-        return transplant_packed(self.sources[which], torch.tensor(places, device=self.sources.device), 1)
+        rows = torch.tensor(places, device=self.sources.device)
+        return transplant_packed(self.sources[which], rows % self.size, 1, groups=rows // self.size)
 
 
 def why_not_packable_bridge(model: Model) -> str | None:
@@ -213,8 +271,8 @@ def _try(model: Model) -> str:
     try:
         forward_without_logits(model, text[:4], hooks=hooks)
         packed = PackedBridge(model, plan)
-        cells = [Cell(module, middle, middle) for module in modules]
-        with packed.run(cells, torch.cat([own[module.name] for module in modules])) as normed:
+        cells = [Cell(module, middle, middle) for module in modules for _ in range(2)]  # two groups
+        with packed.run(cells, torch.cat([own[cell.module.name] for cell in cells])) as normed:
             got = packed.readout.logits(normed.flatten(0, 1), slice(None))
     except Exception as error:
         return f"its forward pass does not take packed masks ({type(error).__name__})"

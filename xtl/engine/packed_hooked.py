@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xtl.backend import Model
 from xtl.engine.greedy import Best, greedy
+from xtl.engine.memory import cells_that_fit
 from xtl.engine.packed_attention import OwnTokens, Prefix, packed_attention
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.readout import Readout
@@ -18,15 +19,12 @@ from xtl.engine.staging import joinings, late_rows
 from xtl.engine.tree import Tree, build_tree
 from xtl.hooks import HookFunction, Hooks, capture, transplant_packed
 
-MEMORY = 512 * 2**20
-"""Bytes that a chunk's activations may take."""
-
 
 class PackedHooked:
     """The cells of one plan, on a HookedTransformer.
 
     Attributes:
-        chunk_size: cells at a time, so that their activations stay under `MEMORY`.
+        chunk_size: cells at a time, so that their activations stay under `xtl.engine.memory.MEMORY`.
     """
 
     def __init__(self, model: Model, plan: Plan) -> None:
@@ -35,7 +33,8 @@ class PackedHooked:
         self.tree = build_tree(plan.target_ids[-1], plan.continuations)
         self.prefix = Prefix(model, plan.target_ids[:-1])
         self.readout = Readout(model)
-        self.chunk_size = cells_that_fit(model, self.prefix.length, len(self.tree), plan.max_new_tokens or 0)
+        n_keys = self.prefix.length + len(self.tree)
+        self.chunk_size = cells_that_fit(model, n_keys, len(self.tree), plan.max_new_tokens or 0)
 
     def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
         """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in joining order.
@@ -137,13 +136,3 @@ class PackedRows:
     def hook(self, places: list[int], which: list[int]) -> HookFunction:
         """What the cells `which` write at the rows `places`."""
         return transplant_packed(self.sources[which], torch.tensor(places, device=self.sources.device), 1)
-
-
-def cells_that_fit(model: Model, n_prefix: int, n_nodes: int, n_new: int) -> int:
-    """Cells a chunk, so that its activations (and keys and values of new tokens) stay under `MEMORY`."""
-    cfg = model.cfg
-    widest = (
-        4 * (cfg.d_mlp or 0) + 6 * cfg.n_heads * cfg.d_head + 6 * cfg.d_model + 4 * cfg.n_heads * (n_prefix + n_nodes)
-    )
-    kept = 2 * cfg.n_layers * (cfg.n_key_value_heads or cfg.n_heads) * cfg.d_head * n_new
-    return max(1, MEMORY // (4 * (n_nodes * widest + kept)))

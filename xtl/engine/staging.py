@@ -62,21 +62,21 @@ def late_rows(
     vanilla_out: Float[Tensor, "node d_model"],
     vanilla_mid: Float[Tensor, "node d_model"],
     cells: list[Cell],
-    sources: Float[Tensor, "cell d_model"],
+    sources: Float[Tensor, "*group cell d_model"],
     every_step: bool,
-) -> Float[Tensor, "cell node d_model"]:
+) -> Float[Tensor, "*group cell node d_model"]:
     """Residual stream after the block of cells that join late: vanilla's but for the patched nodes.
 
     Args:
         vanilla_out: vanilla's residual stream after the block.
         vanilla_mid: the same before its feed-forward output is added.
-        cells: the late cells.
+        cells: the late cells; several groups of them are alike in where they write.
         sources: what each writes.
         every_step: whether all nodes are patched, or the first alone.
     """
-    rows = vanilla_out.repeat(len(cells), 1, 1)
+    rows = vanilla_out.expand(*sources.shape[:-1], -1, -1).clone()
     patched = slice(None) if every_step else slice(1)
-    rows[:, patched] = sources[:, None].to(rows)
+    rows[..., patched, :] = sources[..., None, :].to(rows)
     through_mlp = [row for row, cell in enumerate(cells) if cell.module.write == "hook_mlp_out"]
-    rows[through_mlp, patched] += vanilla_mid[patched]
+    rows[..., through_mlp, patched, :] += vanilla_mid[patched]
     return rows
