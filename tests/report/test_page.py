@@ -176,6 +176,13 @@ def test_results_of_several_models_stand_side_by_side() -> None:
     assert len([a for _, a in seen.tags if a.get("class") == "bar"]) == 3  # two units of gain, one accuracy
 
 
+def test_the_colour_bar_says_that_losses_lie_beyond_its_end() -> None:
+    results = synthetic_results()
+    assert "and less" not in Outline(page.render(results)).text
+    results["gain"][:, 0, 0, 0] = -50
+    assert re.search(r"−[\d.]+ and less", Outline(page.render(results)).text)
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "report.html"
     target.write_text("old")

@@ -118,7 +118,7 @@ def render(
         models=_choices(s.model for s in sections),
         modules=_choices(name for s in sections for name in s.modules),
         measures={name: MEASURES[name] for name in MEASURES if any(name in s.maps for s in sections)},
-        bars=_bars(limits),
+        bars=_bars(limits, sections),
         left_out=sum(s.n for s in sections) - sum(kept),
         n=sum(s.n for s in sections),
         details=[_details(part) for part in parts],
@@ -158,17 +158,24 @@ def _unit(measure: str, section: Section) -> str:
     return section.unit if measure == "gain" else "share"
 
 
-def _bars(limits: dict[tuple[str, str], float]) -> list[dict[str, str]]:
-    """A colour bar a measure and unit."""
-    return [
-        {
-            "measure": measure,
-            "name": MEASURES[measure] + (f" ({unit})" if measure == "gain" else ""),
-            "low": signed(-limit) if measure == "gain" else f"{-100 * limit:+.0f} points".replace("-", "−"),
-            "high": signed(limit) if measure == "gain" else f"{100 * limit:+.0f} points",
-        }
-        for (measure, unit), limit in limits.items()
-    ]
+def _bars(limits: dict[tuple[str, str], float], sections: Sequence[Section]) -> list[dict[str, str]]:
+    """A colour bar a measure and unit; it says so where losses lie beyond its end."""
+    bars = []
+    for (measure, unit), limit in limits.items():
+        maps = [s.maps[measure] for s in sections if measure in s.maps and _unit(measure, s) == unit]
+        beyond = any(bool((values < -limit - plots.NOISE).any()) for values in maps)
+        low, high = signed(-limit), signed(limit)
+        if measure != "gain":
+            low, high = (f"{100 * end:+.0f} points".replace("-", "−") for end in (-limit, limit))
+        bars.append(
+            {
+                "measure": measure,
+                "name": MEASURES[measure] + (f" ({unit})" if measure == "gain" else ""),
+                "low": f"{low} and less" if beyond else low,
+                "high": high,
+            }
+        )
+    return bars
 
 
 def _cards(index: int, section: Section, limits: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
