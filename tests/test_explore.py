@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 
 import xtl
 from tests.conftest import SOURCE, TARGET
 from tests.synthetic import PLANTED, single_sweep, synthetic_results
+from xtl import _display
 from xtl.backend import forward
 from xtl.errors import InputError, XtlError
 from xtl.explorer import explore
@@ -151,6 +153,23 @@ def test_a_view_of_a_result_says_what_was_found() -> None:
     assert page.count("<img") == 4
     assert f"best {i} → {j}" in page
     assert "n = 1," in repr(show(single_sweep()))
+
+
+def test_in_ipython_a_result_shows_its_maps_and_other_datasets_show_as_they_did() -> None:
+    interactive = pytest.importorskip("IPython.core.interactiveshell")
+    from traitlets.config import Config
+
+    shell = interactive.InteractiveShell(config=Config(HistoryManager={"enabled": False}))
+    assert _display.register(shell)
+    result, other = single_sweep(), xr.Dataset({"a": ("x", [1.0])})
+    (shown, _), (own, _) = (shell.display_formatter.format(data) for data in (result, other))
+    assert show(result)._repr_html_() in shown["text/html"]
+    assert shown["text/plain"] == repr(result)
+    assert "<img" not in own["text/html"]
+    without = result.drop_vars(["gain", "score", "correct"])
+    assert "<img" not in _display.dataset_html(without)
+    assert not _display.register(object())
+    shell.restore_sys_module_state()
 
 
 def test_a_view_escapes_and_says_what_it_leaves_out() -> None:
