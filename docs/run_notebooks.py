@@ -1,10 +1,12 @@
 """Run the notebooks in place, with their outputs: `make notebooks` for all, `python docs/run_notebooks.py FILE` for one.
 
-Widgets are left out of what is kept: without their kernel they show an error. Their still view stays.
+Figures are kept as pictures too, for places that show notebooks without running them (Chromium draws them). Widgets are left out of
+what is kept: without their kernel they show an error. Their still view stays.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -39,6 +41,7 @@ def tidy(notebook: Any) -> Any:
 
 def main() -> None:
     """Run those that are named, or all."""
+    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype+png"  # interactive in Jupyter, a picture everywhere else
     for path in [Path(name) for name in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.ipynb")):
         started = time.monotonic()
         run(path)
