@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,15 @@ def test_it_shows_a_widget_where_there_is_one_and_a_view_everywhere(
     bundle = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" not in bundle
     assert "still view" in bundle["text/html"]
+
+
+def test_colab_is_asked_for_its_widgets(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ipywidgets")
+    asked: list[str] = []
+    output = types.SimpleNamespace(enable_custom_widget_manager=lambda: asked.append("widgets"))
+    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(output=output))
+    assert "application/vnd.jupyter.widget-view+json" in explorer._repr_mimebundle_()
+    assert asked == ["widgets"]
 
 
 def test_what_is_wrong_is_told_at_once(tiny_model: Any) -> None:

@@ -150,6 +150,7 @@ def upper_bound(results: xr.Dataset, size: Size) -> go.Figure:
             )
         named = f"{_arrow(direction)}<br>" if len(directions) > 1 else ""
         figure.update_yaxes(title_text=f"{named}solved (%)", row=d + 1, col=1)
+    figure.update_yaxes(range=[0, 103])
     return _finish(figure, layout, "Upper bounds (dashes: vanilla)", results, size)
 
 

@@ -213,6 +213,21 @@ def test_the_map_is_there_as_a_table_too(visit: Visit, written: tuple[Path, Any]
     np.testing.assert_allclose(np.array(found).reshape(6, 6), mean, atol=0.00501)
 
 
+def test_a_run_without_answers_says_so_and_shows_its_scores(browser: Any, tmp_path: Path) -> None:
+    results = synthetic_results(directions=[("en", "es")])
+    opened = Visit(browser, write_report(tmp_path / "report.html", results))
+    opened.click_cell(0, 0, 3, 4)
+    opened.page.select_option("#order", "as")
+    cell = results.isel(module=0, source_layer=3, target_layer=4)
+    shown = [
+        f"{before:.3f} vanilla, {after:.3f} transplanted (no answers were generated)".replace("-", "−")
+        for before, after in zip(results["vanilla_score"].values, cell["score"].values, strict=True)
+    ]
+    assert opened.texts(".instance dl:last-of-type dd:last-of-type") == shown
+    assert opened.errors == []
+    opened.context.close()
+
+
 def test_right_to_left_text_runs_right_to_left(visit: Visit) -> None:
     visit.click_cell(1, 0, 0, 0)
     target = visit.page.locator("dd[lang=ar]").first
