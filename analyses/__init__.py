@@ -128,21 +128,38 @@ def get_analysis(name: str) -> Analysis:
 def open_results(path: Path) -> xr.Dataset:
     """A stored run as xarray: a Parquet file of `xtl.runs.save_results`, a folder that holds one, or the folder of `xtl run`.
 
+    Of a run whose tasks hold different things (right answers are known for some alone), what all of them hold.
+
     Raises:
         InputError: none of these.
     """
     from xtl.errors import InputError
-    from xtl.runs import load_results, open_run
+    from xtl.runs import load_results
 
     if path.is_dir() and (path / "results.parquet").exists():
         return load_results(path / "results.parquet")
     if path.is_dir() and (path / "manifest.json").exists():
-        return open_run(path)
+        return _open_tasks(path)
     if path.is_file():
         return load_results(path)
     raise InputError(
         f"no run at {str(path)!r}: give a results.parquet, a folder that holds one, or the folder of `xtl run`"
     )
+
+
+def _open_tasks(path: Path) -> xr.Dataset:
+    """A run of one or several tasks, with the variables that all tasks have."""
+    import xarray as xr
+
+    from xtl.runs import open_run
+    from xtl.runs.lazy import RunFiles
+
+    tasks = list(dict.fromkeys(RunFiles(path).vanilla()["task"]))
+    if len(tasks) == 1:
+        return open_run(path)
+    parts = [open_run(path, task=task) for task in tasks]
+    shared = [name for name in parts[0].data_vars if all(name in part for part in parts)]
+    return xr.concat([part[shared] for part in parts], dim="example", combine_attrs="drop_conflicts", join="exact")
 
 
 def check_request(name: str, request: Request) -> None:

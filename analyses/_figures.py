@@ -61,7 +61,7 @@ def line_grid(
     x: str = "layer",
     zero: bool = False,
     y_range: tuple[float, float] | None = None,
-    shared: bool = True,
+    shared: str = "all",
 ) -> go.Figure:
     """Panels of lines, in rows of `columns`.
 
@@ -72,7 +72,7 @@ def line_grid(
         x, y: titles of the axes.
         zero: draw a line at 0.
         y_range: of all panels; by default what the lines need.
-        shared: whether all panels have one y axis.
+        shared: which panels have one y axis: "all", or those of each row ("rows").
 
     >>> line_grid([("a", [Line("attn", [0, 1], np.array([0.0, 1.0]))])], columns=1, title="t", subtitle="s", y="v").data[0].name
     'attn'
@@ -81,8 +81,7 @@ def line_grid(
     rows = math.ceil(len(panels) / columns)
     figure = make_subplots(
         rows=rows, cols=columns, subplot_titles=[plots.escape(name) for name, _ in panels],
-        shared_yaxes="all" if shared else False,
-        horizontal_spacing=0.09 / columns if shared else 0.2 / columns, vertical_spacing=min(0.25, 0.28 / rows),
+        shared_yaxes=shared, horizontal_spacing=0.09 / columns, vertical_spacing=min(0.25, 0.28 / rows),
     )  # fmt: skip
     figure.update_annotations(font={"size": 13})
     names = list(dict.fromkeys(line.name for _, lines in panels for line in lines if not line.faint))
@@ -93,15 +92,18 @@ def line_grid(
             _add_line(figure, line, names, line.name not in shown, row + 1, column + 1)
             shown.add(line.name)
         figure.update_xaxes(title_text=x if row == rows - 1 else None, row=row + 1, col=column + 1)
-        if column == 0 or not shared:
+        if column == 0:
             figure.update_yaxes(title_text=y, row=row + 1, col=column + 1)
     if zero:
         figure.add_hline(y=0, line={"color": "#999999", "width": 1})
-    if y_range is None and shared:
-        y_range, cut = _range([line for _, lines in panels for line in lines], zero)
-        subtitle += "; bands that go further are cut" if cut else ""
-    if y_range is not None:
-        figure.update_yaxes(range=list(y_range))
+    size, any_cut = columns if shared == "rows" else len(panels), False
+    for start in range(0, len(panels), size):
+        found, cut = _range([line for _, lines in panels[start : start + size] for line in lines], zero)
+        any_cut |= cut and y_range is None
+        place = {"row": start // columns + 1} if shared == "rows" else {}
+        if (limits := y_range or found) is not None:
+            figure.update_yaxes(range=list(limits), **place)
+    subtitle += "; bands that go further are cut" if any_cut else ""
     figure.update_xaxes(zeroline=False)
     figure.update_yaxes(zeroline=False, showticklabels=True)
     return _layout(figure, title, subtitle, width=110 + 330 * columns, height=190 + 250 * rows)

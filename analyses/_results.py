@@ -67,6 +67,16 @@ def labelled(results: xr.Dataset) -> xr.Dataset:
     )  # fmt: skip
 
 
+def model_name(data: xr.Dataset) -> str:
+    """The model's name for titles: of a file or folder, its last part.
+
+    >>> model_name(xr.Dataset(attrs={"model": "/data/models/small.gguf"})), model_name(xr.Dataset(attrs={"model": "org/small"}))
+    ('small.gguf', 'org/small')
+    """
+    name = str(data.attrs.get("model") or "")
+    return name.rstrip("/").rpartition("/")[2] if name.startswith(("/", ".", "~")) else name
+
+
 def check_modules(results: xr.Dataset, *needed: str) -> None:
     """Raise `InputError` unless the results have all of these modules."""
     have = [str(name) for name in results["module"].values]

@@ -32,7 +32,7 @@ from scipy.stats import rankdata
 
 from analyses._activations import check_layers_match, check_pairs, check_same_model, read_last
 from analyses._figures import Line, line_grid
-from analyses._results import diagonal
+from analyses._results import diagonal, model_name
 from xtl import plots
 from xtl.backend import Model, model_info
 from xtl.errors import InputError, check_choice
@@ -227,7 +227,7 @@ def figure(data: xr.Dataset) -> go.Figure:
                 lines.append(Line("chance", layers, np.full(len(layers), float(part["chance"])), faint=True))
             panels.append((f"{str(direction).replace('->', ' → ')}: {measure} (n = {int(part['n'])})", lines))
     return line_grid(
-        panels, columns=3, y="alignment", title=f"How alike parallel prompts are: {data.attrs['model']}", y_range=(-0.15, 1.05),
+        panels, columns=3, y="alignment", title=f"How alike parallel prompts are: {model_name(data)}", y_range=(-0.15, 1.05),
         subtitle="activations at the last position; cosine (dotted: prompts that are not parallel), debiased CKA, retrieval of "
         "the same question in the other language (dotted: chance); bands: 95% intervals",
     )  # fmt: skip
@@ -260,7 +260,7 @@ def gain_figure(data: xr.Dataset) -> go.Figure:
             panels.append((f"{str(direction).replace('->', ' → ')}, {module}<br>ρ: {rho}", lines))
     figure = line_grid(
         [(title.split("<br>")[0], lines) for title, lines in panels], columns=3, x="alignment", zero=True,
-        y=f"same-layer gain ({data.attrs['score_unit']})", title=f"Alignment and gain over layers: {data.attrs['model']}",
+        y=f"same-layer gain ({data.attrs['score_unit']})", title=f"Alignment and gain over layers: {model_name(data)}",
         subtitle="a point a layer; rank correlations: " + "; ".join(t.replace("<br>ρ:", ":") for t, _ in panels),
     )  # fmt: skip
     return figure.update_traces(mode="markers")

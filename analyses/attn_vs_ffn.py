@@ -29,7 +29,7 @@ import xarray as xr
 from scipy import stats as distributions
 
 from analyses._figures import Estimate, Line, forest, line_grid
-from analyses._results import check_modules, diagonal, labelled
+from analyses._results import check_modules, diagonal, labelled, model_name
 from xtl import plots
 from xtl.errors import InputError, check_choice
 from xtl.stats.examples import Group, check_confidence, cluster_sums, record, split_groups
@@ -147,7 +147,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         if points:
             panels.append((str(quantity), points))
     return forest(
-        panels, title=f"Attention against FFN: {data.attrs.get('model', '')}".removesuffix(": "), x=f"difference ({_unit(data)})",
+        panels, title=f"Attention against FFN: {model_name(data)}".removesuffix(": "), x=f"difference ({_unit(data)})",
         subtitle=f"gain of attention minus gain of FFN on the same examples, against {data.attrs['against']}; "
         f"{data.attrs['confidence']:.0%} intervals over instances; right: attention is better",
     )  # fmt: skip
@@ -171,9 +171,10 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
             lines.append(Line("attention minus FFN", part["layer"].values, part["layer_difference"].values, low, high))
             panels.append((f"{group}: layer as {'source and target' if role == 'same' else role}", lines))
     return line_grid(
-        panels, columns=3, y=f"mean gain ({_unit(data)})", zero=True,
-        title=f"Attention and FFN by layer: {data.attrs.get('model', '')}".removesuffix(": "),
-        subtitle=f"against {data.attrs['against']}; band: {data.attrs['confidence']:.0%} interval of the paired difference",
+        panels, columns=3, y=f"mean gain ({_unit(data)})", zero=True, shared="rows",
+        title=f"Attention and FFN by layer: {model_name(data)}".removesuffix(": "),
+        subtitle=f"against {data.attrs['against']}; band: {data.attrs['confidence']:.0%} interval of the paired difference; "
+        "each row has a scale of its own",
     )  # fmt: skip
 
 

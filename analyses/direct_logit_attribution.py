@@ -32,6 +32,7 @@ from torch import Tensor
 from analyses._activations import check_cell, check_pairs, in_source_language, transplant_hooks
 from analyses._figures import Line, line_grid
 from analyses._head import Head
+from analyses._results import model_name
 from xtl.backend import Model, check_model, encode, encode_continuation, forward, model_info
 from xtl.errors import InputError, ModelError, check_choice
 from xtl.hooks import Hooks, capture
@@ -219,7 +220,7 @@ def figure(data: xr.Dataset) -> go.Figure:
             total = float(part["mean"].sel(term="sum"))
             panels.append((f"{direction}, {run} (sum {total:+.1f})", lines))
     return line_grid(
-        panels, columns=columns, y="contribution (nats)", zero=True, title=f"Direct logit attribution: {data.attrs['model']}",
+        panels, columns=columns, y="contribution (nats)", zero=True, title=f"Direct logit attribution: {model_name(data)}",
         subtitle=f"right answer's first token against the other options', last position; transplant: {data.attrs['cell']}; the "
         f"sum holds embedding and biases too; source run: options in the {data.attrs['source_options']}; bands: 95% intervals",
     )  # fmt: skip

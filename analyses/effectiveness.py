@@ -32,6 +32,7 @@ from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language
 from analyses._figures import Estimate, forest
+from analyses._results import model_name
 from xtl.backend import Model, check_model, encode, model_info
 from xtl.engine import sweep
 from xtl.errors import InputError, check_whole
@@ -194,7 +195,7 @@ def figure(data: xr.Dataset) -> go.Figure:
             points.append(Estimate(name, series, *(float(row[f"{what}{end}"]) for end in ends)))
         panels.append((title, points))
     drawn = forest(
-        panels, x="", zero=False, title=f"A transplant against what else one could do: {data.attrs['model']}",
+        panels, x="", zero=False, title=f"A transplant against what else one could do: {model_name(data)}",
         subtitle=f"transplant: {data.attrs['cell']}; few-shot: {data.attrs['shots']} examples; tokens: read from prompts for one "
         "question, mean; a pass is one forward pass over a prompt; 95% intervals over questions",
     )  # fmt: skip

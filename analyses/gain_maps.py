@@ -29,7 +29,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._results import by_resource, diagonal, labelled, resource_level
+from analyses._figures import relabel
+from analyses._results import by_resource, diagonal, labelled, model_name, resource_level
 from xtl import plots
 from xtl.errors import InputError, check_choice, check_whole
 
@@ -94,7 +95,7 @@ def compute(
         merged["instance_gain"] = _instance_gain(examples, instances)
     if against is not None:
         gap = difference(merged, compute(against, by=by))
-        merged = merged.merge(gap.rename(gain="difference", n="n_difference")).assign_attrs(
+        merged = merged.merge(gap.rename(gain="difference", n="n_difference"), join="outer").assign_attrs(
             difference_of=gap.attrs["what"]
         )
     return merged.assign_attrs(by=by)
@@ -223,7 +224,7 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
             hover = f"{plots.escape(direction)}<br>%{{x}}, layer %{{y}} as {role}"
             panels.append(plots.Panel(f"{direction}: layer as {role}", values, counts, hover))
     return plots.heatmap_grid(
-        panels, columns=3, title=f"Gain by layer and module: {data.attrs.get('model', '')}".removesuffix(": "),
+        panels, columns=3, title=f"Gain by layer and module: {model_name(data)}".removesuffix(": "),
         subtitle="mean gain over examples and over the other side's layers; blue helps, red harms", unit=plots.score_unit(data),
     )  # fmt: skip
 
@@ -252,7 +253,7 @@ def languages_figure(data: xr.Dataset, module: str) -> go.Figure:
         hover = f"{plots.escape(name)}<br>source layer %{{y}} → target layer %{{x}}"
         panels.append(plots.Panel(title, part["gain"], part["n_gain"], hover))
     return plots.heatmap_grid(
-        panels, columns=min(len(panels), 4), title=f"Gain maps of {module} by language: {data.attrs.get('model', '')}",
+        panels, columns=min(len(panels), 4), title=f"Gain maps of {module} by language: {model_name(data)}",
         subtitle="from the language with the most text to the one with the least (classes of Joshi et al. 2020); mean gain",
         unit=plots.score_unit(data),
     )  # fmt: skip
@@ -278,7 +279,7 @@ def instances_figure(data: xr.Dataset, module: str) -> go.Figure:
         hover = f"{plots.escape(name)}<br>source layer %{{y}} → target layer %{{x}}"
         panels.append(plots.Panel(str(name), values, values.notnull().astype(int), hover))
     return plots.heatmap_grid(
-        panels, columns=min(len(panels), 4), title=f"Gain maps of {module}, one an instance: {data.attrs.get('model', '')}",
+        panels, columns=min(len(panels), 4), title=f"Gain maps of {module}, one an instance: {model_name(data)}",
         subtitle=f"{len(panels)} of {int(data['n'].sum())} examples; one colour scale", unit=plots.score_unit(data),
     )  # fmt: skip
 
@@ -310,13 +311,16 @@ def difference(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
     left, right = xr.align(a[["gain", "n"]], (_at_depths_of(a, b) if by_depth else b)[["gain", "n"]], join="inner")
     if not left["gain"].size:
         raise InputError("the two maps have no direction, module and cell in common")
-    names = " minus ".join(f"{data.attrs.get('model', '?')} {data.attrs.get('task', '')}".strip() for data in (a, b))
+    names = " minus ".join(f"{model_name(data) or '?'} {data.attrs.get('task', '')}".strip() for data in (a, b))
     gap = xr.Dataset({"gain": left["gain"] - right["gain"], "n": np.minimum(left["n"], right["n"])})
     return gap.assign_attrs(score_unit=units[0], what=names + (", by relative depth" if by_depth else ""))
 
 
 def group_difference(data: xr.Dataset, first: str, second: str) -> xr.Dataset:
     """The maps of one group minus those of another, of one result: two tasks, kinds, directions or levels.
+
+    Gains of chosen options and of written answers are both in nats, but a long answer has more of them to lose: the difference
+    of two such tasks says little.
 
     Args:
         data: result of `compute`.
@@ -332,7 +336,7 @@ def group_difference(data: xr.Dataset, first: str, second: str) -> xr.Dataset:
     name = f"{first} minus {second}"
     gap = gap.expand_dims(direction=[name]).transpose("direction", "module", "source_layer", "target_layer")
     n = min(int(data["n"].sel(direction=name)) for name in (first, second))
-    attrs = {"score_unit": plots.score_unit(data), "what": f"{name}, {data.attrs.get('model', '')}".removesuffix(", ")}
+    attrs = {"score_unit": plots.score_unit(data), "what": f"{name}, {model_name(data)}".removesuffix(", ")}
     return xr.Dataset({"gain": gap, "n": ("direction", [n])}, attrs=attrs)
 
 
@@ -348,7 +352,7 @@ def module_difference(data: xr.Dataset, first: str = "attn", second: str = "mlp"
     gap = data["gain"].sel(module=first, drop=True) - data["gain"].sel(module=second, drop=True)
     name = f"{first} minus {second}"
     gap = gap.expand_dims(module=[name]).transpose("direction", "module", "source_layer", "target_layer")
-    attrs = {"score_unit": plots.score_unit(data), "what": f"{name}, {data.attrs.get('model', '')}"}
+    attrs = {"score_unit": plots.score_unit(data), "what": f"{name}, {model_name(data)}"}
     return xr.Dataset({"gain": gap, "n": data["n"]}, attrs=attrs)
 
 
@@ -372,10 +376,11 @@ def difference_figure(gap: xr.Dataset) -> go.Figure:
         )
         for direction in gap["direction"].values for module in gap["module"].values
     ]  # fmt: skip
-    return plots.heatmap_grid(
-        panels, columns=min(3, len(panels)), title=f"Difference of gain maps: {gap.attrs['what']}",
+    drawn = plots.heatmap_grid(
+        panels, columns=min(4, len(panels)), title=f"Difference of gain maps: {gap.attrs['what']}",
         subtitle="blue: the first has the higher gain, red: the second", unit=plots.score_unit(gap),
     )  # fmt: skip
+    return relabel(drawn, f"difference ({plots.score_unit(gap)})")
 
 
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:
@@ -392,7 +397,7 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
         gaps = [group_difference(data, first, other) for other in others]
         drawn["gain_maps_groups"] = difference_figure(
             xr.concat(gaps, dim="direction", combine_attrs="drop_conflicts").assign_attrs(
-                what=f"{data.attrs['by']} {first} minus others, {data.attrs.get('model', '')}".removesuffix(", ")
+                what=f"{data.attrs['by']} {first} minus others, {model_name(data)}".removesuffix(", ")
             )
         )
     if "difference" in data:

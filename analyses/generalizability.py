@@ -29,7 +29,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from analyses._figures import Estimate, forest
-from analyses._results import labelled, nearest_layer
+from analyses._results import labelled, model_name, nearest_layer
 from analyses.linear_probes import continent
 from xtl import plots
 from xtl.errors import InputError, check_choice
@@ -105,7 +105,7 @@ def compute(
         levels = _levels(runs[0], cell, measure, seed)
         data = data.merge(levels).assign_attrs(levels.attrs)
     settings = {"measure": measure, "strategy": strategy, "n_splits": n_splits, "seed": seed}
-    models = list(dict.fromkeys(str(run.attrs.get("model", "")) for run in runs))
+    models = list(dict.fromkeys(model_name(run) for run in runs))
     unit = "share right" if measure == "accuracy" else plots.score_unit(runs[0])
     return data.assign_attrs(
         data.attrs | settings | {"analysis": "generalizability", "model": ", ".join(models), "score_unit": unit}
@@ -160,7 +160,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     counts = values * 0 + data["n_instances"]
     panel = plots.Panel("", values, counts.astype(int), "chosen on %{y}, measured on %{x}")
     figure = plots.heatmap_grid(
-        [panel], columns=1, unit=plots.score_unit(data), title=f"Does a cell generalise? {data.attrs['model']}",
+        [panel], columns=1, unit=plots.score_unit(data), title=f"Does a cell generalise? {model_name(data)}",
         subtitle=f"best cell chosen on one half of a group's instances (rows), measured on the other half of each (columns); "
         f"{data.attrs['n_splits']} halvings",
     )  # fmt: skip
@@ -187,7 +187,7 @@ def levels_figure(data: xr.Dataset) -> go.Figure:
     ]  # fmt: skip
     return forest(
         [(str(data.attrs["cell"]), points)], x=f"gain ({plots.score_unit(data)})",
-        title=f"One cell by level: {data.attrs['model']}",
+        title=f"One cell by level: {model_name(data)}",
         subtitle="by resource class of the language (Joshi et al. 2020; 5: most text) and continent of the country asked about; "
         f"95% intervals over instances; cell: {data.attrs['cell_from']}",
     )  # fmt: skip

@@ -32,6 +32,7 @@ from torch import Tensor
 from analyses._activations import check_cell, check_pairs, in_source_language, transplant_hooks
 from analyses._figures import Line, line_grid
 from analyses._head import Head
+from analyses._results import model_name
 from xtl.backend import Model, check_model, encode, encode_continuation, forward_without_logits, model_info
 from xtl.errors import InputError, check_choice
 from xtl.hooks import Hooks, capture
@@ -180,7 +181,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         columns=data.sizes["run"],
         y="log-probability (nats)",
         y_range=(LOWEST, 1.5),
-        title=f"Language by layer: {data.attrs['model']}",
+        title=f"Language by layer: {model_name(data)}",
         subtitle="logit lens at the last position: the right answer's first token in each language; transplant: "
         f"{data.attrs['cell']}; answers that start alike in both are left out; bands: 95% intervals; "
         f"below {LOWEST:.0f} not drawn",
@@ -209,7 +210,7 @@ def lead_figure(data: xr.Dataset) -> go.Figure:
         ]
         panels.append((f"{direction.replace('->', ' → ')} (n = {part.sizes['example']})", lines))
     return line_grid(
-        panels, columns=3, y="source minus target (nats)", zero=True, title=f"Which language leads: {data.attrs['model']}",
+        panels, columns=3, y="source minus target (nats)", zero=True, title=f"Which language leads: {model_name(data)}",
         subtitle=f"above 0 the source language's word is likelier; transplant: {data.attrs['cell']}; bands: 95% intervals",
     )  # fmt: skip
 

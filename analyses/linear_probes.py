@@ -39,6 +39,7 @@ from jaxtyping import Bool, Float, Int
 
 from analyses._activations import Sample, check_pairs, read_last, samples_of
 from analyses._figures import Line, line_grid, relabel
+from analyses._results import model_name
 from xtl import plots
 from xtl.backend import Model, model_info
 from xtl.errors import InputError, check_choice, check_whole
@@ -86,7 +87,8 @@ def compute(
     found = {label: label_values(label, samples) for label in labels}
     x = read_last(model, [sample.prompt for sample in samples], modules, cache=cache)
     data = probe(
-        x, found, np.array([s.language for s in samples]), np.array([_group(s) for s in samples]), modules=modules,
+        x, found, np.array([s.language for s in samples]), np.array([s.instance for s in samples]),
+        groups=np.array([_group(s) for s in samples]), modules=modules,
         n_folds=n_folds, strength=strength, n_controls=n_controls, confidence=confidence, seed=seed,
     )  # fmt: skip
     return data.assign_attrs(model=model_info(model).name)
@@ -114,6 +116,7 @@ def probe(
     instances: np.ndarray,
     *,
     modules: Sequence[str],
+    groups: np.ndarray | None = None,
     n_folds: int = 5,
     strength: float = 10.0,
     n_controls: int = 3,
@@ -127,6 +130,7 @@ def probe(
         labels: by name, one value a sample; "" leaves the sample out.
         languages, instances: of each sample.
         modules: names of the axis `module`.
+        groups: of each sample: what folds and intervals keep together; None: the instance.
         n_folds: each class needs as many instances; smaller classes are left out.
         strength: scikit-learn's C (the inverse of the penalty) times the number of features, so that it means the same in
             narrow and wide models; features are scaled to unit variance on the training folds.
@@ -158,9 +162,12 @@ def probe(
         )
     if len(np.unique(instances)) < n_folds:
         raise InputError(f"{len(np.unique(instances))} instances are too few for {n_folds} folds by instance")
+    groups = instances if groups is None else np.asarray(groups)
+    if len(groups) != len(x) or len(np.unique(groups)) < n_folds:
+        raise InputError(f"groups must name {len(x)} samples in at least {n_folds} groups")
     tongues = list(dict.fromkeys(map(str, languages)))
     parts = [
-        _probe_label(name, x, np.asarray(values).astype(str), languages, instances, tongues, list(modules),
+        _probe_label(name, x, np.asarray(values).astype(str), languages, instances, groups, tongues, list(modules),
                      n_folds, strength, n_controls, confidence, seed)
         for name, values in labels.items()
     ]  # fmt: skip
@@ -223,7 +230,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         panels.append((f"{label}: {int(part['n_classes'])} classes, {int(part['n_samples'])} prompts", lines))
     return line_grid(
         panels, columns=3, y="share read right", y_range=(0.0, 1.03),
-        title=f"Linear probes at the last position: {data.attrs.get('model', '')}".removesuffix(": "),
+        title=f"Linear probes at the last position: {model_name(data)}".removesuffix(": "),
         subtitle=f"languages: {data.attrs['languages']}; folds by instance; bands: {data.attrs['confidence']:.0%} intervals over "
         "instances; dotted: chance and control tasks",
     )  # fmt: skip
@@ -269,13 +276,13 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
 
 
 def _probe_label(
-    name: str, x: np.ndarray, y: np.ndarray, languages: np.ndarray, instances: np.ndarray, tongues: list[str],
+    name: str, x: np.ndarray, y: np.ndarray, languages: np.ndarray, instances: np.ndarray, groups: np.ndarray, tongues: list[str],
     modules: list[str], n_folds: int, strength: float, n_controls: int, confidence: float, seed: int,
 ) -> xr.Dataset:  # fmt: skip
     """Everything about one label."""
     keep = y != ""
     for value in np.unique(y):
-        if len(np.unique(instances[y == value])) < n_folds:
+        if len(np.unique(groups[y == value])) < n_folds:
             keep &= y != value
     left_out = sorted(set(y) - set(y[keep]) - {""})
     x, y, languages = x[keep], y[keep], languages[keep]
@@ -284,11 +291,11 @@ def _probe_label(
             f"label {name!r} has {_count(len(np.unique(y)))} of at least {n_folds} instances "
             f"(too small: {len(left_out)}); a probe needs two: give more languages or instances"
         )
-    clusters = np.unique(instances[keep], return_inverse=True)[1]
+    own, clusters = (np.unique(names[keep], return_inverse=True)[1] for names in (instances, groups))
     fold = folds_by_instance(y, clusters, n_folds, seed)
     n, (n_modules, n_layers) = len(y), x.shape[1:3]
-    varies = any(len(set(y[clusters == c])) > 1 for c in range(clusters.max() + 1))
-    controls = [control_labels(y, clusters, varies, seed + 1000 * (k + 1)) for k in range(n_controls)]
+    varies = any(len(set(y[own == k])) > 1 for k in range(own.max() + 1))
+    controls = [control_labels(y, own, varies, seed + 1000 * (k + 1)) for k in range(n_controls)]
     correct = np.zeros((n, n_modules * n_layers))
     control = np.zeros_like(correct)
     inside = np.array([len(set(y[languages == tongue])) > 1 for tongue in tongues])

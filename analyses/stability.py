@@ -30,7 +30,7 @@ import xarray as xr
 from scipy.stats import rankdata
 
 from analyses._figures import Line, line_grid, relabel
-from analyses._results import check_runs
+from analyses._results import check_runs, model_name
 from xtl import plots
 from xtl.errors import InputError, check_whole
 from xtl.stats.examples import CELL, MIN_INSTANCES, check_resamples, cluster_sums
@@ -171,10 +171,14 @@ def figure(data: xr.Dataset) -> go.Figure:
                 plots.Panel(f"{statistic}, {module}", values, counts, f"{statistic}<br>%{{y}} against %{{x}}")
             )
     drawn = plots.heatmap_grid(
-        panels, columns=data.sizes["module"], unit="", title=f"How much maps move: {data.attrs['model']}",
+        panels, columns=data.sizes["module"], unit="", title=f"How much maps move: {model_name(data)}",
         subtitle=f"maps of disjoint halves of {int(data['n_instances'])} instances, mean of {data.attrs['n_splits']} halvings; "
         "the diagonal is the noise floor of a run; rank correlation of cells, and share of the best cells in common",
     )  # fmt: skip
+    for trace, panel in zip(drawn.data, panels, strict=True):
+        trace.update(text=[[f"{value:.2f}" for value in row] for row in panel.values.values], texttemplate="%{text}")
+    for column in range(2, data.sizes["module"] + 1):  # the runs' names once, at the left: they are long
+        drawn.update_yaxes(showticklabels=False, title_text=None, col=column)
     return relabel(drawn, "agreement")
 
 
@@ -195,7 +199,7 @@ def size_figure(data: xr.Dataset) -> go.Figure:
             panels.append((f"{statistic}, {module}", lines))
     return line_grid(
         panels, columns=data.sizes["module"], x="instances a map", y="agreement", zero=True,
-        title=f"How many instances a map needs: {data.attrs['model']}",
+        title=f"How many instances a map needs: {model_name(data)}",
         subtitle=f"two maps of disjoint instances of one run, mean of {data.attrs['n_splits']} draws; dotted: chance",
     )  # fmt: skip
 

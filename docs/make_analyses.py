@@ -14,7 +14,6 @@ import os
 import random
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -54,10 +54,11 @@ def main() -> None:
             folder = out_of(command)
             said = run(command + " --png", again=True)
             (folder / "said.txt").write_text("\n".join(said.splitlines()[:-1]) + "\n", encoding="utf-8")
-        for figure in book["pages"][name]["figures"]:
-            command = book["pages"][name]["commands"][figure.get("of", 0)]
-            shutil.copyfile(out_of(command) / f"{figure['file']}.png", HERE / file_name(figure))
     for name, page in book["pages"].items():
+        for figure in page["figures"]:
+            drawn = out_of(page["commands"][figure.get("of", 0)]) / f"{figure['file']}.png"
+            if drawn.exists():
+                shrink(drawn, HERE / file_name(figure))
         (HERE / f"{name}.md").write_text(page_text(name, page), encoding="utf-8")
     (HERE / "index.md").write_text(index_text(book), encoding="utf-8")
     large = [path.name for path in HERE.glob("*.png") if path.stat().st_size > LARGEST]
@@ -112,7 +113,7 @@ def write_other_options(path: Path, n: int = 24) -> None:
 def row_of(pair: ParallelPair, texts: list[str]) -> dict[str, Any]:
     """A pair as a row of a user's table, with other prompts."""
     return {
-        "id": pair.meta["country"], "source": texts[0], "target": texts[1], "source_lang": "en", "target_lang": "es",
+        "id": pair.id, "source": texts[0], "target": texts[1], "source_lang": "en", "target_lang": "es",
         "options": list(pair.options), "gold": pair.gold,
     }  # fmt: skip
 
@@ -137,6 +138,17 @@ def out_of(command: str) -> Path:
     """The folder that a command writes into."""
     parts = shlex.split(command)
     return Path(parts[parts.index("--out") + 1])
+
+
+def shrink(drawn: Path, shown: Path, width: int = 1500) -> None:
+    """A figure for the page: at most so many pixels wide, and narrower where its file would be too large."""
+    image = Image.open(drawn).convert("RGB")
+    while True:
+        size = (width, round(image.height * width / image.width))
+        (image if image.width <= width else image.resize(size, Image.Resampling.LANCZOS)).save(shown, optimize=True)
+        if shown.stat().st_size <= LARGEST or width < 600:
+            return
+        width = round(0.85 * min(width, image.width))
 
 
 def file_name(figure: dict[str, Any]) -> str:

@@ -95,6 +95,25 @@ def test_null_labels_and_controls_stay_at_chance_though_copies_are_alike() -> No
     assert abs(float(found["control"].mean()) - 0.5) < 0.12
 
 
+def test_controls_stay_at_chance_where_a_group_holds_one_class_of_a_label() -> None:
+    """Two tasks about partly the same countries: dealt out within countries, a control would be the label itself."""
+    rng = np.random.default_rng(2)
+    tasks = np.repeat(["capitals"] * N + ["languages"] * N, 2)
+    countries = np.repeat([f"c{k}" for k in (*range(N), *range(N - 4, 2 * N - 4))], 2)
+    instances = np.array([f"{task}/{country}" for task, country in zip(tasks, countries, strict=True)])
+    x = rng.normal(size=(len(tasks), 1, 1, D)).astype("float32")
+    x[:, 0, 0, 0] += 40 * (tasks == "capitals")
+    tongues = np.tile(["en", "es"], 2 * N)
+    found = linear_probes.probe(
+        x, {"task": tasks}, tongues, instances, modules=["attn"], groups=countries, n_controls=4
+    )
+    assert float(found["accuracy"]) > 0.95
+    assert abs(float(found["control"]) - 0.5) < 0.15
+    assert int(found["n_instances"]) == 2 * N - 4
+    with pytest.raises(InputError, match="groups must name"):
+        linear_probes.probe(x, {"task": tasks}, tongues, instances, modules=["attn"], groups=countries[:3])
+
+
 @settings(max_examples=15)
 @given(st.integers(2, 6), st.integers(0, 1000))
 def test_no_instance_is_in_two_folds(n_folds: int, seed: int) -> None:
