@@ -1,11 +1,11 @@
-"""Draw every kind of figure of `xtl figure` from a run, into docs/gallery/, and write docs/gallery.md: `make gallery`.
+"""Draw every kind of figure of `xtl figure` into docs/gallery/, and write docs/gallery.md: `make gallery`.
 
-The figures are SVG at the width of a paper's column; the same run gives the same bytes.
+Maps are of `xtl demo`; what needs more instances is of the run that docs/is-it-real.md makes. The figures are SVG at the width
+of a paper's column; the same runs give the same bytes.
 """
 
 from __future__ import annotations
 
-import argparse
 import inspect
 from pathlib import Path
 
@@ -13,11 +13,23 @@ from xtl.figures_export import export_figure
 from xtl.figures_print import KINDS
 
 HERE = Path(__file__).parent
+DEMO, CAPITALS = "runs/demo", "runs/capitals"
+DRAWN: dict[str, tuple[str, str | None]] = {
+    "gain_map": (DEMO, None),
+    "accuracy_map": (DEMO, None),
+    "layer_profile": (DEMO, None),
+    "held_out": (CAPITALS, None),
+    "upper_bound": (CAPITALS, "en:fr"),
+}
+"""Run and direction of each kind of figure."""
 INTRO = """# Gallery
 
 Every kind of figure that `xtl figure` draws, at the width of a paper's column (3.3 in, 8-point labels). `make gallery` draws
-them again. Beside each figure lies its data as CSV. The data here are those of `xtl demo`: Gemma 3 270M, a few capitals, so
-that intervals are wide and nothing is to be concluded from them.
+them again. Beside each figure lies its data as CSV.
+
+The model is Gemma 3 270M, the task `capitals`. `runs/demo` is what `make demo` makes: a few countries, so that nothing is to be
+concluded from its maps. `runs/capitals` has 15 countries a language and every third layer or so; [Is it real](is-it-real.md)
+says how it was made, and what survives its control.
 
 Colours can be told apart with every kind of colour blindness; all panels of a figure share one scale; maps are vectors.
 """
@@ -25,15 +37,16 @@ Colours can be told apart with every kind of colour blindness; all panels of a f
 
 def main() -> None:
     """Draw, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", nargs="?", default="runs/demo", help="folder of a run; runs/demo by default (make demo)")
-    run = Path(parser.parse_args().run)
     parts = [INTRO]
     for kind, draw in KINDS.items():
-        path, table = export_figure(run, kind=kind, form="svg", out=HERE / "gallery" / f"{kind}.svg")
+        run, direction = DRAWN[kind]
+        path, table = export_figure(
+            run, kind=kind, direction=direction, form="svg", out=HERE / "gallery" / f"{kind}.svg"
+        )
         caption = inspect.getdoc(draw) or kind
+        flags = f"--kind {kind}" + (f" --direction {direction}" if direction else "")
         parts.append(
-            f"## {kind}\n\n{caption}\n\n```sh\nxtl figure {run} --kind {kind} --format pdf --width 3.3in --style paper\n```\n\n"
+            f"## {kind}\n\n{caption}\n\n```sh\nxtl figure {run} {flags} --format pdf --width 3.3in --style paper\n```\n\n"
             f"![{caption}](gallery/{path.name})\n\n[The data](gallery/{table.name})\n"
         )
         print(f"wrote {path} and {table}")
