@@ -126,7 +126,7 @@ def held_out(results: xr.Dataset, size: Size) -> go.Figure:
 
 
 def upper_bound(results: xr.Dataset, size: Size) -> go.Figure:
-    """Share of instances that some cell of a source row, or of a target column, gets right (upper bounds); grey dashes: vanilla."""
+    """Share of instances that some cell of a source row, or of a target column, gets right (upper bounds); grey: vanilla."""
     from xtl.stats import layer_upper_bounds
 
     data = layer_upper_bounds(results, n_resamples=100)  # no interval is drawn
