@@ -14,17 +14,19 @@ from typing import Any
 import torch
 
 
-def seconds(run: Callable[[], object], repeats: int = 1, warm: bool = True) -> float:
+def seconds(
+    run: Callable[[], object], repeats: int = 1, warm: bool = True, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Median time of `run`, after a first run that doesn't count."""
     if warm:
         run()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         run()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return statistics.median(times)
 
 

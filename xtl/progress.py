@@ -48,7 +48,7 @@ class SweepProgress:
         self.language = ""
 
     def __enter__(self) -> SweepProgress:
-        self.started = self.last_line = time.monotonic()
+        self.started = self.last_line = self.began = time.monotonic()
         self.bar = None
         if self.shown and self.stream.isatty():
             from rich.console import Console
@@ -78,6 +78,11 @@ class SweepProgress:
         self.done_pairs = done
         self.show()
 
+    def loaded(self) -> None:
+        """A model is loaded; if nothing is done yet, speed and time left count from now."""
+        if not self.done_cells and not self.failures:
+            self.began = time.monotonic()
+
     def failed(self) -> None:
         """One more pair failed."""
         self.failures += 1
@@ -93,13 +98,13 @@ class SweepProgress:
             print(self.line(), file=self.stream, flush=True)
 
     def speed(self) -> float:
-        """Cells a second in this session."""
-        seconds = time.monotonic() - self.started
+        """Cells a second in this session, without the time that the first model took to load."""
+        seconds = time.monotonic() - self.began
         return self.done_cells / seconds if seconds > 0 else 0.0
 
     def seconds_left(self) -> float | None:
         """From the cells, if their number is known, else from the pairs; None before anything is done."""
-        seconds = time.monotonic() - self.started
+        seconds = time.monotonic() - self.began
         if self.n_cells is not None:
             return (self.n_cells - self.done_cells) / max(self.speed(), 1e-9) if self.done_cells else None
         ended = self.done_pairs + self.failures - self.before

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import xtl
 from tests import tiny
-from tests.conftest import SOURCE, TARGET
+from tests.conftest import NO_HOOKED, SOURCE, TARGET
 from tests.engine.test_packed import MODULES
 from xtl.backend import ModelInfo
 from xtl.engine import packed_hooked, verify
@@ -150,7 +150,9 @@ def test_a_tie_is_no_mistake(tiny_model, monkeypatch):
 def test_logits_that_are_not_numbers_name_the_cell(tiny_model, engine):
     model = tiny_model("llama")
     bad = {("mlp", layer): torch.full((32,), float("nan")) for layer in range(tiny.N_LAYERS)}
-    with pytest.raises(xtl.ModelError, match="cell mlp 0 -> 0: the model's logits are NaN or infinite"):
+    # In a packed bridge all cells are one sequence: a NaN reaches the others too, even at a weight of 0, vanilla first.
+    where = "vanilla" if engine == "packed" and NO_HOOKED else "cell mlp 0 -> 0"
+    with pytest.raises(xtl.ModelError, match=f"{where}: the model's logits are NaN or infinite"):
         xtl.sweep(
             model, source=SOURCE, target=TARGET, max_new_tokens=2, modules=["mlp"], activations=bad, engine=engine
         )

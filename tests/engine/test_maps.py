@@ -9,7 +9,7 @@ import xarray as xr
 
 import xtl
 from tests import tiny
-from tests.conftest import SOURCE, TARGET
+from tests.conftest import NO_HOOKED, SOURCE, TARGET
 from xtl.backend import encode, forward
 from xtl.engine import loop, rows
 from xtl.hooks import MODULES, transplant_at
@@ -160,5 +160,7 @@ def test_logits_that_are_not_numbers_name_the_cell(tiny_model, engine, monkeypat
         return activations
 
     monkeypatch.setattr(module, "source_activations", poisoned)
-    with pytest.raises(xtl.ModelError, match="cell mlp 2 -> 0: the model's logits are NaN or infinite"):
+    # In a packed bridge all cells are one sequence: a NaN reaches the others too, even at a weight of 0, vanilla first.
+    where = "vanilla" if engine == "packed" and NO_HOOKED else "cell mlp 2 -> 0"
+    with pytest.raises(xtl.ModelError, match=f"{where}: the model's logits are NaN or infinite"):
         xtl.sweep(tiny_model("llama"), source=SOURCE, target=TARGET, options=["a", "b"], gold=0, engine=engine)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from xtl.runs.jobs import Job, Jobs, make_jobs
 from xtl.runs.store import MapFiles, Store
 from xtl.runs.study import Study
 from xtl.runs.tables import encode_map
+
+FORKS = multiprocessing.get_context("forkserver")
+"""Real processes that start quickly: forks of one that has imported everything and done nothing."""
+FORKS.set_forkserver_preload(["tests.runs.filling", "transformer_lens", "xtl.models.load", "xtl.engine", "xtl.runs"])
 
 STUDY = {"tasks": "capitals", "directions": ["en:es", "en:de"], "limit": 3}
 TOUCHES = ("replace", "fsync", "write", "unlink", "mkdir")
@@ -63,6 +69,19 @@ def content(folder: Path) -> dict[str, bytes]:
         [*folder.glob("cells/*"), *folder.glob("vanilla/*"), *folder.glob("pending/*"), folder / "SHA256SUMS"]
     )
     return {str(path.relative_to(folder)): path.read_bytes() for path in names}
+
+
+def run_command(arguments: list[str], err: str, threads: int) -> None:
+    """`xtl ARGUMENTS` in a process of its own, what it says on stderr in a file; Ctrl-C ends it, whatever started us."""
+    import torch
+
+    from xtl import cli
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    torch.set_num_threads(threads)  # as many as in the process that it is compared with
+    sys.argv = ["xtl", *arguments]
+    with Path(err).open("w") as sys.stderr:
+        cli.main()
 
 
 def fill_and_die(folder: str, jobs: Jobs, at: int) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.runs.filling import content
+from tests.runs.filling import FORKS, content, run_command
 from xtl import cli
+from xtl.errors import InputError
 from xtl.runs import open_run, run_study
 
 
@@ -88,6 +89,7 @@ def test_a_dry_run_writes_nothing(xtl, loaded, tmp_path, monkeypatch):
         (["run", "--tasks", "capitals", "--out", "r", "--activations", "tape"], "unknown activations 'tape'"),
         (["run", "--tasks", "capitals", "--out", "r", "--source-layers", "a"], "is no list of layers"),
         (["run", "--tasks", "capitals", "--out", "r", "--no-calibration"], "goes with --dry-run"),
+        (["run", "--tasks", "capitals", "--out", "r", "--chat", "ja"], "unknown --chat 'ja'; valid: false, true, auto"),
         (["status", "none"], "no run at 'none'"),
         (["export", "none", "--format", "csv"], "no run at 'none'"),
     ],
@@ -100,6 +102,35 @@ def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(xtl, tmp_p
     assert message in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_flags_on_loading_hold_for_all_models_and_remote_code_is_no_key_of_a_study(
+    xtl, tiny_folder, tmp_path, monkeypatch
+):
+    models, given = [str(tiny_folder("llama")), str(tiny_folder("gpt2"))], []
+
+    def load(name, **options):
+        given.append((name, options))
+        raise InputError("not today")
+
+    monkeypatch.setattr("xtl.models.load_model", load)
+    options = ["--device-map", "auto", "--quantization", "4bit", "--trust-remote-code", "--dtype", "bfloat16"]
+    start = ["run", "--tasks", "capitals", "--directions", "en:es", "--limit", "1", "--out", tmp_path / "run"]
+    code, _, err = xtl(*start, "--models", ",".join(models), *options)
+    assert (code, err.splitlines()[-1]) == (2, "xtl: not today")
+    (name, asked), *_ = given
+    assert (name, asked["device_map"], asked["quantization"], asked["dtype"]) == (models[0], "auto", "4bit", "bfloat16")
+    assert asked["trust_remote_code"] is True
+    written = (tmp_path / "run/study.yaml").read_text()
+    assert written.count("device_map: auto") == 2
+    assert "trust" not in written
+    (tmp_path / "study.yaml").write_text(
+        f"tasks: capitals\nmodels: [{{name: '{models[0]}', trust_remote_code: true}}]\n"
+    )
+    code, _, err = xtl("run", tmp_path / "study.yaml", "--out", tmp_path / "other")
+    assert code == 2
+    assert "unknown key 'trust_remote_code'" in err
+    assert "--device-map goes with --models" in xtl("run", tmp_path / "study.yaml", "--device-map", "auto")[2]
 
 
 def test_failed_pairs_are_told_and_the_exit_code_says_so(xtl, loaded, tmp_path, monkeypatch):
@@ -141,30 +172,31 @@ def test_sigterm_puts_things_in_order_and_ends(xtl, loaded, tmp_path, monkeypatc
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.xdist_group("forks")
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_process_that_is_stopped_or_killed_loses_nothing_that_was_done(loaded, tmp_path, number, exit_code):
     """A real process, with the loop as engine so that it is not through before the signal comes."""
-    study = {"models": loaded, "tasks": "capitals", "directions": ["en:es", "en:de"], "limit": 8, "engine": "loop"}
+    study = {"models": loaded, "tasks": "capitals", "directions": ["en:es", "en:de"], "limit": 3, "engine": "loop"}
+    study |= {"source_layers": [0, 2]}
     run_study(study, tmp_path / "whole")
     folder = tmp_path / "run"
-    options = [*flags(loaded)[:-1], "8", "--engine", "loop", "--out", str(folder)]
-    interruptible = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # whatever started us
-    code = f"{interruptible}; from xtl.cli import main; main()"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
-    with (tmp_path / "err").open("w") as err:
-        process = subprocess.Popen([sys.executable, "-c", code, "run", *options], env=environment, stderr=err)
+    options = [*flags(loaded)[:-1], "3", "--engine", "loop", "--source-layers", "0,2", "--out", str(folder)]
+    process = FORKS.Process(
+        target=run_command, args=(["run", *options], str(tmp_path / "err"), torch.get_num_threads())
+    )
+    process.start()
     deadline = time.monotonic() + 300
     log = folder / "log.jsonl"
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and process.is_alive():
         if log.exists() and log.read_text().count('"done"') >= 1:
             break
         time.sleep(0.01)
-    process.send_signal(number)
-    process.wait()
+    os.kill(process.pid, number)
+    process.join()
     done = log.read_text().count('"done"')
-    if done == 16:
+    if done == 6:
         pytest.skip("it was through before the signal came")
-    assert process.returncode == exit_code
+    assert process.exitcode == exit_code, (tmp_path / "err").read_text()
     outcome = run_study(study, folder)
     assert done - 1 <= outcome.n_before <= done
     assert content(folder) == content(tmp_path / "whole")

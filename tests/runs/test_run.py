@@ -115,12 +115,39 @@ def test_a_pair_that_fails_is_recorded_and_the_rest_goes_on(study, loaded, tmp_p
     assert reasons["dear"].startswith("out of memory (can't allocate memory")
     assert [name.split("/")[-1] for name in open_run(tmp_path / "run")["example"].values] == ["short"]
     status = run_status(tmp_path / "run")
-    assert len(status["failed"]) == 2
+    assert list(status["failed"]) == list(outcome.failed)
+    assert all(name.startswith("en->es ") for name in outcome.failed)
     assert "out of memory" in in_words(status)
     monkeypatch.setattr(maps, "run", real)
     outcome = run_study(study, tmp_path / "run")
     assert (outcome.n_before, outcome.n_done, len(outcome.failed)) == (1, 2, 1), "failures are tried again"
     assert len(run_status(tmp_path / "run")["failed"]) == 1
+
+
+def test_a_pair_that_fails_on_two_models_is_two_failures(study, tmp_path, monkeypatch):
+    from xtl.runs import compute
+
+    monkeypatch.setattr(compute.Computer, "compute", lambda self, job, *_: compute.Failure(job.number, "no"))
+    monkeypatch.setattr(compute.Computer, "load", lambda self, index: None)
+    models = [{"name": study["models"]}, {"name": study["models"], "dtype": "bfloat16"}]
+    outcome = run_study(study | {"models": models}, tmp_path / "run")
+    assert len(outcome.failed) == outcome.n_pairs == 8
+    assert list(run_status(tmp_path / "run")["failed"]) == list(outcome.failed)
+
+
+def test_prompts_are_wrapped_where_the_study_says_so(study, tiny_model, tmp_path, monkeypatch):
+    model = tiny_model("llama")
+    with pytest.raises(xtl.InputError, match="chat=True, but the model's tokenizer has no chat template"):
+        run_study(study | {"chat": True}, tmp_path / "none")
+    template = "{{ bos_token }}{% for m in messages %}[{{ m.content }}]{% endfor %}"
+    monkeypatch.setattr(model.tokenizer, "chat_template", template)
+    run_study(study | {"chat": "auto"}, tmp_path / "chat")
+    run_study(study, tmp_path / "raw")
+    wrapped, raw = open_run(tmp_path / "chat"), open_run(tmp_path / "raw")
+    assert wrapped["target"].values.tolist() == [f"<s>[{text}]" for text in raw["target"].values]
+    assert not np.array_equal(wrapped["score"], raw["score"])
+    with pytest.raises(xtl.InputError, match="chat False -> auto"):
+        run_study(study | {"chat": "auto"}, tmp_path / "raw")
 
 
 def test_what_is_not_a_users_mistake_is_a_failure_with_its_kind():
@@ -196,17 +223,20 @@ def test_modules_and_layers_have_activations_of_their_own(tiny_model):
     assert cache.misses == 3
 
 
-def test_a_dry_run_counts_and_measures(study):
+def test_a_dry_run_counts_and_measures(study, tmp_path):
+    study = study | {"limit": 6}
     checked = Study.read(study)
     counted = dry_run(checked, calibrate=False)
-    assert (counted.pairs, counted.cells, counted.seconds) == (4, 4 * 32, None)
+    assert (counted.pairs, counted.cells, counted.seconds) == (12, 12 * 32, None)
     measured = dry_run(checked, workers=2)
-    assert (measured.pairs, measured.cells) == (4, 4 * 32)
+    assert (measured.pairs, measured.cells) == (12, 12 * 32)
     part = measured.parts[0]
-    assert measured.seconds == pytest.approx(4 * part.seconds_a_map / 2)
-    assert 0 < measured.disk < 4 * 32 * 100
+    assert measured.seconds == pytest.approx(12 * part.seconds_a_map / 2)
     assert measured.memory > 1e7
-    assert "pairs           4" in measured.in_words()
+    assert "pairs           12" in measured.in_words()
+    run_study(study, tmp_path / "run")
+    size = sum(path.stat().st_size for table in ("cells", "vanilla") for path in (tmp_path / "run" / table).iterdir())
+    assert measured.disk == pytest.approx(size, rel=0.3)
 
 
 def test_exports_hold_what_the_run_holds(study, tmp_path):
@@ -225,7 +255,7 @@ def test_exports_hold_what_the_run_holds(study, tmp_path):
         np.testing.assert_array_equal(back["gain"].values, want["gain"].values)
         assert [str(name) for name in back["example"].values] == want["example"].values.tolist()
     latex = export_run(run, "latex").read_text(encoding="utf-8")
-    assert latex.count("capitals & en->") == 4
+    assert latex.count(r"capitals & en $\to$ ") == 4
     assert r"\toprule" in latex
     with pytest.raises(xtl.InputError, match="unknown format 'xls'"):
         export_run(run, "xls")
@@ -245,12 +275,14 @@ def test_progress_tells_language_failures_and_time_left_by_a_clock_that_cannot_j
     out = io.StringIO()
     with SweepProgress(10, None, stream=out, before=2) as bar:
         bar.language = "xnli en->sw"
+        now[0] += 20.0
+        bar.loaded()
         for done in range(3, 7):
             now[0] += 30.0
             bar.done_cells += 600
             bar.pairs(done)
         bar.failed()
     lines = out.getvalue().splitlines()
-    assert lines[0] == "pairs 4/10, xnli en->sw, 20 cells a second, 0:01:00 elapsed, 0:03:00 left"
-    assert lines[-1] == "pairs 6/10, 1 failed, xnli en->sw, 20 cells a second, 0:02:00 elapsed, 0:01:12 left"
+    assert lines[0] == "pairs 4/10, xnli en->sw, 20 cells a second, 0:01:20 elapsed, 0:03:00 left"
+    assert lines[-1] == "pairs 6/10, 1 failed, xnli en->sw, 20 cells a second, 0:02:20 elapsed, 0:01:12 left"
     assert len(lines) == 3, "a line a minute where there is no terminal"

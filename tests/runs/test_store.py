@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,10 +17,11 @@ import pytest
 import xarray as xr
 
 import xtl
-from tests.runs.filling import content, files_of, fill, fill_and_die, fill_and_fail, jobs_of, map_of
+from tests.runs.filling import FORKS, content, files_of, fill, fill_and_die, fill_and_fail, jobs_of, map_of
 from xtl.runs import files
 from xtl.runs.journal import Journal
 from xtl.runs.lazy import open_run
+from xtl.runs.status import run_status
 from xtl.runs.store import Store
 
 
@@ -125,15 +125,14 @@ def one_direction():
     return jobs_of(directions=["en:es"], limit=2)
 
 
+@pytest.mark.xdist_group("forks")
 def test_killed_at_any_step_nothing_that_was_done_is_lost_and_nothing_half_done_counts(tmp_path, one_direction):
     jobs = one_direction
     fill(tmp_path / "whole", jobs)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.runs.filling"])
     added = kills = 0
-    for at in range(1, 1000, 2):
+    for at in range(1, 1000, 3):
         folder = tmp_path / f"killed {at}"
-        process = context.Process(target=fill_and_die, args=(str(folder), jobs, at))
+        process = FORKS.Process(target=fill_and_die, args=(str(folder), jobs, at))
         process.start()
         process.join()
         if process.exitcode == 0:
@@ -191,6 +190,56 @@ def test_a_full_disk_is_told_and_what_was_done_is_kept(tmp_path, monkeypatch):
     assert content(tmp_path / "full") == content(tmp_path / "whole")
 
 
+SMALL_DISK = """
+import subprocess, sys
+from pathlib import Path
+import xtl
+from tests.runs.filling import content, fill, jobs_of
+from xtl.runs.lazy import open_run
+folder, jobs = Path(sys.argv[1]), jobs_of(limit=12)
+
+def mount(*options):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "none", folder], check=True)
+
+def told(say):
+    try:
+        fill(folder / "run", jobs, layers=12)
+    except xtl.InputError as error:
+        assert say in str(error), error
+        print(error)
+    else:
+        raise AssertionError("nothing was said")
+
+mount("size=100k")
+told("No space left on device")
+kept = open_run(folder / "run").sizes["example"]
+assert 0 < kept < 24, kept
+mount("remount", "size=10m", "ro")
+told("Read-only file system")
+assert open_run(folder / "run").load().sizes["example"] == kept
+mount("remount", "size=10m", "rw")
+fill(folder / "run", jobs, layers=12)
+fill(Path(sys.argv[2]), jobs, layers=12)
+assert content(folder / "run") == content(Path(sys.argv[2]))
+mount("remount", "size=10m", "ro")
+told("Read-only file system")
+"""
+
+
+def test_a_disk_that_is_really_full_and_one_that_is_really_read_only(tmp_path):
+    """A small disk of its own, in a mount namespace: filled up, made read-only, made larger; then the run goes on."""
+    alone = ["unshare", "--mount", "--map-root-user"]
+    try:
+        subprocess.run([*alone, "mount", "-t", "tmpfs", "none", tmp_path], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this system lets nobody mount a disk")
+    (tmp_path / "disk").mkdir()
+    command = [*alone, sys.executable, "-c", SMALL_DISK, tmp_path / "disk", tmp_path / "whole"]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": os.getcwd()}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     with pytest.raises(xtl.InputError, match="cannot write"):
         fill(Path("/proc/xtl"), jobs_of())
@@ -232,8 +281,10 @@ def test_a_damaged_file_is_found_said_set_aside_and_computed_again(tmp_path, cap
     victim.write_bytes(bytes(data))
     with pytest.raises(xtl.InputError, match="is damaged"):
         open_run(folder).load()
-    store = fill(folder, jobs)
+    with Store(folder, jobs) as store:
+        assert run_status(folder)["pairs_done"] == len(store.done) < (2 if where == "pending" else 6)
     assert store.damaged == [str(victim.relative_to(folder))]
+    assert fill(folder, jobs).damaged == []
     assert f"{victim} is damaged" in capsys.readouterr().err
     assert content(folder) == content(tmp_path / "whole")
     assert (folder / "damaged" / victim.relative_to(folder)).read_bytes() == data
@@ -306,6 +357,7 @@ def test_the_manifest_says_what_the_run_was_made_with(tmp_path):
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert set(manifest["versions"]) >= {"xtl", "torch", "transformers", "transformer-lens"}
     assert [one["direction"] for one in manifest["data"]] == ["en->es", "en->de"]
+    assert manifest["data"][0]["revision"][0].startswith("CLDR ")
     assert manifest["sessions"][0]["machine"]["cores"] == os.cpu_count()
 
 
@@ -344,6 +396,32 @@ def test_clock_jumps_change_nothing(tmp_path, monkeypatch):
         os.utime(path, (0, 2**33))
     fill(tmp_path / "jumping", jobs)
     assert content(tmp_path / "steady") == content(tmp_path / "jumping")
+
+
+def test_ctrl_c_in_the_middle_of_a_shard_comes_after_it_is_whole(tmp_path, monkeypatch):
+    jobs = jobs_of(directions=["en:es"])
+    fill(tmp_path / "whole", jobs)
+    real, pressed = Path.write_bytes, []
+
+    def press(self: Path, data: bytes) -> int:
+        if self.parent.name == "cells":  # the shard, joined from its pending maps
+            real(self, data[: len(data) // 2])
+            signal.raise_signal(signal.SIGINT)
+            pressed.append(self.name)
+        return real(self, data)
+
+    with monkeypatch.context() as patch, Store(tmp_path / "run", jobs) as store:
+        patch.setattr(Path, "write_bytes", press)
+        for job in jobs.all[:2]:
+            store.add(files_of(job))
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                store.add(files_of(jobs.all[2]))
+        finally:
+            signal.signal(signal.SIGINT, before)
+    assert len(pressed) == 1
+    assert content(tmp_path / "run") == content(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

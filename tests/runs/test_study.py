@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xtl
@@ -98,6 +98,7 @@ def test_a_score_that_does_not_go_with_the_data_is_told_before_anything_loads():
         make_jobs(Study.read(SMALL | {"score": "em"}))
 
 
+@settings(max_examples=30)
 @given(limit=st.integers(1, 81), targets=st.lists(st.sampled_from(["es", "de", "fr"]), min_size=1, unique=True))
 def test_jobs_are_numbered_in_order_and_each_is_in_one_shard(limit, targets):
     jobs = make_jobs(Study.read(SMALL | {"limit": limit, "directions": [f"en:{target}" for target in targets]}))

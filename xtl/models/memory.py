@@ -103,8 +103,10 @@ def check_memory(
 
 
 def human(n_bytes: int) -> str:
-    """Bytes in GB or MB (powers of ten)."""
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+    """Bytes in GB, MB or kB (powers of ten)."""
+    if n_bytes >= 1e9:
+        return f"{n_bytes / 1e9:.1f} GB"
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.0f} kB"
 
 
 def _container_limit() -> list[int]:

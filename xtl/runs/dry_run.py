@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from xtl.models.memory import human
 from xtl.progress import clock
 from xtl.runs.compute import Computer, Failure
 from xtl.runs.jobs import Job, make_jobs
@@ -22,7 +23,7 @@ class Part:
         pairs: number of pairs.
         cells: number of cells.
         seconds_a_map: measured on one map, the second that was run; None if it was not measured.
-        bytes_a_map: bytes on disk, measured on that map.
+        bytes: bytes on disk of all of them, from that map and what a file costs by itself.
         failed: why the map failed, if it did.
     """
 
@@ -32,7 +33,7 @@ class Part:
     pairs: int
     cells: int
     seconds_a_map: float | None = None
-    bytes_a_map: float | None = None
+    bytes: float | None = None
     failed: str | None = None
 
 
@@ -70,9 +71,9 @@ class Estimate:
     @property
     def disk(self) -> float | None:
         """Bytes of the store; None where it was not measured."""
-        if any(part.bytes_a_map is None for part in self.parts):
+        if any(part.bytes is None for part in self.parts):
             return None
-        return sum(part.pairs * (part.bytes_a_map or 0) for part in self.parts)
+        return sum(part.bytes or 0 for part in self.parts)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
@@ -98,9 +99,9 @@ class Estimate:
             )
             lines.append(f"time            {clock(self.seconds)} on {workers}, models loaded")
         if self.memory is not None:
-            lines.append(f"memory          {self.memory / 1e9:.2f} GB a worker, in the calibration")
+            lines.append(f"memory          {human(self.memory)} a worker, in the calibration")
         if self.disk is not None:
-            lines.append(f"disk            {self.disk / 1e6:,.1f} MB")
+            lines.append(f"disk            {human(round(self.disk))}")
         for part in self.parts:
             line = (
                 f"  {part.model}, {part.task}: {part.directions} directions, {part.pairs:,} pairs, {part.cells:,} cells"
@@ -133,8 +134,11 @@ def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True, trust_rem
         of_model = [job for job in jobs.all if job.model == index]
         for task in dict.fromkeys(job.task for job in of_model):
             of_task = [job for job in of_model if job.task == task]
+            n_shards = len({jobs.shard_of(job.number).name for job in of_task})
             parts.append(
-                _calibrated(computer, spec, task, of_task) if calibrate else _counted(study, spec, task, of_task)
+                _calibrated(computer, spec, task, of_task, n_shards)
+                if calibrate
+                else _counted(study, spec, task, of_task)
             )
     return Estimate(tuple(parts), _memory() if calibrate else None, workers)
 
@@ -144,14 +148,17 @@ def _counted(study: Study, spec: ModelSpec, task: str, jobs: list[Job]) -> Part:
     return Part(spec.name, task, len({job.direction for job in jobs}), len(jobs), cells * len(jobs))
 
 
-def _calibrated(computer: Computer, spec: ModelSpec, task: str, jobs: list[Job]) -> Part:
-    computer.compute(jobs[0])  # the first map warms up
+def _calibrated(computer: Computer, spec: ModelSpec, task: str, jobs: list[Job], n_shards: int) -> Part:
+    first = computer.compute(jobs[0])  # the first map warms up
     result = computer.compute(jobs[len(jobs) // 2])
     n_directions = len({job.direction for job in jobs})
     cells = cells_a_map(computer.study, computer.model.cfg.n_layers)
     if isinstance(result, Failure):
         return Part(spec.name, task, n_directions, len(jobs), cells * len(jobs), failed=result.reason)
-    disk = _bytes_a_map(result.cells, result.vanilla)
+    disk = sum(
+        _bytes(getattr(first, table, b""), getattr(result, table), len(jobs), n_shards)
+        for table in ("cells", "vanilla")
+    )
     return Part(spec.name, task, n_directions, len(jobs), cells * len(jobs), result.seconds, disk)
 
 
@@ -177,16 +184,14 @@ def n_layers_of(spec: ModelSpec) -> int:
     return int(getattr(config, "num_hidden_layers", None) or config.get_text_config().num_hidden_layers)
 
 
-def _bytes_a_map(cells: bytes, vanilla: bytes) -> float:
-    """Bytes of a map in a full shard: the columns' own, without what a file costs by itself."""
-    import io
+def _bytes(first: bytes, second: bytes, n_maps: int, n_files: int) -> float:
+    """Bytes of maps in files, from two maps: what the second adds to the first, and what a file costs by itself."""
+    from xtl.runs.tables import join_tables
 
-    import pyarrow.parquet as pq
-
-    groups = [pq.read_metadata(io.BytesIO(data)).row_group(0) for data in (cells, vanilla)]
-    return float(
-        sum(group.column(index).total_compressed_size for group in groups for index in range(group.num_columns))
-    )
+    if not first or first == second:
+        return float(n_maps * len(second))
+    added = len(join_tables([first, second])) - len(first)
+    return float(n_maps * added + n_files * (len(first) - added))
 
 
 def _memory() -> int:

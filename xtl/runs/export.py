@@ -65,11 +65,13 @@ def latex_table(results: xr.Dataset) -> str:
     table = pd.concat(rows)
     table = table[["task", *[name for name in table if name != "task"]]]
     table.columns = [str(name).replace("_", " ") for name in table]
+    texts = table.select_dtypes(exclude="number").columns
+    table[texts] = table[texts].map(lambda text: _escape(str(text)).replace("->", r" $\to$ "))
     caption = (
         f"Best transplants of {results.attrs.get('model', 'the model')}; scores in {unit or 'the score'}. "
         "The best cell is chosen on the same instances that its gain is measured on."
     )
-    return table.to_latex(index=False, escape=True, float_format="%.3f", caption=_escape(caption), label="tab:xtl")
+    return table.to_latex(index=False, escape=False, float_format="%.3f", caption=_escape(caption), label="tab:xtl")
 
 
 def _tables(files: RunFiles, model: str | None, task: str | None) -> Iterator[pa.Table]:

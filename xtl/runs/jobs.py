@@ -66,7 +66,7 @@ class Jobs:
     Attributes:
         study: the study.
         shards: the jobs in shards, in order.
-        data: for each task and direction: how many pairs, and the SHA-256 of what they hold.
+        data: for each task and direction: how many pairs, the SHA-256 of what they hold, and where they are from.
     """
 
     study: Study
@@ -103,7 +103,13 @@ def make_jobs(study: Study) -> Jobs:
         if (pairs := _read_pairs(study, spec.name, direction, spec.options))
     ]
     data = tuple(
-        {"task": task, "direction": pairs[0].direction, "n": len(pairs), "sha256": hash_pairs(pairs)}
+        {
+            "task": task,
+            "direction": pairs[0].direction,
+            "n": len(pairs),
+            "sha256": hash_pairs(pairs),
+            "revision": revisions(pairs),
+        }
         for task, pairs in groups
     )
     shards: list[Shard] = []
@@ -128,6 +134,21 @@ def hash_pairs(pairs: Sequence[ParallelPair]) -> str:
         kept = {name: value for name, value in vars(pair).items() if name != "meta"}
         digest.update(json.dumps(kept, ensure_ascii=False, sort_keys=True, default=list).encode())
     return digest.hexdigest()
+
+
+def revisions(pairs: Sequence[ParallelPair]) -> list[str]:
+    """Where pairs are from, as their task says: files, hub repositories with their revision, the version of CLDR.
+
+    >>> revisions(get_task("capitals").pairs("en", "es", limit=2))  # doctest: +ELLIPSIS
+    ['CLDR ...']
+    """
+    said = [
+        (name, pair.meta[name])
+        for pair in pairs
+        for name in ("source_file", "target_file", "cldr")
+        if name in pair.meta
+    ]
+    return list(dict.fromkeys(f"CLDR {value}" if name == "cldr" else str(value) for name, value in said))
 
 
 def slug(text: str) -> str:

@@ -55,6 +55,15 @@ class Journal:
             raise cannot_write(self.path, error) from error
         self.events.extend(events)
 
+    def latest(self) -> dict[int, dict[str, Any]]:
+        """By pair the last that happened to it: an event with the key "done", "failed" or "lost"."""
+        found: dict[int, dict[str, Any]] = {}
+        for event in self.events:
+            for kind in ("done", "failed", "lost"):
+                if kind in event:
+                    found[event[kind]] = event
+        return found
+
     def checksums(self) -> dict[str, set[str]]:
         """By file (relative, with `/`) every SHA-256 that it may have."""
         found: dict[str, set[str]] = {}

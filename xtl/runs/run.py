@@ -33,7 +33,7 @@ class Outcome:
         n_pairs: pairs of the study.
         n_before: those that were done before.
         n_done: those that are done now.
-        failed: reasons by example ("en->es capitals/FR"), of pairs that failed.
+        failed: reasons by example ("en->es capitals/FR"; with its model where there are several), of pairs that failed.
         damaged: files that were found damaged and computed again.
         stopped: whether it was stopped by Ctrl-C or SIGTERM.
     """
@@ -111,13 +111,12 @@ def run_study(
         if len(store.done) == len(jobs):
             shutil.rmtree(shared, ignore_errors=True)
         write_status(store, bar, ended=True)
-        named = {number: f"{jobs.all[number].direction} {jobs.all[number].example}" for number in store.failed}
         return Outcome(
             folder,
             len(jobs),
             before,
             len(store.done),
-            {named[number]: why for number, why in sorted(store.failed.items())},
+            {store.named(number): why for number, why in sorted(store.failed.items())},
             store.damaged,
             stopped,
         )
@@ -151,6 +150,7 @@ def _take_in(store: Store, todo: list[Job], reports: Iterator[Report], bar: Swee
         for report in reports:
             if isinstance(report, LoadedModel):
                 store.note_model(report.name, report.record)
+                bar.loaded()
                 continue
             job = by_number[report.number]
             bar.language = f"{job.task} {job.direction}"

@@ -16,34 +16,27 @@ def run_status(folder: Path) -> dict[str, Any]:
 
     Returns:
         `run`, `at_work` (whether a process holds it; None where that can't be told), `pairs`, `pairs_done`, `failed` (reasons by
-        number, of pairs that failed when they were last tried), `seconds_a_map` (mean), `cells`, `groups` (pairs done by model,
+        example, of pairs that failed when they were last tried), `seconds_a_map` (mean), `cells`, `groups` (pairs done by model,
         task and direction), `now`, `cells_per_second`, `seconds_left`, `sessions`.
 
     Raises:
         InputError: no run there.
     """
     manifest = read_manifest(folder)
-    journal = Journal(folder / "log.jsonl")
-    seconds: dict[int, float] = {}
-    cells: dict[int, int] = {}
-    failed: dict[int, str] = {}
-    for event in journal.events:
-        if "done" in event:
-            seconds[event["done"]], cells[event["done"]] = event["seconds"], event["cells"]
-            failed.pop(event["done"], None)
-        elif "failed" in event:
-            failed[event["failed"]] = event["reason"]
+    latest = Journal(folder / "log.jsonl").latest()
+    done = {number: event for number, event in latest.items() if "done" in event}
+    failed = {number: event for number, event in latest.items() if "failed" in event}
     live = _progress(folder)
     at_work = is_held(folder)
     return {
         "run": str(folder),
         "at_work": at_work,
         "pairs": manifest["pairs"],
-        "pairs_done": len(seconds),
-        "failed": failed,
-        "cells": sum(cells.values()),
-        "seconds_a_map": sum(seconds.values()) / len(seconds) if seconds else None,
-        "groups": _groups(manifest, set(seconds), set(failed)),
+        "pairs_done": len(done),
+        "failed": {event.get("example", f"pair {number}"): event["reason"] for number, event in failed.items()},
+        "cells": sum(event["cells"] for event in done.values()),
+        "seconds_a_map": sum(event["seconds"] for event in done.values()) / len(done) if done else None,
+        "groups": _groups(manifest, set(done), set(failed)),
         "now": live.get("now", "") if at_work else "",
         "cells_per_second": live.get("cells_per_second") if at_work else None,
         "seconds_left": live.get("seconds_left") if at_work else None,
@@ -68,7 +61,7 @@ def in_words(status: dict[str, Any]) -> str:
             lines.append(f"  {name}: {group['done']}/{group['pairs']}, {group['failed']} failed")
     whole = sum(group["done"] == group["pairs"] for group in status["groups"])
     lines.append(f"  {whole} of {len(status['groups'])} directions whole")
-    lines += [f"  pair {number} failed: {why}" for number, why in list(status["failed"].items())[:10]]
+    lines += [f"  failed: {example}: {why}" for example, why in list(status["failed"].items())[:10]]
     if len(status["failed"]) > 10:
         lines.append(f"  ... and {len(status['failed']) - 10} more (--json has all)")
     return "\n".join(lines)

@@ -33,7 +33,7 @@ from xtl.errors import InputError
 from xtl.runs.files import LEFTOVER, cannot_write, discard, publish, sha256, stage, uninterrupted, write_text
 from xtl.runs.jobs import Job, Jobs, Shard
 from xtl.runs.journal import Journal
-from xtl.runs.manifest import check_same, make_manifest, model_changes, new_session
+from xtl.runs.manifest import check_same, make_manifest, model_changes, model_labels, new_session
 from xtl.runs.tables import join_tables
 
 TABLES = ("cells", "vanilla")
@@ -115,6 +115,9 @@ class Store:
         self._in_shards: dict[str, set[int]] = {}
         self._pending: dict[str, set[int]] = {}
         self._find_whole()
+        said = {number for number, event in self.journal.latest().items() if "done" in event}
+        if lost := sorted(said - self.done):  # with a damaged file, or the writer was killed before it was in its place
+            self.journal.append([{"lost": number} for number in lost])
         self.manifest["sessions"].append(new_session(len(self.done)))
         self.save_manifest()
 
@@ -141,8 +144,14 @@ class Store:
 
     def fail(self, job: Job, reason: str) -> None:
         """Record that a job failed, and why."""
-        self.journal.append([{"failed": job.number, "reason": reason}])
+        self.journal.append([{"failed": job.number, "example": self.named(job.number), "reason": reason}])
         self.failed[job.number] = reason
+
+    def named(self, number: int) -> str:
+        """A job as people know it: "en->es capitals/FR"; with its model where there are several."""
+        job = self.jobs.all[number]
+        models = model_labels(self.jobs.study)
+        return " ".join([*([models[job.model]] if len(models) > 1 else []), job.direction, job.example])
 
     def compact(self, shard: Shard) -> None:
         """Join what is pending of a shard to its files."""
