@@ -217,7 +217,12 @@ def test_the_last_position_is_the_templates_whatever_was_asked(chatty):
 
 @pytest.mark.parametrize(
     ("answered", "lead"),
-    [("{{ m.content }}", ""), (" {{ m.content }}", " "), ("{{ '\\n' + m.content }}", "\n"), ("(thinks) {{ m.content }}", "")],
+    [
+        ("{{ m.content }}", ""),
+        (" {{ m.content }}", " "),
+        ("{{ '\\n' + m.content }}", "\n"),
+        ("(thinks) {{ m.content }}", ""),
+    ],
 )
 def test_options_continue_the_template_as_its_answers_do(chatty, answered, lead):
     chatty.tokenizer.chat_template = (
