@@ -6,7 +6,7 @@ for unrelated representations however many dimensions they have; *retrieval*: ho
 language, after each language's mean is taken off, is the same question (both ways; chance is 1 / n). Where a stored run is given,
 Spearman's correlation over layers of each measure with the gain of the same-layer transplant, and with the layer's gain as target
 and as source. Layers next to each other are alike, so that its p-value comes from shifting one of the two round the layers. This
-analysis runs the model; XTransplant (arXiv 2412.12686, section 6) puts its gains down to aligned latent spaces.
+analysis runs the model; XTransplant (arXiv 2412.12686) puts its gains down to aligned latent spaces.
 
 How to read the figure: a row a direction, a panel a measure, lines are modules. `gain_figure`: alignment against gain, a point a
 layer.
