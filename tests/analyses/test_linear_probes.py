@@ -107,9 +107,9 @@ def test_controls_stay_at_chance_where_a_group_holds_one_class_of_a_label() -> N
     found = linear_probes.probe(
         x, {"task": tasks}, tongues, instances, modules=["attn"], groups=countries, n_controls=4
     )
-    assert float(found["accuracy"]) > 0.95
-    assert abs(float(found["control"]) - 0.5) < 0.15
-    assert int(found["n_instances"]) == 2 * N - 4
+    assert found["accuracy"].item() > 0.95
+    assert abs(found["control"].item() - 0.5) < 0.15
+    assert found["n_instances"].item() == 2 * N - 4
     with pytest.raises(InputError, match="groups must name"):
         linear_probes.probe(x, {"task": tasks}, tongues, instances, modules=["attn"], groups=countries[:3])
 
