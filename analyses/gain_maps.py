@@ -274,8 +274,8 @@ def instances_figure(data: xr.Dataset, module: str) -> go.Figure:
         raise InputError("these data have no maps of instances: compute them with instances=12, say")
     check_choice("module", module, map(str, data["module"].values))
     panels = []
-    for name in data["instance"].values:
-        values = data["instance_gain"].sel(instance=name, module=module)
+    for k, name in enumerate(data["instance"].values):  # by place: two tasks may have an instance of one name
+        values = data["instance_gain"].isel(instance=k).sel(module=module)
         hover = f"{plots.escape(name)}<br>source layer %{{y}} → target layer %{{x}}"
         panels.append(plots.Panel(str(name), values, values.notnull().astype(int), hover))
     return plots.heatmap_grid(

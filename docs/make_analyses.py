@@ -164,8 +164,8 @@ def page_text(name: str, page: dict[str, Any]) -> str:
     shown = "\n\n".join(
         f"![{figure['caption']}]({file_name(figure)})\n\n*{figure['caption']}*" for figure in page["figures"]
     )
-    said = "\n".join(
-        (out_of(command) / "said.txt").read_text(encoding="utf-8").strip()
+    said = "\n\n".join(
+        f"$ {command}\n{(out_of(command) / 'said.txt').read_text(encoding='utf-8').strip()}"
         for command in page["commands"] if (out_of(command) / "said.txt").exists()
     )  # fmt: skip
     said = said or kept(HERE / f"{name}.md")
