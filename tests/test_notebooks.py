@@ -1,17 +1,22 @@
-"""The notebooks: they run from top to bottom, and what is committed holds their outputs, pictures included."""
+"""The notebooks: they run from top to bottom, say what is committed, and what is committed holds their outputs and pictures."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.notebook
-
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
+NUMBER = re.compile(r"[-+−]?\d+(?:\.\d+)?%?")
+LOADED_ONCE = """
+import functools, xtl, xtl.models
+xtl.models.load_model = xtl.load_model = lambda *_, once=functools.cache(xtl.models.load_model), **options: once()
+"""
+"""All notebooks ask for the same model; here it is loaded once."""
 
 
 def cells(path: Path) -> list[dict[str, Any]]:
@@ -41,18 +46,39 @@ def test_cells_are_short_and_between_them_stands_prose(path: Path) -> None:
     assert kinds.count("markdown") >= kinds.count("code") * 0.6
 
 
+@pytest.mark.notebook
 @pytest.mark.embedded
-@pytest.mark.xdist_group("embedded")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+@pytest.mark.xdist_group("notebooks")
 @pytest.mark.filterwarnings("default")
-def test_it_runs(path: Path, tmp_path: Path) -> None:
+def test_they_run_and_say_what_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One kernel runs all of them, one after the other; between them every name is deleted."""
     nbformat = pytest.importorskip("nbformat")
     client = pytest.importorskip("nbclient")
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        cell.source = cell.source.replace(
-            "plotly_mimetype+png", "plotly_mimetype"
-        )  # pictures take a browser and seconds each
-    client.NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
-    ).execute()
+    monkeypatch.setenv("PLOTLY_RENDERER", "plotly_mimetype")  # pictures take a browser
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    committed = [cell for path in NOTEBOOKS for cell in [None, *cells(path)]]
+    sources = [LOADED_ONCE if cell is None else "".join(cell["source"]) for cell in committed]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    for k, cell in enumerate(committed):
+        if cell is None and k:
+            notebook.cells[k].source = "%reset -f"
+    resources = {"metadata": {"path": str(tmp_path)}}
+    client.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+    for was, now in zip(committed, notebook.cells, strict=True):
+        if was is not None:
+            assert shown(now["outputs"]) == shown(was["outputs"]), now.source
+            (words, numbers), (old_words, old_numbers) = said(now["outputs"]), said(was["outputs"])
+            assert words == old_words
+            assert numbers == pytest.approx(old_numbers, rel=0.02, abs=0.02), now.source
+
+
+def shown(outputs: list[Any]) -> list[set[str]]:
+    """What each output can be shown as; pictures and widgets aside, of which a test makes none and a file keeps none."""
+    found = [set(output["data"]) for output in outputs if "data" in output]
+    return [{kind for kind in kinds if kind != "image/png" and "widget" not in kind} for kinds in found]
+
+
+def said(outputs: list[Any]) -> tuple[str, list[float]]:
+    """What was printed, and the numbers in it."""
+    text = "".join("".join(output["text"]) for output in outputs if output.get("name") == "stdout")
+    return NUMBER.sub("#", text), [float(number.strip("%").replace("−", "-")) for number in NUMBER.findall(text)]
