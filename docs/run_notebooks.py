@@ -1,7 +1,7 @@
 """Run the notebooks in place, with their outputs: `make notebooks` for all, `python docs/run_notebooks.py FILE` for one.
 
-Figures are kept as pictures too, for places that show notebooks without running them (Chromium draws them). Widgets are left out of
-what is kept: without their kernel they show an error. Their still view stays.
+Figures are kept as pictures too, for places that show notebooks without running them (Chromium draws them). Widgets are left out
+of what is kept: without their kernel they show an error. Their still view stays.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`show`: what a sweep found, as a notebook's cell shows it: the maps, vanilla, n and the best cells.
 
-A result is an `xarray.Dataset`, which elsewhere shows itself as a list of arrays. In Jupyter and IPython it shows this view by itself
-(`import xtl` registers that); `xtl.show(result)` gives the view anywhere.
+A result is an `xarray.Dataset`, which elsewhere shows itself as a list of arrays. In Jupyter and IPython it shows this view by
+itself (`import xtl` registers that); `xtl.show(result)` gives the view anywhere.
 
 >>> import numpy as np, xarray as xr
 >>> gain = xr.DataArray(np.eye(3)[None], dims=("module", "source_layer", "target_layer"),
