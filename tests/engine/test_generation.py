@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import xtl
 from tests import tiny
-from tests.conftest import NO_HOOKED, SOURCE, TARGET
+from tests.conftest import SOURCE, TARGET
 from tests.engine.test_packed import MODULES
 from xtl.backend import ModelInfo
 from xtl.engine import packed_hooked, verify
@@ -146,12 +146,15 @@ def test_a_tie_is_no_mistake(tiny_model, monkeypatch):
     assert verify.verify_answers(model, sweep.plan, [want, other], 1) > 0
 
 
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
 @pytest.mark.parametrize("engine", ["loop", "batched", "packed"])
-def test_logits_that_are_not_numbers_name_the_cell(tiny_model, engine):
-    model = tiny_model("llama")
-    bad = {("mlp", layer): torch.full((32,), float("nan")) for layer in range(tiny.N_LAYERS)}
-    # In a packed bridge all cells are one sequence: a NaN reaches the others too, even at a weight of 0, vanilla first.
-    where = "vanilla" if engine == "packed" and NO_HOOKED else "cell mlp 0 -> 0"
+@pytest.mark.parametrize("bad_layer", [0, 2])
+def test_logits_that_are_not_numbers_name_the_cell(tiny_model, engine, backend, bad_layer):
+    model = tiny_model("llama", backend)
+    bad = {
+        ("mlp", layer): torch.full((32,), float("nan") if layer == bad_layer else 0.1) for layer in range(tiny.N_LAYERS)
+    }
+    where = f"cell mlp {bad_layer} -> 0"
     with pytest.raises(xtl.ModelError, match=f"{where}: the model's logits are NaN or infinite"):
         xtl.sweep(
             model, source=SOURCE, target=TARGET, max_new_tokens=2, modules=["mlp"], activations=bad, engine=engine

@@ -12,7 +12,7 @@ from torch import Tensor
 from xtl.backend import Model
 from xtl.engine.engines import ENGINES, resolve_engine
 from xtl.engine.label import label_answers, label_scores
-from xtl.engine.plan import Cell, Generated
+from xtl.engine.plan import Cell, Generated, Plan
 from xtl.engine.prepare import Sweep, prepare
 from xtl.engine.verify import verify_answers, verify_scores
 from xtl.errors import InputError, ModelError
@@ -125,8 +125,9 @@ def run(model: Model, sweep: Sweep, engine: str, progress: Progress | None = Non
     def count(cell: Cell | None, finite: bool) -> None:
         nonlocal done
         if not finite:
+            bad = cell if engine == "loop" else _first_not_finite(model, plan, cell)
             raise ModelError(
-                f"{f'cell {cell}' if cell else 'vanilla'}: the model's logits are NaN or infinite; try dtype='float32'"
+                f"{f'cell {bad}' if bad else 'vanilla'}: the model's logits are NaN or infinite; try dtype='float32'"
             )
         if progress is not None:
             progress(done, plan.n_cells)
@@ -153,6 +154,20 @@ def run(model: Model, sweep: Sweep, engine: str, progress: Progress | None = Non
     if n_checked:
         result.attrs |= {"verified_cells": n_checked, "verified_largest_difference": difference}
     return result
+
+
+def _first_not_finite(model: Model, plan: Plan, found: Cell | None) -> Cell | None:
+    """The first run whose logits are no numbers, by the loop; None is vanilla.
+
+    Cells that are computed together can hand a NaN on, even at a weight of 0: then `found`, where it was seen, may be another.
+    """
+    loop = ENGINES["loop"]
+    runs = (
+        ((cell, answer.finite) for cell, answer in loop.generate(model, plan))
+        if plan.max_new_tokens
+        else ((cell, bool(torch.isfinite(values).all())) for cell, values in loop.score(model, plan))
+    )
+    return next((cell for cell, finite in runs if not finite), found)
 
 
 def _as_pair(
