@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-tl4 test-tl4-core test-notebooks lint types tests picture docs gallery notebooks
+.PHONY: setup demo test test-tl4 test-tl4-core lint types tests picture docs gallery notebooks
 .SILENT:
 
 setup: $(READY)
@@ -40,10 +40,6 @@ types: setup
 tests: setup
 	$(BIN)/pytest --quiet --numprocesses 2 --dist loadgroup
 
-# The notebooks, run from top to bottom: minutes, and not part of `make test` yet.
-test-notebooks: setup
-	$(BIN)/pytest --quiet -m notebook tests/test_notebooks.py
-
 # TransformerLens 4 removed HookedTransformer: xtl runs on it with bridges. Tests that need a HookedTransformer are skipped.
 # The environment lies on top of the other one: TransformerLens alone is a different one in it.
 VENV4 := .venv-tl4
@@ -53,7 +49,7 @@ test-tl4: $(VENV4)/.ready
 	$(VENV4)/bin/python -m pytest --quiet --numprocesses 2 --dist loadgroup tests/models tests/engine tests/test_laws.py tests/test_transplants.py
 
 test-tl4-core: $(VENV4)/.ready
-	$(VENV4)/bin/python -m pytest --quiet --numprocesses 2 --dist loadgroup -m "not embedded and not notebook" \
+	$(VENV4)/bin/python -m pytest --quiet --numprocesses 2 --dist loadgroup -m "not embedded" \
 		-k "not (packed_equals_loop and several) and not memory_is_flat" tests/models tests/engine tests/test_laws.py tests/test_transplants.py
 
 $(VENV4)/.ready: $(READY)

@@ -37,7 +37,10 @@ def main() -> None:
         mean = gain.mean("example")
         best = mean.argmax(...)
         layers = range(model.cfg.n_layers)
-        alike = spearmanr(mean.values.ravel(), maps.gain.sel(module="attn").mean("example").values.ravel())
+        alike = {
+            other: spearmanr(mean.values.ravel(), maps.gain.sel(module=other).mean("example").values.ravel()).statistic
+            for other in ("attn", "resid")
+        }
         onto_itself = np.abs(noop.gain.sel(module=module).values[layers, layers]).max()
         rows.append(
             {
@@ -45,7 +48,7 @@ def main() -> None:
                 "mean_gain": round(float(gain.mean()), 3),
                 "best_cell": f"{int(best['source_layer'])} -> {int(best['target_layer'])}",
                 "gain_there": round(float(mean.max()), 3),
-                "rank_correlation_with_attn": round(float(alike.statistic), 3),
+                **{f"rank_correlation_with_{other}": round(float(value), 3) for other, value in alike.items()},
                 "largest_change_of_a_prompt_onto_itself": round(float(onto_itself), 6),
             }
         )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import settings
 
 import xtl
 from tests import tiny
+from xtl import cli
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # tiny matrices, and a worker a core: more threads would only get in each other's way
@@ -73,6 +75,22 @@ def tiny_model(tiny_folder: Callable[[str], Path]) -> Callable[..., object]:
 def embedded() -> object:
     """The real embedded model, as a HookedTransformer where there is one."""
     return xtl.load_model()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str, str]]:
+    """Run `xtl` in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xtl", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -20,22 +20,6 @@ CELL = ["--module", "attn", "--source-layer", "1", "--target-layer", "-1"]
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run `xtl` in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xtl", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
 def sweep(tiny_folder, tmp_path):
     """A small sweep's arguments, by name."""
 

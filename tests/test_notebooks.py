@@ -46,7 +46,6 @@ def test_cells_are_short_and_between_them_stands_prose(path: Path) -> None:
     assert kinds.count("markdown") >= kinds.count("code") * 0.6
 
 
-@pytest.mark.notebook
 @pytest.mark.embedded
 @pytest.mark.xdist_group("notebooks")
 @pytest.mark.filterwarnings("default")

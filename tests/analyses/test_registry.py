@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import analyses
-from xtl import cli, stats
+from xtl import stats
 from xtl.errors import InputError
 from xtl.runs import save_results
 
@@ -18,22 +17,6 @@ REAL, CONTROL = stats.simulate(
     languages=["es", "sw"], n_layers=4, planted={("attn", 1, 2): 3.0}, control=True, n_instances=12
 )
 COUNTRIES = ("FR", "GH", "DE", "ML", "IT", "SN", "ES", "UG", "PL", "ZM", "SE", "RW")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run `xtl` in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xtl", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture(scope="module")

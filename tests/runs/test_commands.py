@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -13,66 +12,49 @@ import pytest
 import torch
 
 from tests.runs.filling import FORKS, content, run_command
-from xtl import cli
 from xtl.errors import InputError
 from xtl.runs import open_run, run_study
-
-
-@pytest.fixture
-def xtl(monkeypatch, capsys):
-    """Run `xtl` in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xtl", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def flags(model: str) -> list[str]:
     return ["--models", model, "--tasks", "capitals", "--directions", "en:es,en:de", "--limit", "2"]
 
 
-def test_a_run_by_flags_goes_on_is_reported_and_exported(xtl, loaded, tmp_path):
-    run = tmp_path / "ein Lauf 日"
-    code, out, err = xtl("run", *flags(loaded), "--out", run)
+def test_a_run_by_flags_goes_on_is_reported_and_exported(run, loaded, tmp_path):
+    folder = tmp_path / "ein Lauf 日"
+    code, out, err = run("run", *flags(loaded), "--out", folder)
     assert code == 0
     assert "4 of 4 pairs are done" in out
     assert "pairs 4/4" in err
-    code, out, _ = xtl("run", *flags(loaded), "--out", run, "--json")
+    code, out, _ = run("run", *flags(loaded), "--out", folder, "--json")
     assert code == 0
     assert json.loads(out)["n_before"] == 4
-    code, out, _ = xtl("status", run)
+    code, out, _ = run("status", folder)
     assert code == 0
     assert "not at work; pairs 4/4, 0 failed" in out
-    code, out, _ = xtl("status", run, "--json")
+    code, out, _ = run("status", folder, "--json")
     assert json.loads(out)["pairs_done"] == 4
-    code, out, _ = xtl("export", run, "--format", "csv")
+    code, out, _ = run("export", folder, "--format", "csv")
     assert code == 0
-    assert len((run / "export.csv").read_text(encoding="utf-8").splitlines()) == 1 + 4 * 32
+    assert len((folder / "export.csv").read_text(encoding="utf-8").splitlines()) == 1 + 4 * 32
 
 
-def test_a_run_from_a_file_with_a_flag_in_place_of_a_key(xtl, loaded, tmp_path, monkeypatch):
+def test_a_run_from_a_file_with_a_flag_in_place_of_a_key(run, loaded, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("my study.yaml").write_text(f"models: ['{loaded}']\ntasks: [capitals]\ndirections: [en->es]\nlimit: 9\n")
-    code, _, _ = xtl("run", "my study.yaml", "--limit", "1")
+    code, _, _ = run("run", "my study.yaml", "--limit", "1")
     assert code == 0
     assert open_run("runs/my study").sizes["example"] == 1
     assert "limit: 1" in Path("runs/my study/study.yaml").read_text()
 
 
-def test_a_dry_run_writes_nothing(xtl, loaded, tmp_path, monkeypatch):
+def test_a_dry_run_writes_nothing(run, loaded, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = xtl("run", *flags(loaded), "--dry-run", "--workers", "local:4")
+    code, out, _ = run("run", *flags(loaded), "--dry-run", "--workers", "local:4")
     assert code == 0
     assert "pairs           4" in out
     assert "on 4 workers" in out
-    code, out, _ = xtl("run", *flags(loaded), "--dry-run", "--no-calibration", "--json")
+    code, out, _ = run("run", *flags(loaded), "--dry-run", "--no-calibration", "--json")
     estimate = json.loads(out)
     assert (code, estimate["cells"], estimate["seconds"]) == (0, 128, None)
     assert not list(tmp_path.iterdir())
@@ -94,9 +76,9 @@ def test_a_dry_run_writes_nothing(xtl, loaded, tmp_path, monkeypatch):
         (["export", "none", "--format", "csv"], "no run at 'none'"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(xtl, tmp_path, monkeypatch, arguments, message):
+def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(run, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    code, out, err = xtl(*arguments)
+    code, out, err = run(*arguments)
     assert code == 2
     assert out == ""
     assert message in err
@@ -105,7 +87,7 @@ def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(xtl, tmp_p
 
 
 def test_flags_on_loading_hold_for_all_models_and_remote_code_is_no_key_of_a_study(
-    xtl, tiny_folder, tmp_path, monkeypatch
+    run, tiny_folder, tmp_path, monkeypatch
 ):
     models, given = [str(tiny_folder("llama")), str(tiny_folder("gpt2"))], []
 
@@ -116,7 +98,7 @@ def test_flags_on_loading_hold_for_all_models_and_remote_code_is_no_key_of_a_stu
     monkeypatch.setattr("xtl.models.load_model", load)
     options = ["--device-map", "auto", "--quantization", "4bit", "--trust-remote-code", "--dtype", "bfloat16"]
     start = ["run", "--tasks", "capitals", "--directions", "en:es", "--limit", "1", "--out", tmp_path / "run"]
-    code, _, err = xtl(*start, "--models", ",".join(models), *options)
+    code, _, err = run(*start, "--models", ",".join(models), *options)
     assert (code, err.splitlines()[-1]) == (2, "xtl: not today")
     (name, asked), *_ = given
     assert (name, asked["device_map"], asked["quantization"], asked["dtype"]) == (models[0], "auto", "4bit", "bfloat16")
@@ -127,13 +109,13 @@ def test_flags_on_loading_hold_for_all_models_and_remote_code_is_no_key_of_a_stu
     (tmp_path / "study.yaml").write_text(
         f"tasks: capitals\nmodels: [{{name: '{models[0]}', trust_remote_code: true}}]\n"
     )
-    code, _, err = xtl("run", tmp_path / "study.yaml", "--out", tmp_path / "other")
+    code, _, err = run("run", tmp_path / "study.yaml", "--out", tmp_path / "other")
     assert code == 2
     assert "unknown key 'trust_remote_code'" in err
-    assert "--device-map goes with --models" in xtl("run", tmp_path / "study.yaml", "--device-map", "auto")[2]
+    assert "--device-map goes with --models" in run("run", tmp_path / "study.yaml", "--device-map", "auto")[2]
 
 
-def test_failed_pairs_are_told_and_the_exit_code_says_so(xtl, loaded, tmp_path, monkeypatch):
+def test_failed_pairs_are_told_and_the_exit_code_says_so(run, loaded, tmp_path, monkeypatch):
     from xtl.engine import maps
 
     real = maps.run
@@ -144,14 +126,14 @@ def test_failed_pairs_are_told_and_the_exit_code_says_so(xtl, loaded, tmp_path, 
         return real(model, sweep, *arguments)
 
     monkeypatch.setattr(maps, "run", fails_on_one)
-    code, out, err = xtl("run", *flags(loaded), "--out", tmp_path / "run")
+    code, out, err = run("run", *flags(loaded), "--out", tmp_path / "run")
     assert code == 3
     assert "3 of 4 pairs are done" in out
     assert "failed: en->de capitals/KG: out of memory" in err
     assert "1 pairs failed; the same command tries them again" in err
 
 
-def test_sigterm_puts_things_in_order_and_ends(xtl, loaded, tmp_path, monkeypatch):
+def test_sigterm_puts_things_in_order_and_ends(run, loaded, tmp_path, monkeypatch):
     from xtl.runs.compute import Computer
 
     real, calls = Computer.compute, []
@@ -164,7 +146,7 @@ def test_sigterm_puts_things_in_order_and_ends(xtl, loaded, tmp_path, monkeypatc
 
     monkeypatch.setattr(Computer, "compute", told_to_end)
     before = signal.getsignal(signal.SIGTERM)
-    code, out, err = xtl("run", *flags(loaded), "--out", tmp_path / "run")
+    code, out, err = run("run", *flags(loaded), "--out", tmp_path / "run")
     assert code == 130
     assert "2 of 4 pairs are done" in out
     assert "stopped; the same command goes on from here" in err
