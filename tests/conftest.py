@@ -33,7 +33,10 @@ TARGET = "La capital de Francia es la bella"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On TransformerLens 4, skip what is marked `hooked` and what is parametrised with `backend="hooked"`."""
+    """Start with the notebooks, which take longest. On TransformerLens 4, skip what is marked `hooked` and what is parametrised
+    with `backend="hooked"`.
+    """
+    items.sort(key=lambda item: "test_notebooks" not in item.nodeid)
     if not NO_HOOKED:
         return
     for item in items:

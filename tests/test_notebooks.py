@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
@@ -55,6 +56,9 @@ def test_they_run_and_say_what_is_committed(tmp_path: Path, monkeypatch: pytest.
     client = pytest.importorskip("nbclient")
     monkeypatch.setenv("PLOTLY_RENDERER", "plotly_mimetype")  # pictures take a browser
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv(
+        "OMP_NUM_THREADS", str(torch.get_num_threads())
+    )  # as many as here: a worker's neighbours work too
     committed = [cell for path in NOTEBOOKS for cell in [None, *cells(path)]]
     sources = [LOADED_ONCE if cell is None else "".join(cell["source"]) for cell in committed]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
