@@ -37,8 +37,9 @@ lint: setup
 types: setup
 	$(BIN)/mypy --no-error-summary
 
+# Two workers, a thread each: more would only wait for each other.
 tests: setup
-	$(BIN)/pytest --quiet --numprocesses 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist loadgroup
 
 # TransformerLens 4 removed HookedTransformer: xtl runs on it with bridges. Tests that need a HookedTransformer are skipped.
 # The environment lies on top of the other one: TransformerLens alone is a different one in it.
@@ -46,10 +47,10 @@ VENV4 := .venv-tl4
 SITE := -c 'import site; print(site.getsitepackages()[0])'
 
 test-tl4: $(VENV4)/.ready
-	$(VENV4)/bin/python -m pytest --quiet --numprocesses 2 --dist loadgroup tests/models tests/engine tests/test_laws.py tests/test_transplants.py
+	OMP_NUM_THREADS=1 $(VENV4)/bin/python -m pytest --quiet --numprocesses 2 --dist loadgroup tests/models tests/engine tests/test_laws.py tests/test_transplants.py
 
 test-tl4-core: $(VENV4)/.ready
-	$(VENV4)/bin/python -m pytest --quiet --numprocesses 2 --dist loadgroup -m "not embedded" \
+	OMP_NUM_THREADS=1 $(VENV4)/bin/python -m pytest --quiet --numprocesses 2 --dist loadgroup -m "not embedded" \
 		-k "not (packed_equals_loop and (several or common)) and not memory_is_flat and not whatever" \
 		tests/engine tests/test_laws.py tests/test_transplants.py
 
