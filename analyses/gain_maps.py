@@ -329,15 +329,9 @@ def group_difference(data: xr.Dataset, first: str, second: str) -> xr.Dataset:
     Raises:
         InputError: an unknown group.
     """
-    _check_computed(data)
-    for name in (first, second):
-        check_choice("group", name, map(str, data["direction"].values))
-    gap = data["gain"].sel(direction=first, drop=True) - data["gain"].sel(direction=second, drop=True)
-    name = f"{first} minus {second}"
-    gap = gap.expand_dims(direction=[name]).transpose("direction", "module", "source_layer", "target_layer")
+    gap = _minus(data, "direction", "group", first, second)
     n = min(int(data["n"].sel(direction=name)) for name in (first, second))
-    attrs = {"score_unit": plots.score_unit(data), "what": f"{name}, {model_name(data)}".removesuffix(", ")}
-    return xr.Dataset({"gain": gap, "n": ("direction", [n])}, attrs=attrs)
+    return gap.assign(n=("direction", [n]))
 
 
 def module_difference(data: xr.Dataset, first: str = "attn", second: str = "mlp") -> xr.Dataset:
@@ -346,14 +340,19 @@ def module_difference(data: xr.Dataset, first: str = "attn", second: str = "mlp"
     Raises:
         InputError: an unknown module.
     """
+    return _minus(data, "module", "module", first, second).assign(n=data["n"])
+
+
+def _minus(data: xr.Dataset, dim: str, what: str, first: str, second: str) -> xr.Dataset:
+    """The gain of one entry of a dim minus that of another; `what` is such an entry's name in an error."""
     _check_computed(data)
     for name in (first, second):
-        check_choice("module", name, map(str, data["module"].values))
-    gap = data["gain"].sel(module=first, drop=True) - data["gain"].sel(module=second, drop=True)
+        check_choice(what, name, map(str, data[dim].values))
+    gap = data["gain"].sel({dim: first}, drop=True) - data["gain"].sel({dim: second}, drop=True)
     name = f"{first} minus {second}"
-    gap = gap.expand_dims(module=[name]).transpose("direction", "module", "source_layer", "target_layer")
-    attrs = {"score_unit": plots.score_unit(data), "what": f"{name}, {model_name(data)}"}
-    return xr.Dataset({"gain": gap, "n": data["n"]}, attrs=attrs)
+    gap = gap.expand_dims({dim: [name]}).transpose("direction", "module", "source_layer", "target_layer")
+    attrs = {"score_unit": plots.score_unit(data), "what": f"{name}, {model_name(data)}".removesuffix(", ")}
+    return xr.Dataset({"gain": gap}, attrs=attrs)
 
 
 def difference_figure(gap: xr.Dataset) -> go.Figure:
