@@ -162,31 +162,39 @@ def test_results_are_never_lost_unasked(run, sweep, tmp_path):
     assert (tmp_path / "out/results.parquet").read_bytes() != before
 
 
-def test_a_sweep_that_is_stopped_keeps_the_maps_that_are_whole(run, sweep, tmp_path, monkeypatch):
+def stop_in_map(monkeypatch, number):
+    """Have Ctrl-C come in this map; return the maps that were begun."""
     from xtl.engine import many
 
-    real, calls = many.run, []
+    real, begun = many.compute, []
 
-    def stop_in_the_third(*arguments, **options):
-        calls.append(1)
-        if len(calls) == 3:
+    def compute(*arguments, **options):
+        begun.append(1)
+        if len(begun) == number:
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(many, "run", stop_in_the_third)
+    monkeypatch.setattr(many, "compute", compute)
+    return begun
+
+
+def test_a_sweep_that_is_stopped_keeps_what_is_whole_and_goes_on_from_there(run, sweep, tmp_path, monkeypatch):
+    assert run(*sweep(limit=5, out=tmp_path / "straight"))[0] == 0
+    begun = stop_in_map(monkeypatch, 3)
     code, _, err = run(*sweep(limit=5))
     assert code == 130
     assert "kept the 2 of 5 maps that were whole" in err
-    assert runs.load_results(tmp_path / "out/results.parquet").sizes["example"] == 2
+    results = tmp_path / "out/results.parquet"
+    assert runs.load_results(results).sizes["example"] == 2
+    assert run(*sweep(limit=5))[0] == 0
+    assert len(begun) == 6
+    assert results.read_bytes() == (tmp_path / "straight/results.parquet").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "results.parquet"]
+    assert "already holds results" in run(*sweep(limit=5))[2]
 
 
 def test_a_sweep_stopped_in_its_first_map_writes_nothing(run, sweep, tmp_path, monkeypatch):
-    from xtl.engine import many
-
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(many, "run", stop)
+    stop_in_map(monkeypatch, 1)
     code, _, err = run(*sweep())
     assert code == 130
     assert "nothing was written" in err

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from xtl.models.chat import chat_pairs
     from xtl.pairs import ParallelPair
     from xtl.report.notebook import show
-    from xtl.runs import Study, open_run, run_study
+    from xtl.runs import KeptMaps, Study, open_run, run_study
     from xtl.tasks import get_task
     from xtl.transplants import transplant
 
 __all__ = [
     "ContractError",
     "InputError",
+    "KeptMaps",
     "ModelError",
     "ParallelPair",
     "Study",
@@ -57,6 +58,7 @@ _HOME = {
     "get_task": "xtl.tasks",
     "explore": "xtl.explorer",
     "show": "xtl.report.notebook",
+    "KeptMaps": "xtl.runs",
     "Study": "xtl.runs",
     "open_run": "xtl.runs",
     "run_study": "xtl.runs",

@@ -262,6 +262,11 @@ def _without_unembedding(model: Model) -> Iterator[None]:
         vars(head).pop("forward", None)  # the class's own method is back
 
 
+def upcast(values: Tensor) -> Tensor:
+    """Values in float32 at least, in which sums over a vocabulary are safe; float64 stays float64."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def takes_logits_to_keep(model: Model) -> bool:
     """Whether a bridge's Hugging Face model can compute the logits of the last positions alone."""
     return "logits_to_keep" in inspect.signature(model.original_model.forward).parameters

@@ -14,6 +14,7 @@ import typer
 
 from xtl.commands import analyses, protocols, publish, runs
 from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
+from xtl.commands.output import STOPPED, check_out, keeping_maps
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, XtlError
 
@@ -188,7 +189,7 @@ def sweep(
         model=model,
         loading=loading,
         chat=parse_chat(chat),
-        keep=not overwrite,
+        overwrite=overwrite,
     )
     _print_sweep(results, out, json_output)
 
@@ -270,13 +271,13 @@ def _run_sweep(
     model: str | None = None,
     loading: Loading = Loading(),
     chat: bool | str = False,
-    keep: bool = False,
+    overwrite: bool = True,
 ) -> xr.Dataset:
     """Check everything, load, sweep with progress, write `results.parquet` and `report.html`.
 
-    Stopped with Ctrl-C, it writes the maps that are whole.
+    Stopped with Ctrl-C, it writes what there is; called again it goes on from there.
     """
-    _check_out(out, keep)
+    check_out(out, overwrite)
     loaded = loading.load(model)
     from xtl.engine import concat_maps, sweep_many
     from xtl.models.chat import chat_pairs
@@ -285,20 +286,26 @@ def _run_sweep(
 
     maps: list[xr.Dataset] = []
     stopped = False
-    try:
-        for result in sweep_many(loaded, chat_pairs(loaded, pairs, chat), **sweep_options, progress=True):
-            maps.append(result)
-    except KeyboardInterrupt:
-        stopped = True
-    if not maps:
-        print("xtl: stopped before the first map was whole; nothing was written", file=sys.stderr)
-        sys.exit(130)
-    results = concat_maps(maps).assign_attrs(task=task)
-    save_results(results, out / "results.parquet")
-    write_report(out / "report.html", results, title=title, command=command)
-    if stopped:
-        print(f"xtl: stopped; kept the {len(maps)} of {len(pairs)} maps that were whole in {out}", file=sys.stderr)
-        sys.exit(130)
+    with keeping_maps(out) as keep:
+        try:
+            asked = chat_pairs(loaded, pairs, chat)
+            for result in sweep_many(loaded, asked, **sweep_options, keep=keep, progress=True):
+                maps.append(result)
+        except KeyboardInterrupt:
+            stopped = True
+        if not maps:
+            print("xtl: stopped before the first map was whole; nothing was written", file=sys.stderr)
+            sys.exit(STOPPED)
+        results = concat_maps(maps).assign_attrs(task=task)
+        save_results(results, out / "results.parquet")
+        write_report(out / "report.html", results, title=title, command=command)
+        if stopped:
+            print(
+                f"xtl: stopped; kept the {len(maps)} of {len(pairs)} maps that were whole in {out}; "
+                "the same command goes on from there",
+                file=sys.stderr,
+            )
+            sys.exit(STOPPED)
     return results
 
 
@@ -311,19 +318,6 @@ def _write_pictures(results: xr.Dataset, out: Path) -> None:
         name = "gain_map_" + direction.replace("->", "_") + ".png"
         plots.save_png(plots.gain_map(results, direction=direction), out / name)
         print(f"wrote {out / name}")
-
-
-def _check_out(out: Path, keep: bool) -> None:
-    """Refuse, before any work, a folder that can't be written or whose results would be lost."""
-    import os
-
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {str(out)!r} is a file; give a folder")
-    if keep and (out / "results.parquet").exists():
-        raise InputError(f"--out {str(out)!r} already holds results; give another folder or --overwrite")
-    nearest = next(folder for folder in [out.absolute(), *out.absolute().parents] if folder.exists())
-    if not os.access(nearest, os.W_OK):
-        raise InputError(f"--out {str(out)!r} cannot be written: no permission in {str(nearest)!r}")
 
 
 def _print_sweep(results: xr.Dataset, out: Path, json_output: bool) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from xtl.backend import Model, encode
-from xtl.engine.many import Activations, sweep_many
+from xtl.engine.many import Activations, Keep, sweep_many
 from xtl.engine.maps import Progress
 from xtl.engine.prepare import Settings, prepare
 from xtl.errors import InputError, check_choice
@@ -181,6 +181,7 @@ def run(
     *,
     seed: int = 0,
     others: Sequence[ParallelPair] | None = None,
+    keep: Keep | None = None,
     progress: bool | Progress = False,
     **settings: Unpack[Settings],
 ) -> Iterator[xr.Dataset]:
@@ -192,7 +193,7 @@ def run(
         control: a name from `CONTROLS`, or a function like those.
         seed: of all random choices; kept in the result's attributes.
         others: for "other_language": pairs of the same instances (by id) whose source language is a third one.
-        progress: as for `xtl.sweep_many`.
+        keep, progress: as for `xtl.sweep_many`.
         **settings: as for the real sweep.
 
     Yields:
@@ -219,5 +220,5 @@ def run(
     if not pairs:
         raise InputError("pairs is empty: give at least one ParallelPair")
     sources = Sources(model, pairs, {instance(pair): pair for pair in others or ()}, settings, seed)
-    maps = sweep_many(model, pairs, activations=function(sources), progress=progress, **settings)
+    maps = sweep_many(model, pairs, activations=function(sources), keep=keep, progress=progress, **settings)
     return (one.assign_attrs(control=name, seed=seed) for one in maps)

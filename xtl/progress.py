@@ -17,7 +17,7 @@ class SweepProgress:
 
     Args:
         n_pairs: pairs in all, if known.
-        n_cells: cells in all, if known.
+        n_cells: cells to do, if known.
         shown: False keeps it silent.
         stream: where to write; stderr by default.
         before: pairs that were done before, in an earlier session.
@@ -76,6 +76,17 @@ class SweepProgress:
     def pairs(self, done: int) -> None:
         """So many pairs are done."""
         self.done_pairs = done
+        self.show()
+
+    def was_done(self, cells: int) -> None:
+        """One more pair, of so many cells, turns out to have been done in an earlier session."""
+        self.before += 1
+        self.done_pairs += 1
+        if self.n_cells is not None:
+            self.n_cells -= cells
+            if self.bar is not None:
+                self.bar.update(self.task, total=self.n_cells)
+        self.loaded()
         self.show()
 
     def loaded(self) -> None:

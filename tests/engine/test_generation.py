@@ -13,7 +13,7 @@ from tests import tiny
 from tests.conftest import SOURCE, TARGET
 from tests.engine.test_packed import MODULES
 from xtl.backend import ModelInfo
-from xtl.engine import packed_hooked, verify
+from xtl.engine import packed_hooked, precision, verify
 from xtl.engine.plan import Generated
 from xtl.engine.readout import Readout
 from xtl.scoring.text import TextScore
@@ -142,7 +142,7 @@ def test_a_tie_is_no_mistake(tiny_model, monkeypatch):
     monkeypatch.setattr(verify, "_draw", lambda plan, n: {0: cell})
     with pytest.raises(xtl.ModelError, match="failed its check"):
         verify.verify_answers(model, sweep.plan, [want, other], 1)
-    monkeypatch.setitem(verify.TOLERANCE, torch.float32, 1e9)
+    monkeypatch.setitem(precision.TOLERANCE, torch.float32, 1e9)
     assert verify.verify_answers(model, sweep.plan, [want, other], 1) > 0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
+from xtl.commands.output import RESULTS, STOPPED, check_out, keeping_maps
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, check_choice
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from xtl.protocols.run import Data
 
 PROTOCOLS = ("pairwise", "upper-bound", "fixed", "select")
 
@@ -58,6 +58,12 @@ def protocol(
         ),
     ] = None,
     control_seed: Annotated[int, typer.Option(help="Seed of the control.")] = 0,
+    control_language: Annotated[
+        str | None, typer.Option(help="The third language of --control other_language.")
+    ] = None,
+    sample: Annotated[
+        Path | None, typer.Option(help="select: results of pairwise on the sample to choose on, instead of a sweep.")
+    ] = None,
     strategy: Annotated[str, typer.Option(help="target_first, source_first or overall (select).")] = "target_first",
     per: Annotated[str, typer.Option(help="A cell for each language, or one for the task (select).")] = "language",
     truncate: Annotated[
@@ -70,7 +76,7 @@ def protocol(
 ) -> None:
     """Run one of the paper's experiments and print its table: a column a language, mean and spread."""
     from xtl.protocols import run as protocols
-    from xtl.protocols.tables import accuracy_table, upper_bound, write_table
+    from xtl.protocols.tables import write_table
     from xtl.runs import save_results
     from xtl.tasks import get_task
 
@@ -81,8 +87,9 @@ def protocol(
         check_choice("control", control, CONTROLS)
         if name not in ("pairwise", "upper-bound"):
             raise InputError(f"--control goes with pairwise and upper-bound, not with {name}")
-    if (out / "results.parquet").exists():
-        raise InputError(f"--out {str(out)!r} already holds results; give another folder")
+    if sample is not None and name != "select":
+        raise InputError(f"--sample goes with select, not with {name}")
+    check_out(out)
     chosen = get_task(task)
     where = protocols.Data(
         limit=limit,
@@ -93,8 +100,18 @@ def protocol(
     )
     codes = None if languages is None else [code.strip() for code in languages.split(",")]
     protocols.score_settings(chosen, score)
+    controlled: dict[str, Any] = {
+        "control": control,
+        "control_seed": control_seed,
+        "control_language": control_language,
+    }
     split = split or ("sample" if name in ("pairwise", "upper-bound") else "unseen")
-    codes = list(protocols.gather(chosen, codes, split, where))  # everything is checked before the model loads
+    groups = protocols.gather(chosen, codes, split, where)  # everything is checked before the model loads
+    protocols.control_pairs(chosen, groups, split, where, control, control_language)
+    codes = list(groups)
+    learned = None if sample is None else _results(sample)
+    if learned is not None:
+        protocols.check_sample(learned, chosen, codes, score)
     settings: dict[str, Any] = {"score": score, "split": split, "data": where, "progress": True}
     grid: dict[str, Any] = {
         "modules": [module.strip() for module in modules.split(",")],
@@ -102,33 +119,39 @@ def protocol(
         "target_layers": parse_layers("--target-layers", target_layers),
     }
     loaded = loading.load(model)
-    if name == "fixed":
-        results = protocols.fixed(loaded, chosen, codes, **settings)
-    elif name == "select":
-        sample = _sample(loaded, chosen, codes, score, where, grid)
-        results = protocols.select(loaded, chosen, codes, sample=sample, strategy=strategy, per=per, **settings)
-    else:
-        results = protocols.pairwise(
-            loaded, chosen, codes, control=control, control_seed=control_seed, **settings, **grid
+    try:
+        with keeping_maps(out) as keep:
+            settings["keep"] = keep
+            if name == "fixed":
+                results = protocols.fixed(loaded, chosen, codes, **settings)
+            elif name == "select":
+                if learned is None:
+                    print("the sample, to choose on:", file=sys.stderr)
+                    learned = protocols.pairwise(loaded, chosen, codes, **settings | grid | {"split": "sample"})
+                results = protocols.select(
+                    loaded, chosen, codes, sample=learned, strategy=strategy, per=per, **settings
+                )
+            else:
+                results = protocols.pairwise(loaded, chosen, codes, **controlled, **settings, **grid)
+            table = _table(name, results, score)
+            save_results(results, out / RESULTS)
+            files = [write_table(table, out / f"table{suffix}") for suffix in (".csv", ".tex")]
+    except KeyboardInterrupt:
+        print(
+            f"xtl: stopped; the maps that were whole are kept in {out}, the same command goes on from there",
+            file=sys.stderr,
         )
+        sys.exit(STOPPED)
+    _show(table, json_output, [out / RESULTS, *files])
+
+
+def _table(name: str, results: xr.Dataset, score: str | None) -> pd.DataFrame:
+    from xtl.protocols.tables import accuracy_table, upper_bound
+
     if name in ("pairwise", "upper-bound") and "correct" in results:
-        table = upper_bound(results)
-    else:
-        measure = (
-            "similarity" if score == "distribution" else "score" if "score_unit" not in results.attrs else "accuracy"
-        )
-        table = accuracy_table(results, measure)
-    out.mkdir(parents=True, exist_ok=True)
-    save_results(results, out / "results.parquet")
-    files = [write_table(table, out / f"table{suffix}") for suffix in (".csv", ".tex")]
-    _show(table, json_output, [out / "results.parquet", *files])
-
-
-def _sample(model: Any, task: Any, codes: list[str], score: str | None, data: Data, grid: dict[str, Any]) -> xr.Dataset:
-    from xtl.protocols.run import pairwise
-
-    print("the sample, to choose on:", file=sys.stderr)
-    return pairwise(model, task, codes, score=score, data=data, progress=True, **grid)
+        return upper_bound(results)
+    unscored = "score_unit" not in results.attrs
+    return accuracy_table(results, "similarity" if score == "distribution" else "score" if unscored else "accuracy")
 
 
 def summary(

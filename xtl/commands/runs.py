@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from xtl.commands.loading import Loading, loads_model, parse_chat
+from xtl.commands.output import STOPPED
 from xtl.errors import InputError
 
 FINISHED_WITH_FAILURES = 3
 """Exit code of a run that is through but in which pairs failed."""
-STOPPED = 130
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

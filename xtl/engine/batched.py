@@ -12,17 +12,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from xtl.backend import Model, forward, forward_batch, forward_without_logits, new_cache, repeat_cache, select_rows
+from xtl.backend import (
+    Model,
+    forward,
+    forward_batch,
+    forward_without_logits,
+    new_cache,
+    repeat_cache,
+    select_rows,
+    upcast,
+)
 from xtl.engine.greedy import Best, greedy
 from xtl.engine.plan import Cell, Plan
+from xtl.engine.precision import tolerance
 from xtl.engine.rows import hooks_by_site
 from xtl.hooks import HookFunction, Hooks, transplant_batch
 
 MEMORY = 512 * 2**20
 """Bytes that a chunk's keys, values and logits may take."""
-
-TRIED = {torch.float64: 1e-6, torch.float32: 1e-4}
-"""Largest relative difference of logits in the try, by precision."""
 
 
 class Batched:
@@ -45,9 +52,9 @@ class Batched:
     def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
         """Log-probability of each continuation, vanilla (row 0) and then the cells."""
         continuations = self.plan.continuations
-        rows = torch.zeros(1 + len(cells), len(continuations))
+        rows = torch.zeros(1 + len(cells), len(continuations), dtype=upcast(sources[:0]).dtype)
         for path in dict.fromkeys(ids[:-1] for ids in continuations):
-            logprobs = self.run_prompt(cells, sources, path)[0].float().log_softmax(dim=-1)
+            logprobs = upcast(self.run_prompt(cells, sources, path)[0]).log_softmax(dim=-1)
             for index, ids in enumerate(continuations):
                 if ids[:-1] == path:
                     rows[:, index] = logprobs[:, torch.arange(len(ids)), list(ids)].sum(dim=1).cpu()
@@ -103,7 +110,7 @@ def write_hooks(cells: list[Cell], sources: Tensor, numbers: list[int], and_afte
 
 def best_of(logits: Float[Tensor, "row d_vocab"]) -> Best:
     """The likeliest token of each row, and its logit (NaN where any is)."""
-    best, tokens = logits.float().max(dim=-1)
+    best, tokens = upcast(logits).max(dim=-1)
     return tokens, best
 
 
@@ -137,7 +144,7 @@ def _try(model: Model) -> str:
         second = forward_batch(model, tokens[:2, :1] * 0 + text[5], cache=cache, keep=1)
     except Exception as error:
         return f"its forward pass does not take a batch over cached keys ({type(error).__name__})"
-    got = torch.cat([first, second], dim=1).float()
-    want = forward(model, text)[3:].float()
-    close = (got - want).abs().max() <= TRIED.get(model.cfg.dtype, 0.1) * want.abs().max()
+    got = upcast(torch.cat([first, second], dim=1))
+    want = upcast(forward(model, text)[3:])
+    close = (got - want).abs().max() <= tolerance(model) * want.abs().max()
     return "" if bool(close) else "its rows of a batch over cached keys differ from a plain pass"

@@ -36,7 +36,7 @@ def greedy(
     """
     best, logit = first
     tokens = torch.full((len(best), max_new_tokens), -1, device=best.device)
-    logits = torch.zeros(len(best), max_new_tokens, device=best.device)
+    logits = torch.zeros(len(best), max_new_tokens, device=best.device, dtype=logit.dtype)
     live = torch.arange(len(best), device=best.device)
     for step in range(max_new_tokens):
         tokens[live, step], logits[live, step] = best, logit

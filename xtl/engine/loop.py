@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, forward
+from xtl.backend import Model, forward, upcast
 from xtl.engine.plan import Cell, Generated, Plan
 from xtl.hooks import Hooks, transplant_at
 from xtl.transplants import generate, read_activations
@@ -69,7 +69,7 @@ def continuation_logprobs(
     continuations: tuple[tuple[int, ...], ...],
     hooks: Hooks | None = None,
 ) -> Float[Tensor, " continuation"]:
-    """Log-probability of each continuation after the prompt, teacher-forced, under hooks; in nats, float32.
+    """Log-probability of each continuation after the prompt, teacher-forced, under hooks; in nats, in float32 at least.
 
     Continuations that share all but their last token (all one-token ones do) share a forward pass.
     """
@@ -79,7 +79,7 @@ def continuation_logprobs(
         shared = ids[:-1]
         if shared not in passes:
             logits = forward(model, [*prompt_ids, *shared], hooks=hooks, keep=1 + len(shared))
-            passes[shared] = logits.float().log_softmax(dim=-1)
+            passes[shared] = upcast(logits).log_softmax(dim=-1)
         steps = passes[shared]
         logprobs.append(steps[torch.arange(len(ids)), list(ids)].sum())
     return torch.stack(logprobs).cpu()

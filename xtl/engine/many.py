@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import xarray as xr
 from jaxtyping import Float
@@ -12,8 +12,8 @@ from typing_extensions import Unpack
 
 from xtl.backend import Model
 from xtl.engine.engines import resolve_engine
-from xtl.engine.maps import Progress, run
-from xtl.engine.prepare import Settings, prepare
+from xtl.engine.maps import Outputs, Progress, compute, label
+from xtl.engine.prepare import Settings, Sweep, prepare
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
 from xtl.progress import SweepProgress
@@ -22,11 +22,23 @@ Activations = Callable[[ParallelPair], Mapping[tuple[str, int], Float[Tensor, " 
 """What to write for a pair, by module name and source layer."""
 
 
+@runtime_checkable
+class Keep(Protocol):
+    """Keeps what an engine gave, so that it need not be computed again; `xtl.KeptMaps` does so in a folder."""
+
+    def get(self, model: Model, sweep: Sweep, engine: str) -> Outputs | None:
+        """What was kept of this very sweep; None where there is nothing."""
+
+    def put(self, model: Model, sweep: Sweep, engine: str, outputs: Outputs) -> None:
+        """Keep what a sweep gave."""
+
+
 def sweep_many(
     model: Model,
     pairs: Iterable[ParallelPair],
     *,
     activations: Activations | None = None,
+    keep: Keep | None = None,
     progress: bool | Progress = False,
     **settings: Unpack[Settings],
 ) -> Iterator[xr.Dataset]:
@@ -39,6 +51,7 @@ def sweep_many(
         model: from `xtl.load_model`, or any HookedTransformer or TransformerBridge.
         pairs: what is asked; all with options, or none.
         activations: gives for each pair what to write instead of what its source prompt gives (see `xtl.sweep`).
+        keep: keeps each map as soon as it is computed, and has those that an earlier call computed: `xtl.KeptMaps("folder")`.
         progress: True shows pairs done, cells a second and time left on stderr; a function is called after each cell with
             (cells done, cells in all), which are known for a list alone.
         **settings: the arguments of `xtl.sweep` that are the same for every pair (`modules`, `engine`, ...).
@@ -55,6 +68,8 @@ def sweep_many(
         >>> pairs = xtl.get_task("capitals").pairs("en", "es", limit=5)
         >>> xtl.concat_maps(xtl.sweep_many(xtl.load_model(), pairs))  # doctest: +SKIP
     """
+    if keep is not None and not isinstance(keep, Keep):
+        raise InputError(f"keep must be an xtl.KeptMaps, got {keep!r}; write keep=xtl.KeptMaps('folder')")
     engine = resolve_engine(model, settings.get("engine", "auto"))
     arguments: dict[str, Any] = {name: value for name, value in settings.items() if name != "engine"}
     n_cells: int | None = None
@@ -63,7 +78,7 @@ def sweep_many(
             raise InputError("pairs is empty: give at least one ParallelPair")
         _check_alike(pairs)
         n_cells = sum(prepare(model, pair, **arguments).plan.n_cells for pair in pairs)
-    return _run_each(model, pairs, engine, arguments, n_cells, activations, progress)
+    return _run_each(model, pairs, engine, arguments, n_cells, activations, keep, progress)
 
 
 def _run_each(
@@ -73,27 +88,40 @@ def _run_each(
     arguments: dict[str, Any],
     n_cells: int | None,
     activations: Activations | None,
+    keep: Keep | None,
     progress: bool | Progress,
 ) -> Iterator[xr.Dataset]:
     n_pairs = len(pairs) if isinstance(pairs, Sequence) else None
-    before = 0
+    before = computed = 0
     first: ParallelPair | None = None
     with SweepProgress(n_pairs, n_cells, shown=progress is True) as bar:
 
-        def count(done: int, of_pair: int) -> None:
-            bar.cells(before + done)
+        def tell(done: int, of_pair: int) -> None:
             if callable(progress):
                 progress(before + done, n_cells if n_cells is not None else before + of_pair)
+
+        def count(done: int, of_pair: int) -> None:
+            bar.cells(computed + done)
+            tell(done, of_pair)
 
         for index, pair in enumerate(pairs):
             first = first or pair
             _check_alike([first, pair])
             given = None if activations is None else activations(pair)
             prepared = prepare(model, pair, activations=given, **arguments)
-            result = run(model, prepared, engine, count)
-            before += prepared.plan.n_cells
-            bar.pairs(index + 1)
-            yield result.assign_coords(example=pair.id or str(index))
+            n = prepared.plan.n_cells
+            outputs = None if keep is None else keep.get(model, prepared, engine)
+            if outputs is not None:
+                bar.was_done(n)
+                tell(n, n)
+            else:
+                outputs = compute(model, prepared, engine, count)
+                if keep is not None:
+                    keep.put(model, prepared, engine, outputs)
+                computed += n
+                bar.pairs(index + 1)
+            before += n
+            yield label(model, prepared, outputs, engine).assign_coords(example=pair.id or str(index))
 
 
 def _check_alike(pairs: Sequence[ParallelPair]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import xarray as xr
@@ -22,6 +23,23 @@ from xtl.transplants import check_source_and_target
 
 Progress = Callable[[int, int], None]
 """Called with (cells done, cells in all)."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What an engine gives for a plan, before it is scored: log-probabilities or answers. First vanilla, then the plan's cells.
+
+    Attributes:
+        logprobs: of the continuations, on the CPU; None where answers are generated.
+        answers: what was generated; None where continuations are scored.
+        n_verified: cells that the loop computed again.
+        largest_difference: of those cells from the loop's.
+    """
+
+    logprobs: Float[Tensor, "runs continuation"] | None = None
+    answers: Sequence[Generated] | None = None
+    n_verified: int = 0
+    largest_difference: float = 0.0
 
 
 @torch.no_grad()
@@ -115,9 +133,14 @@ def sweep(
     return run(model, prepared, engine, progress)
 
 
-@torch.no_grad()
 def run(model: Model, sweep: Sweep, engine: str, progress: Progress | None = None) -> xr.Dataset:
-    """Run a prepared sweep on an engine (a name from `ENGINES`), label the result and check some of its cells."""
+    """Run a prepared sweep on an engine (a name from `ENGINES`), check some of its cells and label the result."""
+    return label(model, sweep, compute(model, sweep, engine, progress), engine)
+
+
+@torch.no_grad()
+def compute(model: Model, sweep: Sweep, engine: str, progress: Progress | None = None) -> Outputs:
+    """What an engine (a name from `ENGINES`) gives for a prepared sweep, some of its cells checked."""
     plan = sweep.plan
     n_checked = 0 if engine == "loop" else min(sweep.verify, plan.n_cells)
     done = 0
@@ -140,19 +163,29 @@ def run(model: Model, sweep: Sweep, engine: str, progress: Progress | None = Non
             count(cell, bool(torch.isfinite(values).all()))
             logprobs.append(values)
         table = torch.stack(logprobs)
-        result = label_scores(model, sweep, table, engine)
         if n_checked:
             difference = verify_scores(model, plan, sweep.question, table, n_checked)
-    else:
-        answers: list[Generated] = []
-        for cell, generated in ENGINES[engine].generate(model, plan):
-            count(cell, generated.finite)
-            answers.append(generated)
-        result = label_answers(model, sweep, answers, engine)
-        if n_checked:
-            difference = verify_answers(model, plan, answers, n_checked)
+        return Outputs(table, None, n_checked, difference)
+    answers: list[Generated] = []
+    for cell, generated in ENGINES[engine].generate(model, plan):
+        count(cell, generated.finite)
+        answers.append(generated)
     if n_checked:
-        result.attrs |= {"verified_cells": n_checked, "verified_largest_difference": difference}
+        difference = verify_answers(model, plan, answers, n_checked)
+    return Outputs(None, answers, n_checked, difference)
+
+
+def label(model: Model, sweep: Sweep, outputs: Outputs, engine: str) -> xr.Dataset:
+    """The scored and labelled result of an engine's outputs."""
+    if outputs.logprobs is not None:
+        result = label_scores(model, sweep, outputs.logprobs, engine)
+    else:
+        result = label_answers(model, sweep, outputs.answers or (), engine)
+    if outputs.n_verified:
+        result.attrs |= {
+            "verified_cells": outputs.n_verified,
+            "verified_largest_difference": outputs.largest_difference,
+        }
     return result
 
 

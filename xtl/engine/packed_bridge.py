@@ -19,12 +19,13 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from xtl.backend import Model, forward, forward_without_logits
+from xtl.backend import Model, forward, forward_without_logits, upcast
 from xtl.engine.bridge_stages import Stages
 from xtl.engine.greedy import Best, greedy
 from xtl.engine.groups import Groups, best_number_of_groups, deal
 from xtl.engine.memory import MEMORY, cells_that_fit, key_bytes
 from xtl.engine.plan import Cell, Plan
+from xtl.engine.precision import tolerance
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
 from xtl.engine.tree import build_tree
@@ -35,9 +36,6 @@ GROUP = 256
 
 GENERATING = 16
 """Cells a group when they generate: every step adds a token of each to what all of them have scores with."""
-
-TRIED = {torch.float64: 1e-6, torch.float32: 1e-4}
-"""Largest relative difference of logits in the try, by precision."""
 
 
 class PackedBridge:
@@ -276,6 +274,6 @@ def _try(model: Model) -> str:
             got = packed.readout.logits(normed.flatten(0, 1), slice(None))
     except Exception as error:
         return f"its forward pass does not take packed masks ({type(error).__name__})"
-    want = forward(model, text)[3:].float().repeat(1 + len(cells), 1)
-    close = got.shape == want.shape and (got - want).abs().max() <= TRIED.get(model.cfg.dtype, 0.1) * want.abs().max()
+    want = upcast(forward(model, text)[3:]).repeat(1 + len(cells), 1)
+    close = got.shape == want.shape and (got - want).abs().max() <= tolerance(model) * want.abs().max()
     return "" if bool(close) else "its attention does not follow packed masks and positions"

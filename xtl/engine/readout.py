@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from xtl.backend import Model
+from xtl.backend import Model, upcast
 from xtl.engine.tree import Tree
 
 VOCABULARY_TILE = 4096
@@ -37,17 +37,18 @@ class Readout:
         self.weight: Float[Tensor, "d_vocab d_model"] = model.W_U.T
         bias = model.b_U
         self.bias = bias if bias is not None else self.weight.new_zeros(self.weight.shape[0])
+        self.dtype = upcast(self.weight[:0]).dtype
         self._low: Tensor | None = None
         self.cap = float(getattr(model.cfg, "output_logits_soft_cap", None) or 0.0)
 
     def logits(self, normed: Float[Tensor, "row d_model"], columns: Tensor | slice) -> Float[Tensor, "row column"]:
-        """Logits of some tokens, in float32, from the residual stream after the final norm."""
-        logits = F.linear(normed, self.weight[columns], self.bias[columns]).float()
+        """Logits of some tokens, in float32 (of a float64 model in float64), from the residual stream after the final norm."""
+        logits = upcast(F.linear(normed, self.weight[columns], self.bias[columns]))
         return self.cap * torch.tanh(logits / self.cap) if self.cap > 0 else logits
 
     def normaliser(self, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, " row"]:
         """Log of the sum over the vocabulary of exp(logit), tile by tile: the logits are never there as a whole."""
-        total = torch.full((normed.shape[0],), -torch.inf, dtype=torch.float32, device=normed.device)
+        total = torch.full((normed.shape[0],), -torch.inf, dtype=self.dtype, device=normed.device)
         for start in range(0, self.weight.shape[0] if len(normed) else 0, VOCABULARY_TILE):
             tile = self.logits(normed, slice(start, start + VOCABULARY_TILE))
             total = torch.logaddexp(total, tile.logsumexp(dim=-1))
@@ -68,7 +69,7 @@ class Readout:
         apart = [node for node in range(len(tree)) if not up_to_constant or len(reads[node]) < n_continuations]
         # In one go: what reads the whole unembedding should read it once.
         normalisers = self.normaliser(normed[:, apart].flatten(0, 1)).unflatten(0, (normed.shape[0], len(apart)))
-        total = torch.zeros(normed.shape[0], n_continuations, dtype=torch.float32, device=normed.device)
+        total = torch.zeros(normed.shape[0], n_continuations, dtype=self.dtype, device=normed.device)
         for node, here in enumerate(reads):
             columns = torch.tensor([token for _, token in here], device=normed.device)
             values = self.logits(normed[:, node], columns)
@@ -81,7 +82,7 @@ class Readout:
         """The likeliest token of each row (the first of several) and its logit, which is NaN where any logit is; tile by tile."""
         if self.screening(normed):
             return self.screened_argmax(normed)
-        best = torch.full((normed.shape[0],), -torch.inf, dtype=torch.float32, device=normed.device)
+        best = torch.full((normed.shape[0],), -torch.inf, dtype=self.dtype, device=normed.device)
         tokens = torch.zeros(normed.shape[0], dtype=torch.long, device=normed.device)
         for start in range(0, self.weight.shape[0], VOCABULARY_TILE):
             logits, columns = self.logits(normed, slice(start, start + VOCABULARY_TILE)).max(dim=-1)

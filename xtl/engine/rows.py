@@ -49,9 +49,9 @@ def score_rows(
     model: Model, plan: Plan, make: MakeRows
 ) -> Iterator[tuple[Cell | None, Float[Tensor, " continuation"]]]:
     """Log-probabilities of the continuations for vanilla (cell None) and for each cell, in the plan's order."""
-    table = torch.empty(1 + plan.n_cells, len(plan.continuations))
+    table = torch.empty(1 + plan.n_cells, len(plan.continuations), dtype=torch.float64)
     for numbers, values in _chunks(model, plan, make, lambda rows, cells, sources: rows.logprobs(cells, sources)):
-        table[numbers] = values
+        table[numbers] = values.double()
     yield from zip([None, *plan.cells()], table, strict=True)
 
 

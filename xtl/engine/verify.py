@@ -5,18 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, forward
+from xtl.backend import Model, forward, upcast
 from xtl.engine.loop import generate_cells, score_cells, write_hooks
 from xtl.engine.plan import Cell, Generated, Plan
+from xtl.engine.precision import tolerance
 from xtl.errors import ModelError
 from xtl.scoring.likelihood import Question
-
-TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}
-"""Largest difference allowed between an engine and the loop, relative to the largest log-probability or logit (at least 1)."""
 
 
 def verify_scores(
@@ -35,13 +32,12 @@ def verify_scores(
         ModelError: a cell differs by more than its precision explains; the message has the figures.
     """
     drawn = _draw(plan, n_cells)
-    tolerance = TOLERANCE.get(model.cfg.dtype, 0.1)
     largest = 0.0
     for index, (cell, want) in zip(drawn, score_cells(model, plan, drawn.values()), strict=True):
         got = question.score(logprobs[1 + index].double())
         reference = question.score(want.double())
         difference = float((got - reference).abs())
-        if not difference <= tolerance * max(1.0, float(want.abs().max())):
+        if not difference <= tolerance(model) * max(1.0, float(want.abs().max())):
             raise ModelError(
                 f"the engine's map failed its check: cell {cell} has score {float(got):.6g}, the plain loop gives "
                 f"{float(reference):.6g} (nats); use engine='loop' and please report the model"
@@ -65,7 +61,6 @@ def verify_answers(model: Model, plan: Plan, answers: Sequence[Generated], n_cel
         ModelError: a cell's tokens differ where the loop is in no doubt; the message has both.
     """
     drawn = _draw(plan, n_cells)
-    tolerance = TOLERANCE.get(model.cfg.dtype, 0.1)
     largest = 0.0
     for index, (cell, want) in zip(drawn, generate_cells(model, plan, drawn.values()), strict=True):
         got = answers[1 + index].tokens
@@ -73,9 +68,9 @@ def verify_answers(model: Model, plan: Plan, answers: Sequence[Generated], n_cel
             continue
         step = next(at for at, pair in enumerate(zip(got, want.tokens, strict=False)) if pair[0] != pair[1])
         hooks = next(write_hooks(model, plan, [cell]))[1]
-        logits = forward(model, [*plan.target_ids, *want.tokens[:step]], hooks=hooks, keep=1)[-1].float()
+        logits = upcast(forward(model, [*plan.target_ids, *want.tokens[:step]], hooks=hooks, keep=1)[-1])
         lead = float(logits[want.tokens[step]] - logits[got[step]])
-        if not lead <= tolerance * max(1.0, float(logits.abs().max())):
+        if not lead <= tolerance(model) * max(1.0, float(logits.abs().max())):
             raise ModelError(
                 f"the engine's map failed its check: cell {cell} generates {got}, the plain loop {want.tokens}, which "
                 f"leads by {lead:.3g} in logits at token {step}; use engine='loop' and please report the model"

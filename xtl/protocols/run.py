@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,13 @@ class Data:
     allow_misaligned: str = "refuse"
     chat: bool | str = False
 
-    def pairs(self, task: Task, language: str, split: str) -> list[ParallelPair]:
-        """The pairs of one language, in the task's own direction: English lends to it, or it to English."""
+    def pairs(self, task: Task, language: str, split: str, source: str | None = None) -> list[ParallelPair]:
+        """The pairs of one language, in the task's own direction: English lends to it, or it to English.
+
+        With `source` that language lends instead.
+        """
         ends = (language, ENGLISH) if task.direction == "xx->en" else (ENGLISH, language)
+        ends = (source or ends[0], ends[1])
         if not isinstance(task, Benchmark):
             return task.pairs(*ends, limit=self.limit, seed=self.seed or 0)
         return task.pairs(
@@ -73,6 +78,7 @@ def pairwise(
     modules: Sequence[str] = ("attn", "mlp"),
     control: str | None = None,
     control_seed: int = 0,
+    control_language: str | None = None,
     progress: bool = False,
     **settings: Any,
 ) -> xr.Dataset:
@@ -89,8 +95,9 @@ def pairwise(
         modules: what is transplanted.
         control: a name from `xtl.controls.CONTROLS`: run the control instead, with the same prompts, cells and score.
         control_seed: of the control's random choices.
+        control_language: the third language of the control "other_language".
         progress: show progress on stderr.
-        **settings: for `xtl.sweep_many`: `engine`, `source_layers`, `verify`, ...
+        **settings: for `xtl.sweep_many`: `engine`, `source_layers`, `verify`, ...; `keep`, so that it can be stopped and go on.
 
     Returns:
         The maps of all instances along `example`, with the task, split and score in the attributes.
@@ -105,14 +112,17 @@ def pairwise(
     """
     task = get_task(task) if isinstance(task, str) else task
     data = data or Data()
-    pairs = [pair for group in gather(task, languages, split, data).values() for pair in group]
-    pairs = chat_pairs(model, pairs, data.chat)
+    groups = gather(task, languages, split, data)
+    others = control_pairs(task, groups, split, data, control, control_language)
+    pairs = chat_pairs(model, [pair for group in groups.values() for pair in group], data.chat)
     scoring = score_settings(task, score)
     settings = {"modules": modules, **scoring, **settings}
     if control is None:
         maps = concat_maps(sweep_many(model, pairs, progress=progress, **settings))
     else:
-        maps = concat_maps(controls.run(model, pairs, control, seed=control_seed, progress=progress, **settings))
+        others = chat_pairs(model, others, data.chat)
+        run = controls.run(model, pairs, control, seed=control_seed, others=others, progress=progress, **settings)
+        maps = concat_maps(run)
     return maps.assign_attrs(task=task.name, split=split, kind=task.kind, protocol="pairwise")
 
 
@@ -188,16 +198,14 @@ def select(
     data = data or Data()
     groups = gather(task, languages, split, data)
     scoring = score_settings(task, score)
-    if sample is None:
+    if sample is not None:
+        check_sample(sample, task, list(groups), score)
+    else:
         sample = pairwise(model, task, list(groups), score=score, data=data, progress=progress, **settings)
     measure = "accuracy" if "correct" in sample else "gain"
     learned = language_of(sample)
     parts = []
     for language, pairs in groups.items():
-        if language not in learned.values:
-            raise InputError(
-                f"sample has no instances in {language!r}; it has: {', '.join(sorted(set(learned.values)))}"
-            )
         part = sample if per == "task" else sample.isel(example=np.flatnonzero(learned.values == language))
         cell = select_cell(part, strategy=strategy, measure=measure)
         maps = concat_maps(
@@ -254,6 +262,49 @@ def gather(task: Task, languages: Sequence[str] | None, split: str, data: Data) 
     if left_out:
         warnings.warn(f"{task.name}: left out {'; '.join(left_out)}", stacklevel=3)
     return found
+
+
+def control_pairs(
+    task: Task, groups: dict[str, list[ParallelPair]], split: str, data: Data, control: str | None, language: str | None
+) -> list[ParallelPair]:
+    """The pairs whose source is the third language of the control "other_language"; none for others.
+
+    Raises:
+        InputError: a control that nobody knows; no third language, or one that is not a third one; none needed.
+    """
+    if control is not None:
+        check_choice("control", control, controls.CONTROLS)
+    if control != "other_language":
+        if language is not None:
+            raise InputError(f"control_language goes with the control other_language, not with {control}")
+        return []
+    if language is None:
+        raise InputError("control other_language needs control_language: the third language, such as 'fr'")
+    third = normalise_language(language, task.languages)
+    if third in (ENGLISH, *groups):
+        raise InputError(
+            f"control_language {third!r} is no third language: it is one of {', '.join([ENGLISH, *groups])}"
+        )
+    others = [pair for code in groups for pair in data.pairs(task, code, split, source=third)]
+    known = {controls.instance(pair) for pair in others}
+    missing = [one for one in map(controls.instance, chain(*groups.values())) if one not in known]
+    if missing:
+        raise InputError(f"{task.name} does not ask the same in {third!r}: it has no {', '.join(missing[:3])}")
+    return others
+
+
+def check_sample(sample: xr.Dataset, task: Task, languages: Sequence[str], score: str | None) -> None:
+    """Raise `InputError` where cells for a task can't be chosen on these results: another task, language or score."""
+    if (found := sample.attrs.get("task")) not in (None, task.name):
+        raise InputError(f"sample is of task {found!r}, not of {task.name!r}")
+    text_score = score_settings(task, score).get("text_score")
+    has, wanted = sample.attrs.get("text_score", "likelihood"), text_score.name if text_score else "likelihood"
+    if has != wanted:
+        raise InputError(f"sample is scored by {has}, not by {wanted}")
+    known = set(language_of(sample).values)
+    for language in languages:
+        if language not in known:
+            raise InputError(f"sample has no instances in {language!r}; it has: {', '.join(sorted(known))}")
 
 
 def paper_defaults(task: Task) -> PaperDefaults:

@@ -19,7 +19,8 @@ from xtl.backend import Model
 from xtl.engine.plan import Plan
 from xtl.errors import InputError
 from xtl.hooks import Module
-from xtl.runs.files import sha256, stage
+from xtl.runs.files import sha256
+from xtl.runs.tensors import read_tensor, write_tensor
 from xtl.transplants import read_activations
 
 MEMORY = 1 << 30
@@ -78,33 +79,16 @@ class ActivationCache:
             self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
     def _read(self, key: str) -> Tensor | None:
-        from safetensors import SafetensorError, safe_open
-
-        path = None if self.folder is None else self.folder / f"{key}.safetensors"
-        if path is None or not path.exists():
-            return None
-        try:
-            with safe_open(path, framework="pt") as file:
-                tensor = file.get_tensor("activations")
-                return tensor if _checksum(tensor) == (file.metadata() or {}).get("sha256") else None
-        except (OSError, SafetensorError):  # damaged: computed again
-            return None
+        found = None if self.folder is None else read_tensor(self.folder / f"{key}.safetensors")
+        return None if found is None else found[0]  # a damaged one is computed again
 
     def _write(self, key: str, tensor: Tensor) -> None:
-        from safetensors.torch import save_file
-
         if self.folder is None:
             return
-        path = self.folder / f"{key}.safetensors"
-        metadata = {"sha256": _checksum(tensor)}
         try:
-            stage(path, lambda place: save_file({"activations": tensor}, place, metadata=metadata)).replace(path)
-        except (InputError, OSError):  # no space: memory will do
+            write_tensor(self.folder / f"{key}.safetensors", tensor)
+        except InputError:  # no space: memory will do
             self.folder = None
-
-
-def _checksum(tensor: Tensor) -> str:
-    return sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def _sites(plan: Plan) -> list[tuple[str, int]]:

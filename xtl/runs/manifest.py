@@ -26,7 +26,7 @@ def make_manifest(jobs: Jobs) -> dict[str, Any]:
         "pairs": len(jobs),
         "data": list(jobs.data),
         "seeds": {"order of instances and options": jobs.study.seed},
-        "versions": _versions(PACKAGES),
+        "versions": versions(PACKAGES),
         "models": {},
         "sessions": [],
     }
@@ -38,7 +38,7 @@ def new_session(n_done: int) -> dict[str, Any]:
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "pairs_done_before": n_done,
         "machine": machine(),
-        "versions": _versions((*PACKAGES, *ALSO)),
+        "versions": versions((*PACKAGES, *ALSO)),
     }
 
 
@@ -167,7 +167,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _versions(names: tuple[str, ...]) -> dict[str, str | None]:
+def versions(names: tuple[str, ...]) -> dict[str, str | None]:
+    """Versions of installed packages; None for those that are not there."""
     found: dict[str, str | None] = {}
     for name in names:
         try:

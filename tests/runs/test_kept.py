@@ -1,0 +1,145 @@
+"""Maps that are kept, so that a sweep goes on where it was stopped."""
+
+from __future__ import annotations
+
+import pytest
+import xarray as xr
+
+import xtl
+from tests.conftest import SOURCE, TARGET
+from xtl.engine import many
+from xtl.scoring.names import get_text_score
+
+CELLS = {"modules": ["attn", "mlp"], "source_layers": [0, 2], "target_layers": [1, 3]}
+SCORINGS = {
+    "options": {},
+    "answer": {},
+    "generated": {"max_new_tokens": 3},
+    "rated": {"max_new_tokens": 3, "text_score": get_text_score("strict")},
+}
+
+
+def pairs(n, scoring="options"):
+    asked = {"answer": " Roma"} if scoring == "answer" else {"options": (" Roma", " Rom", "x"), "gold": 0}
+    return [xtl.ParallelPair(f"{SOURCE} {i}", f"{TARGET} {i}", id=str(i), **asked) for i in range(n)]
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Target prompts of the maps that are computed, and not taken from a folder."""
+    real, seen = many.compute, []
+
+    def compute(model, sweep, *rest):
+        seen.append(sweep.pair.target)
+        return real(model, sweep, *rest)
+
+    monkeypatch.setattr(many, "compute", compute)
+    return seen
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+@pytest.mark.parametrize("scoring", SCORINGS)
+def test_what_was_kept_is_what_is_computed(tiny_model, tmp_path, computed, backend, scoring):
+    model, settings = tiny_model("llama", backend), CELLS | SCORINGS[scoring]
+    asked = pairs(3, scoring)
+    straight = xtl.concat_maps(xtl.sweep_many(model, asked, **settings))
+    maps = xtl.sweep_many(model, asked, keep=xtl.KeptMaps(tmp_path / "maps"), **settings)
+    next(maps)
+    next(maps)
+    maps.close()  # stopped
+    del computed[:]
+    done = []
+    resumed = xtl.sweep_many(
+        model,
+        asked,
+        keep=xtl.KeptMaps(tmp_path / "maps"),
+        progress=lambda n, of: done.append((n, of)),
+        **settings,
+    )
+    xr.testing.assert_identical(xtl.concat_maps(resumed), straight)
+    assert computed == [asked[2].target]
+    assert done[:2] == [(8, 24), (16, 24)]
+    assert done[-1] == (24, 24)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"modules": ["attn"]},
+        {"modules": ["mlp", "attn"]},
+        {"source_layers": [0, 3]},
+        {"target_layers": [1]},
+        {"max_new_tokens": 2},
+        {"verify": 0},
+        {"engine": "loop"},
+    ],
+    ids=str,
+)
+def test_another_sweep_takes_nothing_of_it(tiny_model, tmp_path, computed, changes):
+    model, keep = tiny_model("llama"), xtl.KeptMaps(tmp_path)
+    list(xtl.sweep_many(model, pairs(1), keep=keep, **CELLS))
+    found = xtl.concat_maps(xtl.sweep_many(model, pairs(1), keep=keep, **CELLS | changes))
+    assert len(computed) == 2
+    xr.testing.assert_identical(found, xtl.concat_maps(xtl.sweep_many(model, pairs(1), **CELLS | changes)))
+
+
+def test_another_model_question_or_option_takes_nothing_of_it(tiny_model, tiny_folder, tmp_path, computed):
+    keep = xtl.KeptMaps(tmp_path)
+    (pair,) = pairs(1)
+    models = [tiny_model("llama"), xtl.load_model(tiny_folder("llama"), dtype="float64"), tiny_model("gemma3")]
+    asked = [
+        pair,
+        xtl.ParallelPair(SOURCE, pair.target, options=pair.options, gold=0),
+        xtl.ParallelPair(pair.source, TARGET, options=pair.options, gold=0),
+        xtl.ParallelPair(pair.source, pair.target, options=(" Roma", " Rom"), gold=0),
+    ]
+    for model in models:
+        list(xtl.sweep_many(model, asked, keep=keep, **CELLS))
+    assert len(computed) == 12
+
+
+def test_another_gold_or_score_of_the_same_outputs_is_scored_anew(tiny_model, tmp_path, computed):
+    model, keep = tiny_model("llama"), xtl.KeptMaps(tmp_path)
+    (pair,) = pairs(1)
+    other = xtl.ParallelPair(pair.source, pair.target, options=pair.options, gold=1)
+    for settings in ({}, {"max_new_tokens": 3}, {"max_new_tokens": 3, "text_score": get_text_score("strict")}):
+        for asked in (pair, other):
+            (kept,) = xtl.sweep_many(model, [asked], keep=keep, **CELLS, **settings)
+            (fresh,) = xtl.sweep_many(model, [asked], **CELLS, **settings)
+            xr.testing.assert_identical(kept, fresh)
+    assert len(computed) - 6 == 2  # one by likelihood, one generated
+
+
+def test_a_control_is_kept_apart(tiny_model, tmp_path, computed):
+    model, keep = tiny_model("llama"), xtl.KeptMaps(tmp_path)
+    real = xtl.concat_maps(xtl.sweep_many(model, pairs(3), keep=keep, **CELLS))
+    runs = [
+        xtl.concat_maps(xtl.controls.run(model, pairs(3), "shuffled_source", seed=seed, keep=keep, **CELLS))
+        for seed in (0, 0)
+    ]
+    assert len(computed) == 6
+    xr.testing.assert_identical(*runs)
+    assert abs(runs[0].gain - real.gain).max() > 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "other"])
+def test_a_damaged_file_is_computed_again(tiny_model, tmp_path, computed, damage):
+    model, keep = tiny_model("llama"), xtl.KeptMaps(tmp_path)
+    (first,) = xtl.sweep_many(model, pairs(1), keep=keep, **CELLS)
+    (path,) = tmp_path.glob("*.safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(
+        {"cut": whole[:-9], "flip": whole[:-1] + bytes([whole[-1] ^ 1]), "other": b"no safetensors"}[damage]
+    )
+    (again,) = xtl.sweep_many(model, pairs(1), keep=keep, **CELLS)
+    xr.testing.assert_identical(again, first)
+    assert len(computed) == 2
+    assert path.read_bytes() == whole
+
+
+def test_bad_folders_are_told_before_any_work(tiny_model, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(xtl.InputError, match=r"cannot write '.*file'"):
+        xtl.KeptMaps(tmp_path / "file")
+    with pytest.raises(xtl.InputError, match=r"keep must be an xtl\.KeptMaps, got 'maps'"):
+        xtl.sweep_many(tiny_model("llama"), pairs(1), keep="maps")

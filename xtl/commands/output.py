@@ -1,0 +1,51 @@
+"""The folder that a command writes to: checked before any work, and what is kept in it while the work lasts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xtl.errors import InputError
+
+if TYPE_CHECKING:
+    from xtl.runs import KeptMaps
+
+STOPPED = 130
+"""Exit code of a command that was stopped by Ctrl-C."""
+RESULTS = "results.parquet"
+MAPS = "maps"
+
+
+def check_out(out: Path, overwrite: bool | None = None) -> None:
+    """Refuse, before any work, a folder that can't be written or whose results would be lost unasked.
+
+    `overwrite` is what the user said of that; None where the command has no such flag.
+    Results beside maps that were kept are those of a command that was stopped, which goes on.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {str(out)!r} is a file; give a folder")
+    if not overwrite and (out / RESULTS).exists() and not (out / MAPS).exists():
+        flag = "" if overwrite is None else " or --overwrite"
+        raise InputError(f"--out {str(out)!r} already holds results; give another folder{flag}")
+    nearest = next(folder for folder in [out.absolute(), *out.absolute().parents] if folder.exists())
+    if not os.access(nearest, os.W_OK):
+        raise InputError(f"--out {str(out)!r} cannot be written: no permission in {str(nearest)!r}")
+
+
+@contextmanager
+def keeping_maps(out: Path) -> Iterator[KeptMaps]:
+    """Keep maps in `out`/maps while it lasts. They stay if it is stopped or fails, and are removed once it is through."""
+    from xtl.runs import KeptMaps
+
+    try:
+        yield KeptMaps(out / MAPS)
+    except BaseException:
+        with suppress(OSError):  # there are maps in it
+            (out / MAPS).rmdir()
+            out.rmdir()
+        raise
+    shutil.rmtree(out / MAPS, ignore_errors=True)

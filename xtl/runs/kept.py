@@ -1,0 +1,113 @@
+"""Maps that are kept as soon as each is computed, so that a sweep that was stopped goes on where it was.
+
+A folder with a file a map: what the engine gave for it, before it is scored. The file's name is the hash of all that decides
+what is in it (the model's weights, the software's versions, token ids, cells, what is written), so that nothing that was kept is
+taken for something else: whatever changes, its maps are computed anew, and those that stay as they were are there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xtl.backend import Model, backend_name
+from xtl.engine.maps import Outputs
+from xtl.engine.plan import Generated
+from xtl.engine.prepare import Sweep
+from xtl.errors import InputError
+from xtl.runs.files import cannot_write, sha256
+from xtl.runs.manifest import PACKAGES, hash_weights, versions
+from xtl.runs.tensors import checksum, read_tensor, write_tensor
+
+
+class KeptMaps:
+    """A folder of maps for `xtl.sweep_many`: each is kept as soon as it is there, and a later sweep has it from there.
+
+    A map that is there is labelled and scored anew, so that another score of generated texts needs no other folder. A model's
+    weights are hashed once: after changing them make a new `KeptMaps`. What hooks of your own change is not seen: give a model
+    with such hooks its own folder.
+
+    Args:
+        folder: where; made if it isn't there. Files of other maps in it are left alone.
+
+    Raises:
+        InputError: the folder can't be written.
+
+    Example:
+        >>> import xtl
+        >>> pairs = xtl.get_task("capitals").pairs("en", "es", limit=100)
+        >>> model = xtl.load_model()  # doctest: +SKIP
+        >>> maps = xtl.sweep_many(model, pairs, keep=xtl.KeptMaps("runs/maps"))  # doctest: +SKIP
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self._models: dict[int, tuple[Model, str]] = {}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        if not os.access(self.folder, os.W_OK):
+            raise InputError(f"cannot write {str(self.folder)!r}: no permission")
+
+    def get(self, model: Model, sweep: Sweep, engine: str) -> Outputs | None:
+        """What was kept of this very sweep; None where there is nothing, or it is damaged."""
+        found = read_tensor(self._path(model, sweep, engine))
+        if found is None:
+            return None
+        values, said = found
+        n_verified, difference = int(said["n_verified"]), float(said["largest_difference"])
+        if sweep.plan.max_new_tokens is None:
+            return Outputs(values, None, n_verified, difference)
+        answers = [Generated([token for token in row if token >= 0]) for row in values.tolist()]
+        return Outputs(None, answers, n_verified, difference)
+
+    def put(self, model: Model, sweep: Sweep, engine: str, outputs: Outputs) -> None:
+        """Keep what a sweep gave. Once this returns it is on disk for good.
+
+        Raises:
+            InputError: it can't be written.
+        """
+        values = outputs.logprobs
+        if values is None:
+            answers = outputs.answers or ()
+            values = torch.full((len(answers), sweep.plan.max_new_tokens or 0), -1, dtype=torch.int32)
+            for row, answer in enumerate(answers):
+                values[row, : len(answer.tokens)] = torch.tensor(answer.tokens, dtype=torch.int32)
+        write_tensor(
+            self._path(model, sweep, engine),
+            values,
+            n_verified=str(outputs.n_verified),
+            largest_difference=repr(outputs.largest_difference),
+        )
+
+    def _path(self, model: Model, sweep: Sweep, engine: str) -> Path:
+        plan = sweep.plan
+        written = None
+        if plan.activations is not None:
+            written = [(*site, checksum(tensor)) for site, tensor in sorted(plan.activations.items())]
+        decides: dict[str, Any] = {
+            "model": self._identity(model),
+            "engine": engine,
+            "source": plan.source_ids if written is None else None,
+            "target": plan.target_ids,
+            "modules": [(module.name, module.read, module.write) for module in plan.modules],
+            "layers": [plan.source_layers, plan.target_layers],
+            "continuations": plan.continuations,
+            "up_to_constant": plan.up_to_constant,
+            "max_new_tokens": plan.max_new_tokens,
+            "every_step": plan.every_step,
+            "written": written,
+            "verify": sweep.verify,
+        }
+        return self.folder / f"{sha256(json.dumps(decides).encode())[:32]}.safetensors"
+
+    def _identity(self, model: Model) -> list[Any]:
+        """The model's weights and how they are run; hashed once a model."""
+        if id(model) not in self._models:
+            self._models[id(model)] = (model, hash_weights(model))
+        return [self._models[id(model)][1], backend_name(model), str(model.cfg.dtype), versions(PACKAGES)]

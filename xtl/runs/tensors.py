@@ -1,0 +1,44 @@
+"""One tensor a file, as safetensors, with a checksum: what comes back is bit for bit what was written, or nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from xtl.runs.files import sha256, write_whole
+
+NAME = "values"
+
+
+def write_tensor(path: Path, tensor: Tensor, **metadata: str) -> None:
+    """Write a tensor with some texts beside it. Whole or not at all.
+
+    Raises:
+        InputError: it can't be written.
+    """
+    from safetensors.torch import save_file
+
+    tensor = tensor.detach().cpu().contiguous()
+    described = {**metadata, "sha256": checksum(tensor)}
+    write_whole(path, lambda temporary: save_file({NAME: tensor}, temporary, metadata=described))
+
+
+def read_tensor(path: Path) -> tuple[Tensor, dict[str, str]] | None:
+    """The tensor, on the CPU, and the texts; None where there is no such file or it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensor, metadata = file.get_tensor(NAME), dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return None
+    return (tensor, metadata) if checksum(tensor) == metadata.pop("sha256", None) else None
+
+
+def checksum(tensor: Tensor) -> str:
+    """SHA-256 of a tensor's values, shape and type."""
+    values = tensor.detach().cpu().contiguous()
+    described = f"{tuple(values.shape)} {values.dtype} ".encode()
+    return sha256(described + values.reshape(-1).view(torch.uint8).numpy().tobytes())
