@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -103,3 +104,20 @@ def shared() -> Path:
     if not folder:
         pytest.skip("XTL_SHARED is not set: the folder with the paper's data and golden outputs")
     return Path(folder)
+
+
+def stop_in_map(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
+    """Have Ctrl-C come in this map; return the maps that were begun."""
+    from xtl.engine import many
+
+    real = many.compute
+    begun: list[int] = []
+
+    def compute(*arguments: Any, **options: Any) -> Any:
+        begun.append(1)
+        if len(begun) == number:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(many, "compute", compute)
+    return begun

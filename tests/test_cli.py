@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.conftest import stop_in_map
 from tests.tasks import releases
 from xtl import cli, runs
 from xtl.commands.loading import Loading
@@ -160,22 +161,6 @@ def test_results_are_never_lost_unasked(run, sweep, tmp_path):
     code, _, _ = run(*sweep(limit=1, target_lang="de"), "--overwrite")
     assert code == 0
     assert (tmp_path / "out/results.parquet").read_bytes() != before
-
-
-def stop_in_map(monkeypatch, number):
-    """Have Ctrl-C come in this map; return the maps that were begun."""
-    from xtl.engine import many
-
-    real, begun = many.compute, []
-
-    def compute(*arguments, **options):
-        begun.append(1)
-        if len(begun) == number:
-            raise KeyboardInterrupt
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(many, "compute", compute)
-    return begun
 
 
 def test_a_sweep_that_is_stopped_keeps_what_is_whole_and_goes_on_from_there(run, sweep, tmp_path, monkeypatch):

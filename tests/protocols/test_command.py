@@ -7,6 +7,7 @@ import json
 import pandas as pd
 import pytest
 
+from tests.conftest import stop_in_map
 from xtl import runs
 
 
@@ -43,6 +44,44 @@ def test_protocols_of_one_cell(run, capitals, tmp_path, name):
 
 
 @pytest.mark.parametrize(
+    "arguments", [["pairwise"], ["upper-bound", "--control", "shuffled_source"], ["fixed"], ["select"]], ids=" ".join
+)
+def test_what_is_stopped_goes_on_where_it_was(run, capitals, tmp_path, monkeypatch, arguments):
+    command = ["protocol", *arguments, *capitals]
+    assert run(*command, "--out", tmp_path / "straight")[0] == 0
+    begun = stop_in_map(monkeypatch, 5)
+    code, out, err = run(*command, "--out", tmp_path / "out")
+    assert (code, out) == (130, "")
+    assert "the same command goes on from there" in err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["maps"]
+    assert run(*command, "--out", tmp_path / "out")[0] == 0
+    n_maps = 24 if arguments == ["select"] else 12
+    assert len(begun) == n_maps + 1
+    for name in ("results.parquet", "table.csv", "table.tex"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+    assert not (tmp_path / "out/maps").exists()
+
+
+def test_what_is_stopped_at_once_leaves_nothing(run, capitals, tmp_path, monkeypatch):
+    stop_in_map(monkeypatch, 1)
+    assert run("protocol", "pairwise", *capitals, "--out", tmp_path / "new/out")[0] == 130
+    assert not (tmp_path / "new/out").exists()
+
+
+def test_select_chooses_on_an_earlier_run(run, capitals, tmp_path, monkeypatch):
+    assert run("protocol", "select", *capitals, "--out", tmp_path / "straight")[0] == 0
+    assert run("protocol", "pairwise", *capitals, "--out", tmp_path / "sample")[0] == 0
+    begun = stop_in_map(monkeypatch, 99)
+    command = ["protocol", "select", *capitals, "--sample", tmp_path / "sample"]
+    assert run(*command, "--out", tmp_path / "out")[0] == 0
+    assert len(begun) == 12
+    assert (tmp_path / "out/table.csv").read_bytes() == (tmp_path / "straight/table.csv").read_bytes()
+    code, _, err = run(*command, "--languages", "fr", "--out", tmp_path / "other")
+    assert (code, len(begun)) == (2, 12)
+    assert "sample has no instances in 'fr'; it has: de, es" in err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (
@@ -51,6 +90,10 @@ def test_protocols_of_one_cell(run, capitals, tmp_path, name):
         ),
         (["fixed", "--control", "zero"], "--control goes with pairwise and upper-bound, not with fixed"),
         (["pairwise", "--control", "nothing"], "unknown control 'nothing'"),
+        (["pairwise", "--control", "other_language"], "control other_language needs control_language"),
+        (["pairwise", "--control-language", "fr"], "control_language goes with the control other_language"),
+        (["pairwise", "--sample", "runs"], "--sample goes with select, not with pairwise"),
+        (["select", "--sample", "nowhere"], "no results at 'nowhere'"),
         (["pairwise", "--score", "bleu"], "unknown score 'bleu'"),
         (["pairwise", "--languages", "xx"], "unknown language 'xx'"),
     ],

@@ -31,8 +31,8 @@ def short(monkeypatch):
     """The paper's prompts cut to what the tiny model can hold: what is tested here is not what they say."""
     real = Data.pairs
 
-    def cut(self, task, language, split):
-        pairs = real(self, task, language, split)
+    def cut(self, task, language, split, source=None):
+        pairs = real(self, task, language, split, source)
         return [
             xtl.ParallelPair(**(vars(pair) | {"source": pair.source[-40:], "target": pair.target[-30:]}))
             for pair in pairs
@@ -138,6 +138,45 @@ def test_select_measures_the_chosen_cell_elsewhere(model, data, short):
         model, "xnli", ["de"], sample=sample, score="likelihood", split="sample", per="task", data=data
     )
     assert len(set(one_cell.chosen_module.values)) == 1
+
+
+def test_a_sample_to_choose_on_must_be_of_the_same_task_score_and_languages(model, data):
+    sample = synthetic(np.ones((4, 2, 2, 2), bool))
+    for change, languages, message in (
+        ({"task": "xcopa"}, ["sw"], "sample is of task 'xcopa', not of 'xnli'"),
+        ({"text_score": "paper"}, ["sw"], "sample is scored by paper, not by likelihood"),
+        ({}, ["sw", "es"], "sample has no instances in 'es'; it has: de, sw"),
+    ):
+        with pytest.raises(xtl.InputError, match=message):
+            protocols.select(
+                model, "xnli", languages, sample=sample.assign_attrs(change), score="likelihood", data=data
+            )
+
+
+def test_another_language_lends_in_the_control(model, data, short):
+    settings = {"score": "likelihood", "data": data, "source_layers": [1], "target_layers": [2], "modules": ["mlp"]}
+    maps = protocols.pairwise(model, "xnli", LANGUAGES, control="other_language", control_language="fr", **settings)
+    assert maps.attrs["control"] == "other_language"
+    (pair, *_) = data.pairs(xtl.get_task("xnli"), "sw", "sample", source="fr")
+    (wanted,) = xtl.sweep_many(model, [pair], modules=["mlp"], source_layers=[1], target_layers=[2])
+    found = maps.isel(example=list(maps.target_lang.values).index("sw"))
+    assert found.gain.item() == wanted.gain.item()
+
+
+@pytest.mark.parametrize(
+    ("task", "control", "language", "message"),
+    [
+        ("xnli", "other_language", None, "control other_language needs control_language"),
+        ("xnli", "other_language", "sw", "control_language 'sw' is no third language: it is one of en, sw"),
+        ("xnli", "other_language", "xx", "unknown language 'xx'"),
+        ("xnli", "zero", "fr", "control_language goes with the control other_language, not with zero"),
+        ("xnli", None, "fr", "control_language goes with the control other_language, not with None"),
+        ("global_opinion_qa", "other_language", "es", "global_opinion_qa does not ask the same in 'es'"),
+    ],
+)
+def test_a_third_language_is_checked_before_any_work(model, data, task, control, language, message):
+    with pytest.raises(xtl.InputError, match=message):
+        protocols.pairwise(model, task, ["sw"], data=data, control=control, control_language=language)
 
 
 def test_tables_are_written_as_csv_and_latex(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -68,8 +69,8 @@ def sweep_many(
         >>> pairs = xtl.get_task("capitals").pairs("en", "es", limit=5)
         >>> xtl.concat_maps(xtl.sweep_many(xtl.load_model(), pairs))  # doctest: +SKIP
     """
-    if keep is not None and not isinstance(keep, Keep):
-        raise InputError(f"keep must be an xtl.KeptMaps, got {keep!r}; write keep=xtl.KeptMaps('folder')")
+    if isinstance(keep, (str, os.PathLike)):
+        raise InputError(f"keep must be an xtl.KeptMaps, got {keep!r}; write keep=xtl.KeptMaps({str(keep)!r})")
     engine = resolve_engine(model, settings.get("engine", "auto"))
     arguments: dict[str, Any] = {name: value for name, value in settings.items() if name != "engine"}
     n_cells: int | None = None

@@ -27,7 +27,7 @@ from xtl.runs.tensors import checksum, read_tensor, write_tensor
 class KeptMaps:
     """A folder of maps for `xtl.sweep_many`: each is kept as soon as it is there, and a later sweep has it from there.
 
-    A map that is there is labelled and scored anew, so that another score of generated texts needs no other folder. A model's
+    Generated texts are scored anew when they are had from there, so that another score of them takes no new maps. A model's
     weights are hashed once: after changing them make a new `KeptMaps`. What hooks of your own change is not seen: give a model
     with such hooks its own folder.
 
@@ -103,6 +103,9 @@ class KeptMaps:
             "every_step": plan.every_step,
             "written": written,
             "verify": sweep.verify,
+            "gold": None
+            if sweep.question is None
+            else sweep.pair.gold,  # the check compares scores, which depend on it
         }
         return self.folder / f"{sha256(json.dumps(decides).encode())[:32]}.safetensors"
 
