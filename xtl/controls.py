@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import torch
@@ -23,10 +24,10 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import Unpack
 
-from xtl.backend import Model, encode
+from xtl.backend import Model, check_fits, encode
 from xtl.engine.many import Activations, Keep, sweep_many
 from xtl.engine.maps import Progress
-from xtl.engine.prepare import Settings, prepare
+from xtl.engine.prepare import Settings, check_cells
 from xtl.errors import InputError, check_choice
 from xtl.pairs import ParallelPair, Prompt
 from xtl.stats.seeds import generator
@@ -59,8 +60,12 @@ class Sources:
         """The activations at a prompt's last position, of the sweep's modules and source layers; each prompt is run once."""
         key = repr(prompt)
         if key not in self._kept:
-            plan = prepare(self.model, self.pairs[0], **{k: v for k, v in self.settings.items() if k != "engine"}).plan  # type: ignore[arg-type]
-            self._kept[key] = read_activations(self.model, encode(self.model, prompt), plan.modules, plan.source_layers)
+            modules, layers, _ = check_cells(
+                self.model, self.settings.get("modules", ("attn", "mlp")), self.settings.get("source_layers")
+            )
+            ids = encode(self.model, prompt)
+            check_fits(self.model, "source", len(ids))
+            self._kept[key] = read_activations(self.model, ids, modules, layers)
         return self._kept[key]
 
     def alike(self, pair: ParallelPair) -> list[ParallelPair]:
@@ -73,9 +78,10 @@ class Sources:
         return group
 
     def random(self, pair: ParallelPair, purpose: str) -> np.random.Generator:
-        """Random numbers of this pair: the same whichever pairs came before."""
-        place = next(index for index, one in enumerate(self.pairs) if one is pair)
-        return generator(self.seed, f"{purpose}/{place}")
+        """Random numbers of this pair: the same whichever pairs came before, and whichever directions are swept with it."""
+        group = [one for one in self.pairs if one.direction == pair.direction]
+        place = next(index for index, one in enumerate(group) if one is pair)
+        return generator(self.seed, f"{purpose}/{pair.direction}/{place}")
 
 
 def instance(pair: ParallelPair) -> str:
@@ -173,6 +179,9 @@ CONTROLS: dict[str, Control] = {
 }
 """Every control, by name."""
 
+FROM_OTHERS = ("shuffled_source", "noise", "mean", "language_mean")
+"""Controls that are made of other instances of the same direction, and need at least one."""
+
 
 def run(
     model: Model,
@@ -214,11 +223,53 @@ def run(
     """
     pairs = list(pairs)
     name = control if isinstance(control, str) else getattr(control, "__name__", "control")
+    written = make(model, pairs, control, seed=seed, others=others, **settings)
+    maps = sweep_many(model, pairs, activations=written, keep=keep, progress=progress, **settings)
+    return (one.assign_attrs(control=name, seed=seed) for one in maps)
+
+
+def lent_by(
+    language: str, pairs: Sequence[ParallelPair], read: Callable[[], Sequence[ParallelPair]]
+) -> list[ParallelPair]:
+    """The `others` of the control "other_language": the same instances, lent by this language.
+
+    Args:
+        language: as in the pairs' codes.
+        pairs: the sweep's.
+        read: gives the same instances with this source language.
+
+    Raises:
+        InputError: it is one of the pairs' languages, or asks something else.
+    """
+    ends = dict.fromkeys(chain.from_iterable((pair.source_lang, pair.target_lang) for pair in pairs))
+    if language in ends:
+        raise InputError(
+            f"control_language {language!r} is no third language: it is one of {', '.join(map(str, ends))}"
+        )
+    others = list(read())
+    known = {instance(pair) for pair in others}
+    missing = [one for one in map(instance, pairs) if one not in known]
+    if missing:
+        raise InputError(f"control_language {language!r} does not ask the same: it has no {', '.join(missing[:3])}")
+    return others
+
+
+def make(
+    model: Model,
+    pairs: Sequence[ParallelPair],
+    control: str | Control,
+    *,
+    seed: int = 0,
+    others: Sequence[ParallelPair] | None = None,
+    **settings: Unpack[Settings],
+) -> Activations:
+    """What a control writes for each of these very pairs: the argument `activations` of `xtl.sweep_many`.
+
+    Args and errors as for `run`.
+    """
     function = CONTROLS[check_choice("control", control, CONTROLS)] if isinstance(control, str) else control
-    if name == "other_language" and not others:
+    if function is other_language and not others:
         raise InputError("control 'other_language' needs others: the same instances with a third source language")
     if not pairs:
         raise InputError("pairs is empty: give at least one ParallelPair")
-    sources = Sources(model, pairs, {instance(pair): pair for pair in others or ()}, settings, seed)
-    maps = sweep_many(model, pairs, activations=function(sources), keep=keep, progress=progress, **settings)
-    return (one.assign_attrs(control=name, seed=seed) for one in maps)
+    return function(Sources(model, pairs, {instance(pair): pair for pair in others or ()}, settings, seed))

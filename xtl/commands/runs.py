@@ -44,6 +44,13 @@ def run(
         str | None,
         typer.Option(help="Wrap prompts in the model's chat template: true, auto or false (raw, as in the paper)."),
     ] = None,
+    control: Annotated[
+        str | None, typer.Option(help="Run a control instead, such as shuffled_source (see `xtl.controls`).")
+    ] = None,
+    control_seed: Annotated[int | None, typer.Option(help="Seed of the control.")] = None,
+    control_language: Annotated[
+        str | None, typer.Option(help="The third language of --control other_language.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Instances of each task and direction.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the order of instances and of their options.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to generate, for scores of texts.")] = None,
@@ -80,6 +87,9 @@ def run(
         "modules": _listed(modules),
         "chat": None if chat is None else parse_chat(chat),
         "score": score,
+        "control": control,
+        "control_seed": control_seed,
+        "control_language": control_language,
         "limit": limit,
         "seed": seed,
         "max_new_tokens": max_new_tokens,

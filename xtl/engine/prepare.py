@@ -12,7 +12,7 @@ from torch import Tensor
 from xtl.backend import Model, check_fits, check_hooks_exist, encode
 from xtl.engine.plan import Plan
 from xtl.errors import InputError, check_choice, check_layer, check_whole
-from xtl.hooks import get_modules
+from xtl.hooks import Module, get_modules
 from xtl.pairs import ParallelPair
 from xtl.scoring.likelihood import Question, prepare_question
 from xtl.scoring.text import TextScore
@@ -75,13 +75,7 @@ def prepare(
         check_whole("max_new_tokens", max_new_tokens, 1)
     elif text_score is not None:
         raise InputError(f"text_score {text_score.name!r} scores generated answers: give max_new_tokens too")
-    specs = get_modules(modules)
-    for spec in specs:
-        check_hooks_exist(model, spec)
-    layers = [
-        _check_layers("source_layers", source_layers, model.cfg.n_layers),
-        _check_layers("target_layers", target_layers, model.cfg.n_layers),
-    ]
+    cells = check_cells(model, modules, source_layers, target_layers)
     source_ids, target_ids = encode(model, pair.source, "source"), encode(model, pair.target, "target")
     check_fits(model, "source", len(source_ids))
     check_fits(model, "target", len(target_ids), max_new_tokens or 0)
@@ -92,9 +86,9 @@ def prepare(
     plan = Plan(
         source_ids=source_ids,
         target_ids=target_ids,
-        modules=tuple(specs),
-        source_layers=layers[0],
-        target_layers=layers[1],
+        modules=cells[0],
+        source_layers=cells[1],
+        target_layers=cells[2],
         continuations=question.continuations if question else (),
         up_to_constant=question.has_options if question else False,
         max_new_tokens=max_new_tokens,
@@ -103,6 +97,23 @@ def prepare(
         activations=activations,
     )
     return Sweep(pair, plan, question, text_score, verify)
+
+
+def check_cells(
+    model: Model,
+    modules: Sequence[str] = ("attn", "mlp"),
+    source_layers: Sequence[int] | None = None,
+    target_layers: Sequence[int] | None = None,
+) -> tuple[tuple[Module, ...], tuple[int, ...], tuple[int, ...]]:
+    """Modules, source layers and target layers of a map. Arguments as for `xtl.sweep`. Raises `InputError`."""
+    specs = get_modules(modules)
+    for spec in specs:
+        check_hooks_exist(model, spec)
+    return (
+        tuple(specs),
+        _check_layers("source_layers", source_layers, model.cfg.n_layers),
+        _check_layers("target_layers", target_layers, model.cfg.n_layers),
+    )
 
 
 def _check_layers(argument: str, layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]:

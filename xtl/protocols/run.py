@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -281,16 +280,11 @@ def control_pairs(
     if language is None:
         raise InputError("control other_language needs control_language: the third language, such as 'fr'")
     third = normalise_language(language, task.languages)
-    if third in (ENGLISH, *groups):
-        raise InputError(
-            f"control_language {third!r} is no third language: it is one of {', '.join([ENGLISH, *groups])}"
-        )
-    others = [pair for code in groups for pair in data.pairs(task, code, split, source=third)]
-    known = {controls.instance(pair) for pair in others}
-    missing = [one for one in map(controls.instance, chain(*groups.values())) if one not in known]
-    if missing:
-        raise InputError(f"{task.name} does not ask the same in {third!r}: it has no {', '.join(missing[:3])}")
-    return others
+    return controls.lent_by(
+        third,
+        [pair for group in groups.values() for pair in group],
+        lambda: [pair for code in groups for pair in data.pairs(task, code, split, source=third)],
+    )
 
 
 def check_sample(sample: xr.Dataset, task: Task, languages: Sequence[str], score: str | None) -> None:

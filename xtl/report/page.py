@@ -228,7 +228,7 @@ def _ticks(layers: Sequence[int]) -> list[tuple[str, float]]:
 
 def _details(results: xr.Dataset) -> list[tuple[str, str]]:
     """What made these numbers, as (name, value); unknown things are left out."""
-    names = ("model", "backend", "dtype", "task", "score", "engine", "steps", "max_new_tokens", "run")
+    names = ("model", "backend", "dtype", "task", "score", "engine", "steps", "max_new_tokens", "control", "run")
     rows = [(name.replace("_", " "), str(results.attrs[name])) for name in names if results.attrs.get(name)]
     text = str(results.attrs.get("versions") or "")
     with contextlib.suppress(ValueError, AttributeError):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xtl.errors import XtlError
-from xtl.runs.jobs import Job
+from xtl.pairs import ParallelPair
+from xtl.runs.jobs import Group, Job
 from xtl.runs.store import MapFiles
 from xtl.runs.study import Study
 
 ACTIVATIONS = ("disk", "memory", "off")
 """Where source activations are kept."""
+Written = Mapping[tuple[str, int], Any]
+"""What is written for a pair, `[d_model]` each, by module name and source layer."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,15 @@ class LoadedModel:
     record: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Controlled:
+    """A group's control: its pairs as the model is asked them, and what is written for each."""
+
+    group: int
+    pairs: Sequence[ParallelPair]
+    written: Callable[[ParallelPair], Written]
+
+
 class Computer:
     """Computes jobs of a study, one after the other; holds one model at a time.
 
@@ -41,6 +53,7 @@ class Computer:
         study: the study.
         activations: where source activations are kept: "disk", "memory" or "off".
         folder: for those on disk.
+        groups: the study's groups, which a control draws on; a study without one needs none.
         on_model: told of each model that is loaded, before its first map.
         device: for models that name none.
         trust_remote_code: run code that comes with a model.
@@ -51,6 +64,7 @@ class Computer:
         study: Study,
         activations: str = "memory",
         folder: Path | None = None,
+        groups: Sequence[Group] = (),
         on_model: Callable[[LoadedModel], None] | None = None,
         device: str | None = None,
         trust_remote_code: bool = False,
@@ -58,12 +72,14 @@ class Computer:
         self.study = study
         self.activations = activations
         self.folder = folder
+        self.groups = groups
         self.on_model = on_model
         self.device = device
         self.trust_remote_code = trust_remote_code
         self.model: Any = None
         self.cache: Any = None
         self._index = -1
+        self._controlled: _Controlled | None = None
 
     def compute(self, job: Job, progress: Callable[[int, int], None] | None = None) -> MapFiles | Failure:
         """The map of a job.
@@ -90,7 +106,7 @@ class Computer:
         from xtl.runs.activations import ActivationCache
         from xtl.runs.manifest import model_labels, model_record
 
-        self.model = self.cache = None
+        self.model = self.cache = self._controlled = None
         self._index = -1
         self._tidy()
         spec = self.study.models[index]
@@ -121,11 +137,15 @@ class Computer:
         from xtl.runs.tables import encode_map
 
         sweep = self.prepare(job)
-        if self.cache is not None:
+        if self.study.control is not None:
+            sweep = replace(sweep, plan=replace(sweep.plan, activations=self._written(job)))
+        elif self.cache is not None:
             sweep = replace(sweep, plan=replace(sweep.plan, activations=self.cache.get(self.model, sweep.plan)))
         with warnings.catch_warnings():
             warnings.filterwarnings("default", message="out of memory")
             result = run(self.model, sweep, self.engine, progress)
+        if self.study.control is not None:
+            result = result.assign_attrs(control=self.study.control, seed=self.study.control_seed)
         cells, vanilla = encode_map(result, job, self.label)
         return MapFiles(job.number, cells, vanilla, time.monotonic() - start, sweep.plan.n_cells)
 
@@ -141,15 +161,40 @@ class Computer:
         return prepare(
             self.model,
             pair,
-            modules=study.modules,
-            source_layers=study.source_layers,
-            target_layers=study.target_layers,
+            **self._cells(),
             max_new_tokens=study.max_new_tokens,
             text_score=text_score,
             steps=study.steps,
             verify=study.verify,
             chunk_size=study.chunk_size,
         )
+
+    def _cells(self) -> dict[str, Any]:
+        study = self.study
+        return {
+            "modules": study.modules,
+            "source_layers": study.source_layers,
+            "target_layers": study.target_layers,
+        }
+
+    def _written(self, job: Job) -> Written:
+        """What the study's control writes for a job; the control of one group of jobs is held at a time."""
+        from xtl import controls
+        from xtl.models.chat import chat_pairs
+
+        if self._controlled is None or self._controlled.group != job.group:
+            group, chat = self.groups[job.group], self.study.chat
+            pairs = chat_pairs(self.model, group.pairs, chat)
+            written = controls.make(
+                self.model,
+                pairs,
+                self.study.control or "",
+                seed=self.study.control_seed,
+                others=chat_pairs(self.model, group.others, chat),
+                **self._cells(),
+            )
+            self._controlled = _Controlled(job.group, pairs, written)
+        return self._controlled.written(self._controlled.pairs[job.place])
 
     def _tidy(self) -> None:
         import torch

@@ -126,7 +126,7 @@ def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True, trust_rem
         InputError, ModelError: as the run itself.
     """
     jobs = make_jobs(study)
-    computer = Computer(study, trust_remote_code=trust_remote_code)
+    computer = Computer(study, groups=jobs.groups, trust_remote_code=trust_remote_code)
     parts = []
     for index, spec in enumerate(study.models):
         if calibrate:

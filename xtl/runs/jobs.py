@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from xtl.errors import InputError
 from xtl.pairs import ParallelPair
 from xtl.runs.study import Study
-from xtl.tasks import get_task
+from xtl.tasks import Task, get_task, normalise_language
 
 PAIRS_A_SHARD = 64
 """Pairs of one model, task and direction that share a file."""
@@ -32,6 +33,8 @@ class Job:
         task: name of the task.
         pair: what is asked.
         example: its id.
+        group: index in the study's groups: the pairs of a task and direction.
+        place: index of the pair in its group.
     """
 
     number: int
@@ -39,11 +42,38 @@ class Job:
     task: str
     pair: ParallelPair
     example: str
+    group: int
+    place: int
 
     @property
     def direction(self) -> str:
         """`source->target`."""
         return self.pair.direction
+
+
+@dataclass(frozen=True)
+class Group:
+    """The pairs of a task and direction.
+
+    Attributes:
+        task: as the study names it.
+        pairs: in order.
+        others: the same instances, lent from the third language of the control "other_language"; empty for others.
+    """
+
+    task: str
+    pairs: tuple[ParallelPair, ...]
+    others: tuple[ParallelPair, ...] = ()
+
+    def described(self) -> dict[str, Any]:
+        """How many pairs, the SHA-256 of what they hold, and where they are from."""
+        return {
+            "task": self.task,
+            "direction": self.pairs[0].direction,
+            "n": len(self.pairs),
+            "sha256": hash_pairs([*self.pairs, *self.others]),
+            "revision": revisions(self.pairs),
+        }
 
 
 @dataclass(frozen=True)
@@ -66,12 +96,12 @@ class Jobs:
     Attributes:
         study: the study.
         shards: the jobs in shards, in order.
-        data: for each task and direction: how many pairs, the SHA-256 of what they hold, and where they are from.
+        groups: the pairs of each task and direction.
     """
 
     study: Study
     shards: tuple[Shard, ...]
-    data: tuple[dict[str, Any], ...] = field(repr=False)
+    groups: tuple[Group, ...] = field(repr=False)
 
     @cached_property
     def all(self) -> tuple[Job, ...]:
@@ -96,35 +126,27 @@ def make_jobs(study: Study) -> Jobs:
     Raises:
         InputError: data that isn't there, isn't parallel or can't be scored as asked.
     """
-    groups = [
-        (spec.name, pairs)
+    groups = tuple(
+        group
         for spec in study.tasks
         for direction in spec.directions or ()
-        if (pairs := _read_pairs(study, spec.name, direction, spec.options))
-    ]
-    data = tuple(
-        {
-            "task": task,
-            "direction": pairs[0].direction,
-            "n": len(pairs),
-            "sha256": hash_pairs(pairs),
-            "revision": revisions(pairs),
-        }
-        for task, pairs in groups
+        if (group := _read_group(study, spec.name, direction, spec.options)).pairs
     )
     shards: list[Shard] = []
     number = 0
     for model, spec in enumerate(study.models):
-        for task, pairs in groups:
-            name = get_task(task).name
+        for index, group in enumerate(groups):
+            name = get_task(group.task).name
             jobs = [
-                Job(number + index, model, name, pair, pair.id or f"{name}/{index}") for index, pair in enumerate(pairs)
+                Job(number + place, model, name, pair, pair.id or f"{name}/{place}", index, place)
+                for place, pair in enumerate(group.pairs)
             ]
             number += len(jobs)
+            direction = group.pairs[0].direction.replace("->", "-")
             for start in range(0, len(jobs), PAIRS_A_SHARD):
-                label = "_".join([spec.name.rstrip("/").split("/")[-1], name, pairs[0].direction.replace("->", "-")])
+                label = "_".join([spec.name.rstrip("/").split("/")[-1], name, direction])
                 shards.append(Shard(f"{len(shards):05d}_{slug(label)}", tuple(jobs[start : start + PAIRS_A_SHARD])))
-    return Jobs(study, tuple(shards), data)
+    return Jobs(study, tuple(shards), groups)
 
 
 def hash_pairs(pairs: Sequence[ParallelPair]) -> str:
@@ -160,7 +182,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:80]
 
 
-def _read_pairs(study: Study, task: str, direction: str, options: dict[str, Any]) -> list[ParallelPair]:
+def _read_group(study: Study, task: str, direction: str, options: dict[str, Any]) -> Group:
     from xtl.scoring.names import get_text_score
 
     found = get_task(task)
@@ -168,4 +190,20 @@ def _read_pairs(study: Study, task: str, direction: str, options: dict[str, Any]
     pairs = found.pairs(source, target, limit=study.limit, seed=study.seed, **options)
     if pairs and study.score not in ("likelihood", "none"):
         get_text_score(study.score, found.name).rate("", pairs[0])  # what can't be rated is told before any work
-    return pairs
+    others: list[ParallelPair] = []
+    if study.control is not None and pairs:
+        others = _read_others(study, found, pairs, options)
+    return Group(task, tuple(pairs), tuple(others))
+
+
+def _read_others(study: Study, task: Task, pairs: list[ParallelPair], options: dict[str, Any]) -> list[ParallelPair]:
+    """What a control needs beside the pairs. Raises `InputError` where it can't be had."""
+    from xtl.controls import FROM_OTHERS, lent_by
+
+    source, target = pairs[0].direction.split("->")
+    if study.control in FROM_OTHERS and len(pairs) == 1:
+        raise InputError(f"control {study.control} needs other instances; {task.name} {source}->{target} has one alone")
+    if study.control_language is None:
+        return []
+    third = normalise_language(study.control_language, task.languages)
+    return lent_by(third, pairs, lambda: task.pairs(third, target, limit=study.limit, seed=study.seed, **options))

@@ -100,6 +100,7 @@ def run_study(
             "study": study,
             "activations": activations,
             "folder": shared,
+            "groups": () if study.control is None else jobs.groups,
             "trust_remote_code": trust_remote_code,
         }
         try:

@@ -109,6 +109,9 @@ class Study(_Strict):
             for models that have one (see `xtl.chat_pairs`).
         score: one of `SCORES`.
         limit: instances of each task and direction; None for all.
+        control: run a control of `xtl.controls.CONTROLS` in place of the transplants; None for the transplants.
+        control_seed: of the control's random choices.
+        control_language: the third language of the control "other_language".
         seed: of the order of instances (and of options, where a task draws them).
         max_new_tokens: tokens to generate; None with likelihood.
         steps: "first" or "every".
@@ -125,6 +128,9 @@ class Study(_Strict):
     modules: tuple[str, ...] = Field(("attn", "mlp"), min_length=1)
     chat: bool | str = False
     score: str = "likelihood"
+    control: str | None = None
+    control_seed: int = 0
+    control_language: str | None = None
     limit: int | None = Field(None, ge=1)
     seed: int = 0
     max_new_tokens: int | None = Field(None, ge=1)
@@ -195,12 +201,23 @@ class Study(_Strict):
         _check_different("model", [repr(model) for model in self.models])
         tasks = tuple(self._resolve_task(spec) for spec in self.tasks)
         _check_different("task", [repr(task) for task in tasks])
+        self._check_control()
         n_new = self.max_new_tokens
         if self.score == "likelihood" and n_new is not None:
             raise InputError("max_new_tokens is for generated answers: give a score of texts, or leave it out")
         if self.score != "likelihood":
             n_new = n_new or NEW_TOKENS
         return self.model_copy(update={"tasks": tasks, "max_new_tokens": n_new, "directions": None})
+
+    def _check_control(self) -> None:
+        from xtl.controls import CONTROLS
+
+        if self.control is not None:
+            check_choice("control", self.control, CONTROLS)
+        if self.control == "other_language" and self.control_language is None:
+            raise InputError("control other_language needs control_language: the third language, such as 'fr'")
+        if self.control != "other_language" and self.control_language is not None:
+            raise InputError(f"control_language goes with the control other_language, not with {self.control}")
 
     def _resolve_task(self, spec: TaskSpec) -> TaskSpec:
         from xtl.scoring.names import get_text_score
