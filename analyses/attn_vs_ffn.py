@@ -162,6 +162,7 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
     _check_computed(data)
     panels = []
     for group in data["group"].values:
+        name = f"{group} (n = {int(data['n'].sel(group=group))})"
         for role in data["role"].values:
             part = data.sel(group=group, role=role).dropna("layer", subset=["layer_difference"])
             if not part.sizes["layer"]:
@@ -169,7 +170,7 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
             lines = [Line(NAMES[m], part["layer"].values, part[f"layer_{m}"].values) for m in ("attn", "mlp")]
             low, high = part["layer_low"].values, part["layer_high"].values
             lines.append(Line("attention minus FFN", part["layer"].values, part["layer_difference"].values, low, high))
-            panels.append((f"{group}: layer as {'source and target' if role == 'same' else role}", lines))
+            panels.append((f"{name}: layer as {'source and target' if role == 'same' else role}", lines))
     return line_grid(
         panels, columns=3, y=f"mean gain ({_unit(data)})", zero=True, shared="rows",
         title=f"Attention and FFN by layer: {model_name(data)}".removesuffix(": "),
