@@ -171,6 +171,9 @@ def test_a_sweep_that_is_stopped_keeps_what_is_whole_and_goes_on_from_there(run,
     assert "kept the 2 of 5 maps that were whole" in err
     results = tmp_path / "out/results.parquet"
     assert runs.load_results(results).sizes["example"] == 2
+    stopped = results.read_bytes()
+    assert "already holds results" in run(*sweep(limit=5, target_lang="de"))[2]  # another sweep
+    assert results.read_bytes() == stopped
     assert run(*sweep(limit=5))[0] == 0
     assert len(begun) == 6
     assert results.read_bytes() == (tmp_path / "straight/results.parquet").read_bytes()

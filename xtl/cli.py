@@ -14,7 +14,7 @@ import typer
 
 from xtl.commands import analyses, protocols, publish, runs
 from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
-from xtl.commands.output import STOPPED, check_out, keeping_maps
+from xtl.commands.output import STOPPED, check_out, keeping_maps, was_stopped
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, XtlError
 
@@ -277,7 +277,7 @@ def _run_sweep(
 
     Stopped with Ctrl-C, it writes what there is; called again it goes on from there.
     """
-    check_out(out, overwrite)
+    check_out(out, overwrite or was_stopped(out, task, pairs))
     loaded = loading.load(model)
     from xtl.engine import concat_maps, sweep_many
     from xtl.models.chat import chat_pairs

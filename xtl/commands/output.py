@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from xtl.errors import InputError
 
 if TYPE_CHECKING:
+    from xtl.pairs import ParallelPair
     from xtl.runs import KeptMaps
 
 STOPPED = 130
@@ -24,16 +25,28 @@ def check_out(out: Path, overwrite: bool | None = None) -> None:
     """Refuse, before any work, a folder that can't be written or whose results would be lost unasked.
 
     `overwrite` is what the user said of that; None where the command has no such flag.
-    Results beside maps that were kept are those of a command that was stopped, which goes on.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {str(out)!r} is a file; give a folder")
-    if not overwrite and (out / RESULTS).exists() and not (out / MAPS).exists():
+    if not overwrite and (out / RESULTS).exists():
         flag = "" if overwrite is None else " or --overwrite"
         raise InputError(f"--out {str(out)!r} already holds results; give another folder{flag}")
     nearest = next(folder for folder in [out.absolute(), *out.absolute().parents] if folder.exists())
     if not os.access(nearest, os.W_OK):
         raise InputError(f"--out {str(out)!r} cannot be written: no permission in {str(nearest)!r}")
+
+
+def was_stopped(out: Path, task: str, pairs: Sequence[ParallelPair]) -> bool:
+    """Whether the results in a folder are what a sweep of these pairs wrote when it was stopped."""
+    if not ((out / RESULTS).exists() and (out / MAPS).exists()):
+        return False
+    from xtl.runs import load_results
+
+    found = load_results(out / RESULTS)
+    asked = {(pair.id or str(index), pair.direction) for index, pair in enumerate(pairs)}
+    columns = (found[name].values.astype(str) for name in ("example", "source_lang", "target_lang"))
+    done = {(example, f"{source}->{target}") for example, source, target in zip(*columns, strict=True)}
+    return found.attrs.get("task") == task and done <= asked
 
 
 @contextmanager

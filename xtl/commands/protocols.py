@@ -134,8 +134,8 @@ def protocol(
             else:
                 results = protocols.pairwise(loaded, chosen, codes, **controlled, **settings, **grid)
             table = _table(name, results, score)
-            save_results(results, out / RESULTS)
             files = [write_table(table, out / f"table{suffix}") for suffix in (".csv", ".tex")]
+            save_results(results, out / RESULTS)  # last: once it is there, all is
     except KeyboardInterrupt:
         print(
             f"xtl: stopped; the maps that were whole are kept in {out}, the same command goes on from there",
