@@ -18,7 +18,7 @@ OPTIONS = {"options": (" Paris", " Rome is far", "x"), "gold": 0}
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt2", "pythia"])
 def test_a_map_passes_its_check(tiny_folder, architecture, dtype, backend, engine):
     model = xtl.load_model(tiny_folder(architecture), backend=backend, dtype=dtype)
-    for asked in (OPTIONS, {"max_new_tokens": 3}):
+    for asked in (OPTIONS, {"max_new_tokens": 3}, {**OPTIONS, "steps": "every"}):
         result = xtl.sweep(model, source=SOURCE, target=TARGET, engine=engine, verify=8, source_layers=[0, 3], **asked)
         assert result.attrs["dtype"] == dtype
         assert result.attrs["verified_cells"] == 8
