@@ -62,6 +62,21 @@ def test_a_single_sweep_without_example_dim_is_drawn_as_it_is() -> None:
     assert "en-&gt;es" in title_of(figure)
 
 
+def test_a_control_is_called_one_wherever_it_is_drawn() -> None:
+    from analyses import gain_maps
+    from xtl import figures_print
+    from xtl.report import page
+
+    control = synthetic_results().assign_attrs(control="shuffled_source")
+    said = "control shuffled_source"
+    assert said in title_of(plots.gain_map(control))
+    assert said in gain_maps.figure(gain_maps.compute(control)).layout.title.text
+    assert said in figures_print.gain_map(control, figures_print.Size(600.0, "screen")).layout.title.text
+    assert "<title>Control shuffled_source: " in page.render(control)
+    assert "control" not in title_of(plots.gain_map(synthetic_results())).lower()
+    assert "<title>Transplants: " in page.render(synthetic_results())
+
+
 def test_languages_that_are_not_known_leave_the_title_without_a_direction() -> None:
     sweep = single_sweep().drop_vars(["source_lang", "target_lang"])
     assert "?" not in title_of(plots.gain_map(sweep))

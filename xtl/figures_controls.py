@@ -232,8 +232,7 @@ def _panel(title: str, values: xr.DataArray, n: int) -> plots.Panel:
 
 def title_of(what: str, data: xr.Dataset) -> str:
     """What a figure shows, of which model and task."""
-    named = ", ".join(str(data.attrs[name]) for name in ("model", "task") if data.attrs.get(name))
-    return f"{what}: {named}".removesuffix(": ")
+    return f"{what}: {', '.join(plots.origin(data))}".removesuffix(": ")
 
 
 def group_dim(data: xr.Dataset, variable: str) -> str:

@@ -318,11 +318,21 @@ def _mean_gain(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     return gain.mean("example", skipna=True), gain.notnull().sum("example")
 
 
+def origin(data: xr.Dataset) -> list[str]:
+    """What made some results, as far as they say: model, task, and the control if it is one.
+
+    >>> origin(xr.Dataset(attrs={"model": "gpt2", "task": "capitals", "control": "zero"}))
+    ['gpt2', 'capitals', 'control zero']
+    """
+    control = f"control {data.attrs['control']}" if data.attrs.get("control") else ""
+    return [str(name) for name in (data.attrs.get("model"), data.attrs.get("task"), control) if name]
+
+
 def _headline(what: str, data: xr.Dataset) -> str:
     names = list(dict.fromkeys(map(str, data["direction"].values)))
     directions = ", ".join(names) if len(names) <= 4 else f"{len(names)} directions"
-    named = [data.attrs.get("model"), data.attrs.get("task"), "" if directions == "?->?" else directions]
-    return f"{what}: {', '.join(str(name) for name in named if name)}".removesuffix(": ")
+    named = [*origin(data), *([] if directions == "?->?" else [directions])]
+    return f"{what}: {', '.join(named)}".removesuffix(": ")
 
 
 def _subtitle(data: xr.Dataset) -> str:

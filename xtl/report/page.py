@@ -104,7 +104,7 @@ def render(
     )
     environment.filters |= {"percent": percent, "signed": signed}
     return environment.get_template("report.html.j2").render(
-        title=title or (f"Transplants: {named}" if named else "Transplant report"),
+        title=title or _title(parts, named),
         notes=list(notes),
         scores=[(unit, score) for unit, score in dict.fromkeys((plots.score_unit(p), _score(p)) for p in parts)],
         words=in_words(sections, rows),
@@ -224,6 +224,13 @@ def _ticks(layers: Sequence[int]) -> list[tuple[str, float]]:
     """Labels of at most nine layers and where they stand, in per cent of the axis."""
     step = math.ceil(len(layers) / 9)
     return [(str(layers[k]), round(100 * (k + 0.5) / len(layers), 2)) for k in range(0, len(layers), step)]
+
+
+def _title(results: Sequence[xr.Dataset], named: str) -> str:
+    """Of what, on which model; a control is called one."""
+    controls = _names(str(part.attrs.get("control") or "") for part in results)
+    what = f"Control {controls}" if controls else "Transplants"
+    return f"{what}: {named}" if named else "Transplant report"
 
 
 def _details(results: xr.Dataset) -> list[tuple[str, str]]:
