@@ -10,11 +10,17 @@ import pytest
 from tests.conftest import stop_in_map
 from xtl import runs
 
+GRID = ["--source-layers", "0,2", "--target-layers", "1,3"]
+
 
 @pytest.fixture
-def capitals(tiny_folder):
-    grid = ["--source-layers", "0,2", "--target-layers", "1,3"]
-    return ["--task", "capitals", "--languages", "es,de", "--limit", 6, "--model", tiny_folder("llama"), *grid]
+def asked(tiny_folder):
+    return ["--task", "capitals", "--languages", "es,de", "--limit", 6, "--model", tiny_folder("llama")]
+
+
+@pytest.fixture
+def capitals(asked):
+    return [*asked, *GRID]
 
 
 def test_a_run_and_its_control_make_a_summary(run, capitals, tmp_path):
@@ -35,8 +41,9 @@ def test_a_run_and_its_control_make_a_summary(run, capitals, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["fixed", "select"])
-def test_protocols_of_one_cell(run, capitals, tmp_path, name):
-    code, out, _ = run("protocol", name, *capitals, "--out", tmp_path / "out", "--json")
+def test_protocols_of_one_cell(run, asked, tmp_path, name):
+    grid = [] if name == "fixed" else GRID
+    code, out, _ = run("protocol", name, *asked, *grid, "--out", tmp_path / "out", "--json")
     assert code == 0
     table = json.loads(out)["table"]
     assert table["n"]["es"] == 6
@@ -46,8 +53,8 @@ def test_protocols_of_one_cell(run, capitals, tmp_path, name):
 @pytest.mark.parametrize(
     "arguments", [["pairwise"], ["upper-bound", "--control", "shuffled_source"], ["fixed"], ["select"]], ids=" ".join
 )
-def test_what_is_stopped_goes_on_where_it_was(run, capitals, tmp_path, monkeypatch, arguments):
-    command = ["protocol", *arguments, *capitals]
+def test_what_is_stopped_goes_on_where_it_was(run, asked, tmp_path, monkeypatch, arguments):
+    command = ["protocol", *arguments, *asked, *([] if arguments == ["fixed"] else GRID)]
     assert run(*command, "--out", tmp_path / "straight")[0] == 0
     begun = stop_in_map(monkeypatch, 5)
     code, out, err = run(*command, "--out", tmp_path / "out")
@@ -60,6 +67,65 @@ def test_what_is_stopped_goes_on_where_it_was(run, capitals, tmp_path, monkeypat
     for name in ("results.parquet", "table.csv", "table.tex"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
     assert not (tmp_path / "out/maps").exists()
+
+
+def write_rows(path, *rows):
+    path.write_text("".join(json.dumps({"source_lang": "en", "target_lang": "de"} | row) + "\n" for row in rows))
+    return path
+
+
+def test_answers_are_tabled_in_nats(run, tiny_folder, tmp_path):
+    """A task with answers and no options, whose default score is their log-probability."""
+    rows = [{"source": f"s{n}", "target": f"t{n}", "answers": ["a"]} for n in range(4)]
+    task = ["--task", write_rows(tmp_path / "own.jsonl", *rows), "--model", tiny_folder("llama")]
+    for name in ("pairwise", "fixed", "select"):
+        out = tmp_path / name
+        code, said, err = run("protocol", name, *task, "--out", out, *([] if name == "fixed" else GRID), "--json")
+        assert code == 0, err
+        results = runs.load_results(out / "results.parquet")
+        vanilla = json.loads(said)["table"]["vanilla"]["de"]
+        assert vanilla == pytest.approx(results.vanilla_score.mean().item(), rel=1e-5)
+    bound = json.loads(run("protocol", "pairwise", *task, "--out", tmp_path / "again", *GRID, "--json")[1])["table"]
+    whole = runs.load_results(tmp_path / "pairwise/results.parquet").score.max(
+        ["module", "source_layer", "target_layer"]
+    )
+    assert bound["attn or mlp, whole map"]["de"] == pytest.approx(whole.mean().item(), rel=1e-5)
+
+
+def test_similarity_is_tabled_and_chosen_by(run, tiny_folder, tmp_path):
+    rows = [
+        {"source": f"s{n}", "target": f"t{n}", "options": [" a", " b"], "gold": 0, "distribution": [0.1, 0.9]}
+        for n in range(6)
+    ]
+    task = ["--task", write_rows(tmp_path / "own.jsonl", *rows), "--model", tiny_folder("llama"), *GRID]
+    scored = ["--score", "distribution", "--json"]
+    said = json.loads(run("protocol", "pairwise", *task, *scored, "--split", "sample", "--out", tmp_path / "all")[1])
+    sample = runs.load_results(tmp_path / "all/results.parquet")
+    assert "similarity" in said["score"]
+    assert said["table"]["vanilla"]["de"] == pytest.approx(100 * sample.vanilla_similarity.mean().item(), rel=1e-5)
+    run("protocol", "select", *task, *scored, "--strategy", "overall", "--out", tmp_path / "chosen")
+    chosen = runs.load_results(tmp_path / "chosen/results.parquet").isel(example=0)
+    best = sample.similarity.mean("example").argmax(...)
+    names = {dim: sample[dim].values[int(index)] for dim, index in best.items()}
+    assert (chosen.chosen_module.item(), chosen.chosen_source_layer.item(), chosen.chosen_target_layer.item()) == (
+        names["module"], names["source_layer"], names["target_layer"],
+    )  # fmt: skip
+
+
+def test_select_measures_on_other_instances_than_it_chose_on(run, capitals, tmp_path):
+    assert run("protocol", "pairwise", *capitals, "--split", "sample", "--out", tmp_path / "sample")[0] == 0
+    assert run("protocol", "select", *capitals, "--out", tmp_path / "select")[0] == 0
+    examples = [
+        set(runs.load_results(tmp_path / name / "results.parquet").example.values) for name in ("sample", "select")
+    ]
+    assert examples[0].isdisjoint(examples[1])
+    assert run("protocol", "pairwise", *capitals, "--limit", 99, "--out", tmp_path / "all")[0] == 0
+    code, _, err = run("protocol", "select", *capitals, "--sample", tmp_path / "all", "--out", tmp_path / "out")
+    assert code == 2
+    assert "sample holds 6 of the 6 instances in 'es' that the chosen cell is measured on" in err
+    assert run("protocol", "pairwise", *capitals, "--control", "zero", "--out", tmp_path / "zero")[0] == 0
+    err = run("protocol", "select", *capitals, "--sample", tmp_path / "zero", "--out", tmp_path / "out")[2]
+    assert "sample is of the control 'zero'" in err
 
 
 def test_what_is_stopped_at_once_leaves_nothing(run, capitals, tmp_path, monkeypatch):
@@ -94,6 +160,14 @@ def test_select_chooses_on_an_earlier_run(run, capitals, tmp_path, monkeypatch):
         (["pairwise", "--control-language", "fr"], "control_language goes with the control other_language"),
         (["pairwise", "--sample", "runs"], "--sample goes with select, not with pairwise"),
         (["select", "--sample", "nowhere"], "no results at 'nowhere'"),
+        (["select", "--strategy", "bar"], "unknown --strategy 'bar'; valid: "),
+        (["select", "--per", "cell"], "unknown --per 'cell'; valid: language, task"),
+        (["fixed"], "--source-layers does not go with fixed, whose cell is the paper's; use pairwise"),
+        (["pairwise", "--split", "foo"], "unknown split 'foo'; valid: all, sample, unseen"),
+        (["pairwise", "--modules", "attn,ffn"], "unknown module 'ffn'"),
+        (["pairwise", "--option", "english"], "--option 'english' must look like KEY=VALUE"),
+        (["pairwise", "--task", "xcopa", "--option", "englisch=original"], "did you mean 'english'"),
+        (["pairwise", "--task", "global_opinion_qa", "--option", "min_agreement=most"], "must be a number"),
         (["pairwise", "--score", "bleu"], "unknown score 'bleu'"),
         (["pairwise", "--languages", "xx"], "unknown language 'xx'"),
     ],

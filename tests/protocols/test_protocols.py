@@ -135,9 +135,46 @@ def test_select_measures_the_chosen_cell_elsewhere(model, data, short):
     assert result.attrs["split"] == "unseen"
     assert list(protocols.accuracy_table(result).index) == ["vanilla", "chosen", "chosen, gain", "n"]
     one_cell = protocols.select(
-        model, "xnli", ["de"], sample=sample, score="likelihood", split="sample", per="task", data=data
+        model, "xnli", ["de"], sample=sample, score="likelihood", split="unseen", per="task", data=data
     )
     assert len(set(one_cell.chosen_module.values)) == 1
+    with pytest.raises(
+        xtl.InputError, match="sample holds 3 of the 3 instances in 'de' that the chosen cell is measured on"
+    ):
+        protocols.select(model, "xnli", ["de"], sample=sample, score="likelihood", split="sample", data=data)
+    with pytest.raises(xtl.InputError, match="sample is of model 'other', not of"):
+        protocols.select(
+            model, "xnli", ["de"], sample=sample.assign_attrs(model="other"), score="likelihood", data=data
+        )
+
+
+def test_select_takes_the_cells_to_choose_among_and_fixed_takes_none(model):
+    cells = {"modules": ["attn"], "source_layers": [1], "target_layers": [2, 3]}
+    result = protocols.select(model, "capitals", ["es"], data=Data(limit=3), **cells)
+    assert set(result.chosen_module.values) == {"attn"}
+    assert set(result.chosen_source_layer.values) == {1}
+    assert set(result.chosen_target_layer.values) <= {2, 3}
+    with pytest.raises(xtl.InputError, match="fixed takes no modules: its cell is the paper's"):
+        protocols.fixed(model, "capitals", ["es"], data=Data(limit=3), modules=["attn"])
+
+
+def test_a_task_without_a_sample_is_halved_for_choosing():
+    task = xtl.get_task("capitals")
+    whole, sample, unseen = (
+        [pair.id for pair in Data(seed=3).pairs(task, "es", split)] for split in ("all", "sample", "unseen")
+    )
+    assert sample + unseen == whole
+    assert 0 <= len(sample) - len(unseen) <= 1
+    assert [pair.id for pair in Data(limit=2, seed=3).pairs(task, "es", "unseen")] == unseen[:2]
+    assert len(gather(task, ["es"], "unseen", Data(limit=2))["es"]) == 2
+
+
+def test_a_split_without_an_instance_is_told(tmp_path):
+    (tmp_path / "one.jsonl").write_text(
+        '{"source": "s", "target": "t", "source_lang": "en", "target_lang": "de", "answer": " a"}\n'
+    )
+    with pytest.raises(xtl.InputError, match="one has no instance in 'de' in the split 'unseen'"):
+        gather(xtl.get_task(str(tmp_path / "one.jsonl")), ["de"], "unseen", Data())
 
 
 def test_a_sample_to_choose_on_must_be_of_the_same_task_score_and_languages(model, data):
@@ -171,7 +208,12 @@ def test_another_language_lends_in_the_control(model, data, short):
         ("xnli", "other_language", "xx", "unknown language 'xx'"),
         ("xnli", "zero", "fr", "control_language goes with the control other_language, not with zero"),
         ("xnli", None, "fr", "control_language goes with the control other_language, not with None"),
-        ("global_opinion_qa", "other_language", "es", "global_opinion_qa does not ask the same in 'es'"),
+        (
+            "global_opinion_qa",
+            "other_language",
+            "es",
+            "control_language 'es' does not ask the same: it has no global_opinion_qa",
+        ),
     ],
 )
 def test_a_third_language_is_checked_before_any_work(model, data, task, control, language, message):
@@ -186,6 +228,18 @@ def test_tables_are_written_as_csv_and_latex(tmp_path):
     tex = protocols.write_table(table, tmp_path / "t.tex").read_text()
     assert all(rule in tex for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
     assert "attn or mlp, whole map & 100.0 & 100.0 & 100.0 & 0.0" in tex
+    named = table.copy()
+    named.attrs = {"task": r"a_b^c~d\e{f}"}
+    assert (
+        r"\caption{a\_b\textasciicircum{}c\textasciitilde{}d\textbackslash{}e\{f\}}"
+        in protocols.write_table(named, tmp_path / "n.tex").read_text()
+    )
+    named = table.copy()
+    named.attrs = {"task": r"a_b^c~d\e{f}"}
+    assert (
+        r"\caption{a\_b\textasciicircum{}c\textasciitilde{}d\textbackslash{}e\{f\}}"
+        in protocols.write_table(named, tmp_path / "n.tex").read_text()
+    )
     with pytest.raises(xtl.InputError, match=r"t.doc' has no known suffix; valid: .csv, .tex"):
         protocols.write_table(table, tmp_path / "t.doc")
 
@@ -219,7 +273,7 @@ def test_tables_refuse_what_is_not_there():
         protocols.accuracy_table(results, "acc")
     with pytest.raises(xtl.InputError, match="results have no similarity; they have: correct, vanilla_correct"):
         protocols.accuracy_table(results, "similarity")
-    with pytest.raises(xtl.InputError, match="results have no variable 'correct'"):
+    with pytest.raises(xtl.InputError, match="results have no accuracy"):
         protocols.upper_bound(results.drop_vars("correct"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 
 PROTOCOLS = ("pairwise", "upper-bound", "fixed", "select")
+USUAL = {"pairwise": "sample", "upper-bound": "sample", "fixed": "unseen"}
+"""Split of a benchmark that each protocol runs on by default."""
 
 
 def register(app: typer.Typer) -> None:
@@ -44,11 +47,22 @@ def protocol(
         Path | None, typer.Option(help="The paper's released data, or with --origin hub a local copy; or XTL_DATA.")
     ] = None,
     origin: Annotated[str | None, typer.Option(help="released or hub.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A field of the task as KEY=VALUE: english=original (XCOPA), translations=FILE (culture tasks), ..."
+        ),
+    ] = None,
     languages: Annotated[str | None, typer.Option(help="Codes, separated by commas; all by default.")] = None,
     limit: Annotated[int | None, typer.Option(help="Instances a language; all by default.")] = None,
     score: Annotated[str | None, typer.Option(help="likelihood, paper, strict, em, f1 or distribution.")] = None,
-    split: Annotated[str | None, typer.Option(help="sample or unseen; the protocol's own by default.")] = None,
-    modules: Annotated[str, typer.Option(help="Modules of pairwise, upper-bound and select.")] = "attn,mlp",
+    split: Annotated[
+        str | None,
+        typer.Option(help="sample, unseen or (hub; tasks without a sample) all; the protocol's own by default."),
+    ] = None,
+    modules: Annotated[
+        str | None, typer.Option(help="Modules of pairwise, upper-bound and select; attn,mlp by default.")
+    ] = None,
     source_layers: Annotated[str | None, typer.Option(help="Layers to read, as 0,3,6 or 0:18:3.")] = None,
     target_layers: Annotated[str | None, typer.Option(help="Layers to write, in the same form.")] = None,
     control: Annotated[
@@ -75,9 +89,11 @@ def protocol(
     loading: Loading = Loading(),
 ) -> None:
     """Run one of the paper's experiments and print its table: a column a language, mean and spread."""
+    from xtl.hooks import get_modules
     from xtl.protocols import run as protocols
     from xtl.protocols.tables import write_table
     from xtl.runs import save_results
+    from xtl.stats.selection import STRATEGIES
     from xtl.tasks import get_task
 
     check_choice("protocol", name, PROTOCOLS)
@@ -89,8 +105,14 @@ def protocol(
             raise InputError(f"--control goes with pairwise and upper-bound, not with {name}")
     if sample is not None and name != "select":
         raise InputError(f"--sample goes with select, not with {name}")
+    if name == "fixed":
+        given = {"modules": modules, "source-layers": source_layers, "target-layers": target_layers}
+        for flag in [flag for flag, value in given.items() if value is not None]:
+            raise InputError(f"--{flag} does not go with fixed, whose cell is the paper's; use pairwise")
+    check_choice("--strategy", strategy, STRATEGIES)
+    check_choice("--per", per, protocols.PER)
     check_out(out)
-    chosen = get_task(task)
+    chosen = _with_options(get_task(task), option or [])
     where = protocols.Data(
         limit=limit,
         origin=origin,
@@ -105,19 +127,20 @@ def protocol(
         "control_seed": control_seed,
         "control_language": control_language,
     }
-    split = split or ("sample" if name in ("pairwise", "upper-bound") else "unseen")
+    split = split or ("unseen" if name == "select" else protocols.split_of(chosen, None, USUAL[name]))
     groups = protocols.gather(chosen, codes, split, where)  # everything is checked before the model loads
     protocols.control_pairs(chosen, groups, split, where, control, control_language)
     codes = list(groups)
     learned = None if sample is None else _results(sample)
     if learned is not None:
-        protocols.check_sample(learned, chosen, codes, score)
+        protocols.check_sample(learned, chosen, groups, score)
     settings: dict[str, Any] = {"score": score, "split": split, "data": where, "progress": True}
     grid: dict[str, Any] = {
-        "modules": [module.strip() for module in modules.split(",")],
+        "modules": [module.strip() for module in (modules or "attn,mlp").split(",")],
         "source_layers": parse_layers("--source-layers", source_layers),
         "target_layers": parse_layers("--target-layers", target_layers),
     }
+    get_modules(grid["modules"])
     loaded = loading.load(model)
     try:
         with keeping_maps(out) as keep:
@@ -145,13 +168,31 @@ def protocol(
     _show(table, json_output, [out / RESULTS, *files])
 
 
-def _table(name: str, results: xr.Dataset, score: str | None) -> pd.DataFrame:
-    from xtl.protocols.tables import accuracy_table, upper_bound
+def _with_options(task: Any, options: list[str]) -> Any:
+    """The task with its fields set to `key=value` texts."""
+    if not options:
+        return task
+    fields = {one.name: one.default for one in dataclasses.fields(task) if one.default is not dataclasses.MISSING}
+    given: dict[str, Any] = {}
+    for text in options:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--option {text!r} must look like KEY=VALUE")
+        if not fields:
+            raise InputError(f"--option {text!r}: the task {task.name!r} has no fields to set")
+        default = fields[check_choice("--option", key, fields)]
+        try:
+            given[key] = float(value) if isinstance(default, float) else value
+        except ValueError:
+            raise InputError(f"--option {text!r} must be a number") from None
+    return dataclasses.replace(task, **given)
 
-    if name in ("pairwise", "upper-bound") and "correct" in results:
-        return upper_bound(results)
-    unscored = "score_unit" not in results.attrs
-    return accuracy_table(results, "similarity" if score == "distribution" else "score" if unscored else "accuracy")
+
+def _table(name: str, results: xr.Dataset, score: str | None) -> pd.DataFrame:
+    from xtl.protocols.tables import accuracy_table, measure_of, upper_bound
+
+    table = upper_bound if name in ("pairwise", "upper-bound") else accuracy_table
+    return table(results, measure_of(results, score))
 
 
 def summary(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 
 from xtl import controls
-from xtl.backend import Model
+from xtl.backend import Model, model_info
 from xtl.engine.many import concat_maps, sweep_many
-from xtl.errors import InputError, XtlError, check_choice
+from xtl.errors import InputError, XtlError, check_choice, check_whole
 from xtl.models.chat import chat_pairs
 from xtl.pairs import ParallelPair
 from xtl.scoring.names import get_text_score
@@ -24,11 +24,18 @@ from xtl.tasks import PAPER, Benchmark, PaperDefaults, Task, get_task, normalise
 
 ENGLISH = "en"
 PER = ("language", "task")
+SPLITS = ("all", "sample", "unseen")
+"""Parts of a task that comes without a sample of its own: everything; its first half; its second half."""
+GRID = ("modules", "source_layers", "target_layers")
+"""The settings of a sweep that say which cells."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Where a benchmark's instances come from, and which of them; see `Benchmark.pairs`. Built-in tasks take `limit` and `seed`.
+    """Where a benchmark's instances come from, and which of them; see `Benchmark.pairs`.
+
+    Built-in tasks and files take `limit` and `seed`. They have no sample of their own: "sample" is the first half of the
+    instances in the order that the seed draws, "unseen" the second, so that nothing is measured on what it was chosen on.
 
     Attributes:
         limit: instances a language; all by default.
@@ -54,7 +61,7 @@ class Data:
         ends = (language, ENGLISH) if task.direction == "xx->en" else (ENGLISH, language)
         ends = (source or ends[0], ends[1])
         if not isinstance(task, Benchmark):
-            return task.pairs(*ends, limit=self.limit, seed=self.seed or 0)
+            return self._part(task.pairs(*ends, seed=self.seed or 0), split)
         return task.pairs(
             *ends,
             limit=self.limit,
@@ -65,6 +72,14 @@ class Data:
             allow_misaligned=self.allow_misaligned,
         )
 
+    def _part(self, pairs: list[ParallelPair], split: str) -> list[ParallelPair]:
+        """The split of a task that has no splits."""
+        half = (len(pairs) + 1) // 2
+        parts = {"all": pairs, "sample": pairs[:half], "unseen": pairs[half:]}
+        if self.limit is not None:
+            check_whole("limit", self.limit, 1)
+        return parts[check_choice("split", split, SPLITS)][: self.limit]
+
 
 def pairwise(
     model: Model,
@@ -72,7 +87,7 @@ def pairwise(
     languages: Sequence[str] | None = None,
     *,
     score: str | None = None,
-    split: str = "sample",
+    split: str | None = None,
     data: Data | None = None,
     modules: Sequence[str] = ("attn", "mlp"),
     control: str | None = None,
@@ -89,7 +104,7 @@ def pairwise(
         languages: codes other than English; by default all that the data has (a warning names those that are left out, and why).
         score: "likelihood" (the default for tasks that are not the paper's), "paper" (the default for those that are), "strict",
             "em", "f1": these have the model answer, 20 tokens at most, greedily.
-        split: "sample" or "unseen".
+        split: "sample" (the default of a benchmark), "unseen", or "all" (the default of a task without a sample of its own).
         data: where the instances come from, and how many.
         modules: what is transplanted.
         control: a name from `xtl.controls.CONTROLS`: run the control instead, with the same prompts, cells and score.
@@ -111,6 +126,7 @@ def pairwise(
     """
     task = get_task(task) if isinstance(task, str) else task
     data = data or Data()
+    split = split_of(task, split, "sample")
     groups = gather(task, languages, split, data)
     others = control_pairs(task, groups, split, data, control, control_language)
     pairs = chat_pairs(model, [pair for group in groups.values() for pair in group], data.chat)
@@ -131,7 +147,7 @@ def fixed(
     languages: Sequence[str] | None = None,
     *,
     score: str | None = None,
-    split: str = "unseen",
+    split: str | None = None,
     data: Data | None = None,
     progress: bool = False,
     **settings: Any,
@@ -140,16 +156,19 @@ def fixed(
 
     Understanding: `attn`, last -> first layer. Generation and culture: `mlp`, first -> first layer.
 
-    Args and errors as for `pairwise`; a built-in task counts as understanding.
+    Args and errors as for `pairwise`, but for the cells, which are given, and the split: "unseen" by default, of a task without a
+    sample of its own "all". A built-in task counts as understanding.
     """
     task = get_task(task) if isinstance(task, str) else task
+    if own := [name for name in GRID if name in settings]:
+        raise InputError(f"fixed takes no {own[0]}: its cell is the paper's; use pairwise for others")
     cell = paper_defaults(task)
     result = pairwise(
         model,
         task,
         languages,
         score=score,
-        split=split,
+        split=split_of(task, split, "unseen"),
         data=data,
         modules=[cell.module],
         source_layers=[cell.source_layer],
@@ -178,18 +197,19 @@ def select(
 
     Args:
         model, task, languages, score, data, progress: as for `pairwise`.
-        sample: what `pairwise` gave on the sample; run here if it isn't given.
+        sample: what `pairwise` gave on the sample; run here if it isn't given, on the split "sample".
         strategy: "target_first", "source_first" or "overall" (see `xtl.stats.select_cell`).
         per: choose a cell for each "language", or one for the whole "task".
         split: what to measure on.
-        **settings: for both sweeps.
+        **settings: for both sweeps; `modules`, `source_layers` and `target_layers` for the sample, among whose cells it chooses.
 
     Returns:
         As `pairwise`, with one module and one source and target layer named "chosen": the coords `chosen_module`,
         `chosen_source_layer` and `chosen_target_layer` say which, along `example`.
 
     Raises:
-        InputError: as `pairwise`; an unknown strategy; a sample of other languages or another score.
+        InputError: as `pairwise`; an unknown strategy; a sample of other languages, another score or model, of a control, or of
+            the instances that are measured.
     """
     task = get_task(task) if isinstance(task, str) else task
     check_choice("strategy", strategy, STRATEGIES)
@@ -198,10 +218,14 @@ def select(
     groups = gather(task, languages, split, data)
     scoring = score_settings(task, score)
     if sample is not None:
-        check_sample(sample, task, list(groups), score)
+        check_sample(sample, task, groups, score, model_info(model).name)
     else:
-        sample = pairwise(model, task, list(groups), score=score, data=data, progress=progress, **settings)
+        choosing: dict[str, Any] = {"score": score, "split": "sample", "data": data, "progress": progress}
+        sample = pairwise(model, task, list(groups), **choosing, **settings)
+    settings = {name: value for name, value in settings.items() if name not in GRID}
     measure = "accuracy" if "correct" in sample else "gain"
+    if score == "distribution":
+        measure, sample = "gain", sample.assign(gain=sample["similarity"] - sample["vanilla_similarity"])
     learned = language_of(sample)
     parts = []
     for language, pairs in groups.items():
@@ -239,6 +263,11 @@ def select(
     )
 
 
+def split_of(task: Task, split: str | None, usual: str) -> str:
+    """The split that is meant: a benchmark's usual one if none is named, or all of a task without a sample of its own."""
+    return split or (usual if isinstance(task, Benchmark) else "all")
+
+
 def gather(task: Task, languages: Sequence[str] | None, split: str, data: Data) -> dict[str, list[ParallelPair]]:
     """The pairs of each language; of every language that the data has if none are named."""
     if languages is not None:
@@ -247,13 +276,13 @@ def gather(task: Task, languages: Sequence[str] | None, split: str, data: Data) 
         codes = [normalise_language(code, task.languages) for code in languages]
         if ENGLISH in codes:
             raise InputError("languages names English, which is the other side of every pair: leave it out")
-        return {code: data.pairs(task, code, split) for code in dict.fromkeys(codes)}
+        return {code: _some(task, code, split, data) for code in dict.fromkeys(codes)}
     found, left_out = {}, []
     for code in task.languages:
         if code == ENGLISH:
             continue
         try:
-            found[code] = data.pairs(task, code, split)
+            found[code] = _some(task, code, split, data)
         except XtlError as error:
             left_out.append(f"{code} ({error})")
     if not found:
@@ -261,6 +290,13 @@ def gather(task: Task, languages: Sequence[str] | None, split: str, data: Data) 
     if left_out:
         warnings.warn(f"{task.name}: left out {'; '.join(left_out)}", stacklevel=3)
     return found
+
+
+def _some(task: Task, language: str, split: str, data: Data) -> list[ParallelPair]:
+    pairs = data.pairs(task, language, split)
+    if not pairs:
+        raise InputError(f"{task.name} has no instance in {language!r} in the split {split!r}")
+    return pairs
 
 
 def control_pairs(
@@ -287,18 +323,38 @@ def control_pairs(
     )
 
 
-def check_sample(sample: xr.Dataset, task: Task, languages: Sequence[str], score: str | None) -> None:
-    """Raise `InputError` where cells for a task can't be chosen on these results: another task, language or score."""
-    if (found := sample.attrs.get("task")) not in (None, task.name):
+def check_sample(
+    sample: xr.Dataset,
+    task: Task,
+    measured: Mapping[str, Sequence[ParallelPair]],
+    score: str | None,
+    model: str | None = None,
+) -> None:
+    """Raise `InputError` where cells can't be chosen on these results: another task, model, language or score, a control, or the
+    very instances that are measured (by language)."""
+    attrs = sample.attrs
+    if (found := attrs.get("task")) not in (None, task.name):
         raise InputError(f"sample is of task {found!r}, not of {task.name!r}")
+    if model is not None and attrs.get("model") not in (None, model):
+        raise InputError(f"sample is of model {attrs['model']!r}, not of {model!r}")
+    if attrs.get("control"):
+        raise InputError(f"sample is of the control {attrs['control']!r}: choose on a run without one")
     text_score = score_settings(task, score).get("text_score")
-    has, wanted = sample.attrs.get("text_score", "likelihood"), text_score.name if text_score else "likelihood"
+    has, wanted = attrs.get("text_score", "likelihood"), text_score.name if text_score else "likelihood"
     if has != wanted:
         raise InputError(f"sample is scored by {has}, not by {wanted}")
-    known = set(language_of(sample).values)
-    for language in languages:
-        if language not in known:
-            raise InputError(f"sample has no instances in {language!r}; it has: {', '.join(sorted(known))}")
+    if score == "distribution" and "similarity" not in sample:
+        raise InputError("sample has no variable 'similarity', which the score 'distribution' chooses by")
+    languages = language_of(sample).values
+    for language, pairs in measured.items():
+        if language not in languages:
+            raise InputError(f"sample has no instances in {language!r}; it has: {', '.join(sorted(set(languages)))}")
+        learned = set(sample["example"].values[languages == language].astype(str))
+        if both := [pair.id for pair in pairs if pair.id in learned]:
+            raise InputError(
+                f"sample holds {len(both)} of the {len(pairs)} instances in {language!r} that the chosen cell is measured on "
+                f"({', '.join(map(str, both[:3]))}): a cell must be chosen on others"
+            )
 
 
 def paper_defaults(task: Task) -> PaperDefaults:

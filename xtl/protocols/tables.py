@@ -34,44 +34,45 @@ def accuracy_table(results: xr.Dataset, measure: str = "accuracy") -> pd.DataFra
     for name, column in _cells(cells):
         rows[name] = by_language(results, column, factor)
         rows[f"{name}, gain"] = rows[name] - rows["vanilla"]
-    return finish(results, rows)
+    return finish(results, rows, measure)
 
 
-def upper_bound(results: xr.Dataset) -> pd.DataFrame:
+def upper_bound(results: xr.Dataset, measure: str = "accuracy") -> pd.DataFrame:
     """Instance-aware upper bounds, by module and language: an instance counts if some cell of a set solves it.
 
-    With no correction for chance: the more cells, the more are solved by luck (`xtl.stats.layer_upper_bounds` takes it off).
+    Of a score that is not right or wrong, an instance counts with the best of the set's cells. There is no correction for chance:
+    the more cells, the more are solved by luck (`xtl.stats.layer_upper_bounds` takes it off).
 
     Args:
-        results: from `pairwise`, with right or wrong answers.
+        results: from `pairwise`.
+        measure: as for `accuracy_table`.
 
     Returns:
-        In percent: vanilla; for each module (and for both) the mean over source rows, the best one, the same for target columns,
-        and the whole map; and `n`. A column a language, `mean` and `sd` (over languages).
+        In percent (of a score in nats: in nats): vanilla; for each module (and for both) the mean over source rows, the best one,
+        the same for target columns, and the whole map; and `n`. A column a language, `mean` and `sd` (over languages).
 
     Raises:
-        InputError: results without right and wrong.
+        InputError: the results don't have the measure.
     """
-    if "correct" not in results:
-        raise InputError("results have no variable 'correct': an upper bound counts instances that are right or wrong")
-    correct = results["correct"]
-    rows = {"vanilla": by_language(results, results["vanilla_correct"].values)}
-    modules = [[str(name)] for name in correct["module"].values]
+    cells, vanilla, factor = values(results, measure)
+    rows = {"vanilla": by_language(results, vanilla, factor)}
+    modules = [[str(name)] for name in cells["module"].values]
     if len(modules) > 1:
         modules.append([name for (name,) in modules])
     for names in modules:
-        part = correct.sel(module=names)
+        part = cells.sel(module=names)
         label = " or ".join(names)
         for dim, other, what in (
             ("source_layer", "target_layer", "source row"),
             ("target_layer", "source_layer", "target column"),
         ):
-            solved = part.any([other, "module"]).transpose("example", dim).values
-            each = pd.DataFrame({index: by_language(results, solved[:, index]) for index in range(solved.shape[1])})
+            best = part.max([other, "module"]).transpose("example", dim).values
+            each = pd.DataFrame({index: by_language(results, best[:, index], factor) for index in range(best.shape[1])})
             rows[f"{label}, {what} (mean)"] = each.mean(axis=1)
             rows[f"{label}, {what} (best)"] = each.max(axis=1)
-        rows[f"{label}, whole map"] = by_language(results, part.any(["module", "source_layer", "target_layer"]).values)
-    return finish(results, rows)
+        whole = part.max(["module", "source_layer", "target_layer"])
+        rows[f"{label}, whole map"] = by_language(results, whole.values, factor)
+    return finish(results, rows, measure)
 
 
 def values(results: xr.Dataset, measure: str) -> tuple[xr.DataArray, np.ndarray, float]:
@@ -90,7 +91,14 @@ def by_language(results: xr.Dataset, one_each: np.ndarray, factor: float = 100.0
     return each.groupby(language_of(results).values, sort=False).mean()
 
 
-def finish(results: xr.Dataset, rows: dict[str, pd.Series]) -> pd.DataFrame:
+def measure_of(results: xr.Dataset, score: str | None) -> str:
+    """What a table of results shows that were scored so: `similarity`, `accuracy`, or the `score` itself where it is in nats."""
+    if score == "distribution":
+        return "similarity"
+    return "score" if "correct" not in results and results.attrs.get("score_unit") == "nats" else "accuracy"
+
+
+def finish(results: xr.Dataset, rows: dict[str, pd.Series], measure: str = "accuracy") -> pd.DataFrame:
     """The table, with mean and spread over languages and the number of instances."""
     table = pd.DataFrame(rows).T
     languages = list(table.columns)
@@ -101,6 +109,8 @@ def finish(results: xr.Dataset, rows: dict[str, pd.Series]) -> pd.DataFrame:
     table.attrs = {
         name: results.attrs[name] for name in ("task", "split", "score", "model", "protocol") if name in results.attrs
     }
+    if measure == "similarity":
+        table.attrs["score"] = "similarity to the human distribution (100 x (1 - Jensen-Shannon distance))"
     return table
 
 
@@ -133,5 +143,23 @@ def write_table(table: pd.DataFrame, path: str | Path) -> Path:
     return write_text(path, text)
 
 
+LATEX = {
+    **{char: "\\" + char for char in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+}
+"""What stands for a character that LaTeX reads as a command."""
+
+
+LATEX = {
+    **{char: "\\" + char for char in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+}
+"""What stands for a character that LaTeX reads as a command."""
+
+
 def _escape(text: str) -> str:
-    return "".join("\\" + char if char in "&%$#_{}" else char for char in text)
+    return "".join(LATEX.get(char, char) for char in text)
