@@ -87,6 +87,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Calla
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["xtl", *map(str, arguments)])
+        capsys.readouterr()  # what was said before, such as by the fixture that builds a model
         code = 0
         try:
             cli.main()

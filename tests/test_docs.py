@@ -19,7 +19,7 @@ DOCS = ROOT / "docs"
 INTERNAL = {
     "xtl.backend", "xtl.cli", "xtl.progress", "xtl.explorer_widget", "xtl.report.images", "xtl.report.pack",
     "xtl.models.bridged", "xtl.models.hooked", "xtl.models.hooked_config", "xtl.models.listing", "xtl.models.quiet",
-    "xtl.models.read", "xtl.runs.compute", "xtl.runs.files", "xtl.runs.jobs", "xtl.runs.tensors",
+    "xtl.models.read", "xtl.runs.compute", "xtl.runs.files", "xtl.runs.jobs", "xtl.runs.tensors", "xtl.tasks.json_values",
     "xtl.tasks.names", "xtl.tasks.prompts",
 }  # fmt: skip
 """Modules that nobody imports by name; of `xtl.engine` and `xtl.commands` only some or none are for users."""

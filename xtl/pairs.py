@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 from xtl.errors import InputError
@@ -89,13 +90,24 @@ class ParallelPair:
             good = not isinstance(self.answers, str) and len(self.answers) > 0
             if not good or not all(isinstance(answer, str) and answer.strip() for answer in self.answers):
                 raise InputError(f"answers must be a list of non-empty strings, got {self.answers!r}")
-        if self.distribution is not None and (min(self.distribution) < 0 or abs(sum(self.distribution) - 1) > 1e-3):
+        if self.distribution is None:
+            return
+        if not all(is_share(value) for value in self.distribution) or abs(sum(self.distribution) - 1) > 1e-3:
             raise InputError(f"distribution must be shares that add up to 1, got {list(self.distribution)!r}")
 
     @property
     def direction(self) -> str:
         """`source->target` as language codes, `?` where unknown."""
         return f"{self.source_lang or '?'}->{self.target_lang or '?'}"
+
+
+def is_share(value: object) -> bool:
+    """Whether a value is a number from 0 to 1, or a little over where it was rounded.
+
+    >>> [is_share(value) for value in (0, 0.5, 1.001, 60, -0.1, float("nan"), True, "0.5", None)]
+    [True, True, True, False, False, False, False, False, False]
+    """
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(0 <= value <= 1.1)  # type: ignore[operator]
 
 
 def check_prompt(name: str, prompt: object) -> str | list[int]:

@@ -92,6 +92,17 @@ def test_answers_are_tabled_in_nats(run, tiny_folder, tmp_path):
     assert bound["attn or mlp, whole map"]["de"] == pytest.approx(whole.mean().item(), rel=1e-5)
 
 
+def test_a_file_that_lends_to_english_is_run_in_its_own_direction(run, tiny_folder, tmp_path):
+    rows = [
+        {"source": f"s{n}", "target": f"t{n}", "source_lang": "deu", "target_lang": "EN", "answer": " a"}
+        for n in range(3)
+    ]
+    task = ["--task", write_rows(tmp_path / "own.jsonl", *rows), "--model", tiny_folder("llama")]
+    code, out, err = run("protocol", "pairwise", *task, *GRID, "--languages", "de", "--out", tmp_path / "out", "--json")
+    assert code == 0, err
+    assert json.loads(out)["table"]["n"]["de"] == 3
+
+
 def test_similarity_is_tabled_and_chosen_by(run, tiny_folder, tmp_path):
     rows = [
         {"source": f"s{n}", "target": f"t{n}", "options": [" a", " b"], "gold": 0, "distribution": [0.1, 0.9]}

@@ -5,12 +5,14 @@ import string
 import unicodedata
 
 import pytest
+from babel.core import get_global
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.scoring.languages import LABELS
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
+from xtl.scoring.paper import PAPER
 from xtl.scoring.squad import ARTICLES, CONTAINS, EM, F1, answer_lines, answer_words, contains, exact_match, f1
 
 LANGS = st.sampled_from([*LABELS, *ARTICLES, "zh-CN", None])
@@ -97,6 +99,19 @@ def test_languages(lang: str | None, said: str, answer: str, exact: float, share
     assert f1(said, [answer], lang) == pytest.approx(shared)
 
 
+@given(st.sampled_from(sorted(get_global("language_aliases").items())), TEXTS)
+def test_the_form_of_the_language_code_does_not_matter(codes: tuple[str, str], text: str) -> None:
+    other, usual = codes
+    for code in (other, other.upper(), f"{other}-XX", f"{other}_XX"):
+        assert answer_words(text, code) == answer_words(text, usual)
+
+
+@pytest.mark.parametrize("lang", ["deu", "ger", "DEU-AT", "de_AT"])
+def test_articles_are_removed_whatever_the_form_of_the_language_code(lang: str) -> None:
+    pair = ParallelPair("s", "t", "eng", lang, answer=" der Rhein")
+    assert EM.rate("Rhein", pair) == F1.rate("Rhein", pair) == 1
+
+
 def test_an_answer_inside_another_word_is_not_contained() -> None:
     assert contains("like this", ["K"], "en") == 0
     assert contains("the letter K is", ["K"], "en") == 1
@@ -136,8 +151,15 @@ def test_a_full_stop_may_belong_to_the_answer() -> None:
 def test_one_answer_will_do_and_none_is_refused() -> None:
     assert EM.rate("x", ParallelPair("s", "t", answer=" x")) == 1
     for score in (EM, F1, CONTAINS):
-        with pytest.raises(InputError, match=f"score '{score.name}' needs a pair with answers"):
-            score.rate("x", ParallelPair("s", "t"))
+        for pair in (ParallelPair("s", "t"), ParallelPair("s", "t", answer=" ")):
+            with pytest.raises(InputError, match=f"score '{score.name}' needs a pair with answers"):
+                score.rate("x", pair)
+
+
+def test_the_space_that_joins_prompt_and_answer_is_no_part_of_the_answer() -> None:
+    pair = ParallelPair("s", "t", answer=" Paris")
+    for score in (EM, F1, CONTAINS, PAPER["xquad"], PAPER["mkqa"]):
+        assert score.rate("Paris", pair) == 1
 
 
 ENGLISH = st.lists(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.scoring.languages import LABELS, LETTERS, NUMBERS, question
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
+from xtl.scoring.cues import DENIALS, LEADS, NAMES, denials
 from xtl.scoring.strict import STRICT, choose
 
 LANGS = st.sampled_from(sorted(LABELS))
@@ -172,12 +173,37 @@ OPINION = ParallelPair(
         ("good, don't know", None),
         ("5", 3),
         ("(D) 5", 3),
+        ("Jibu ni (B)", 1),
+        ("Jibu sahihi ni (B) Good, never", 1),
+        ("Jibu ni Good", 1),
+        ("Jibu ni B kwa sababu", 1),
+        ("Ni A ni B", None),  # Spanish and French "neither", for one who doesn't know the language
+        ("B，因为他", 1),
+        ("答案是B，因为他", 1),
+        ("B：因为他", 1),
+        ("B.なぜなら", 1),
+        ("คำตอบคือ B,เพราะ", 1),
+        ("La respuesta correcta es la B", 1),
+        ("La réponse est la B.", 1),
+        ("Η σωστή απάντηση είναι η B", 1),
+        ("A resposta é a B", 1),
+        ("A resposta é a A", 0),
+        ("Die Antwort ist die B", 1),
+        ("La respuesta no es la B", None),
+        ("A resposta", None),
+        ("A B", None),
+        ("ไม่ใช่ (B)", None),
+        ("คำตอบไม่ใช่ข้อ A ข้อ B", 1),
+        ("A or people or (B)", 1),
+        ("U.S.", None),
         ("is not (A) but (B)", 1),
         ("不是A，是B", 1),
         ("B. (A) is wrong", 1),
         ("(B)\n\n(A) is wrong", 1),
         ("A or (B)", None),
         ("A good one", None),
+        ("B.C. 300", None),
+        ("B,в", None),
         ("A.I. is", None),
         ("B-52 bombers", None),
         ("B's", None),
@@ -193,8 +219,28 @@ def test_lettered_options(output: str, expected: int | None) -> None:
     assert choose(output, OPINION) == expected
 
 
+def test_no_word_both_leads_to_an_answer_and_denies_it() -> None:
+    assert not (LEADS | NAMES) & DENIALS
+
+
+@pytest.mark.parametrize("lang", ["es", "spa", "fr-CA", "ca"])
+def test_a_denial_of_one_language_may_be_another_word_elsewhere(lang: str) -> None:
+    for output in ("No es A ni B, es C", "Ni A ni (B): (C)"):
+        assert choose(output, replace(OPINION, target_lang=lang)) == 2
+    assert choose("Jibu ni (B)", replace(OPINION, target_lang="sw")) == 1
+    assert denials(lang) > denials("sw") == denials(None) == DENIALS
+
+
+@pytest.mark.parametrize("options", [NUMBERS, LETTERS])
+@pytest.mark.parametrize("piece", ["9" * 10, "٩" * 10, "(", "A or ", "1 or ", "(2) or ", "not "])
+def test_no_output_is_too_long_or_too_repetitive_to_read(options: tuple[str, ...], piece: str) -> None:
+    for output in (piece * 500, f"({piece * 500})"):
+        assert choose(output, question("en", options=options)) in (None, 0, 1)
+
+
 @pytest.mark.parametrize(
-    "output", ["２", "②", "⑵", "2️⃣", "٢", "（٢）", "२", "๒", "二", "选项二", "2번", "２番", "Option 2 is", "2 Neutral"]
+    "output",
+    ["２", "2，因为", "②", "⑵", "2️⃣", "٢", "（٢）", "२", "๒", "二", "选项二", "2번", "２番", "Option 2 is", "2 Neutral"],
 )
 def test_numbers_in_any_script(output: str) -> None:
     assert choose(output, question("en")) == 1

@@ -21,7 +21,7 @@ from xtl.tasks import (
 )
 from xtl.tasks.benchmark import separator
 from xtl.tasks.culture import Question
-from xtl.tasks.prompts import WORDS, words_of
+from xtl.tasks.prompts import WORDS, letters, words_of
 
 SCRIPTS = {
     "am": "ETHIOPIC", "ar": "ARABIC", "bg": "CYRILLIC", "bn": "BENGALI", "el": "GREEK", "fa": "ARABIC", "he": "HEBREW",
@@ -112,6 +112,12 @@ def test_words_differ_within_a_language_and_the_three_labels_too():
 )
 def test_an_answer_is_set_off_by_a_space_where_the_script_has_one(prompt, space):
     assert separator(prompt) == space
+
+
+def test_options_have_letters_up_to_z():
+    assert letters(26)[-1] == "Z"
+    with pytest.raises(InputError, match="27 options are too many: their keys are the 26 letters A to Z"):
+        letters(27)
 
 
 def test_unknown_languages_list_those_of_the_benchmark(task):

@@ -4,7 +4,7 @@ import pytest
 
 from xtl.errors import InputError
 from xtl.tasks import normalise_language
-from xtl.tasks.base import check_count
+from xtl.tasks.base import check_count, check_seed
 from xtl.tasks.templates import CARDS, FIELDS, LANGUAGES, card_option, card_prompt
 
 
@@ -16,6 +16,7 @@ from xtl.tasks.templates import CARDS, FIELDS, LANGUAGES, card_option, card_prom
         ("chi", "zh"),
         ("pt-BR", "pt"), ("pt_PT", "pt"), ("es-419", "es"), ("iw", "he"), ("in", "id"), ("swh", "sw"), ("arb", "ar"),
         ("pes", "fa"), ("ell", "el"), ("deu", "de"), ("ger", "de"), ("hi-Deva", "hi"), ("rus", "ru"), ("vie", "vi"),
+        ("IN-ID", "id"),
     ],
 )  # fmt: skip
 def test_a_language_is_known_in_many_forms(code, meant):
@@ -26,7 +27,9 @@ def test_every_valid_code_means_itself():
     assert [normalise_language(code, LANGUAGES) for code in LANGUAGES] == list(LANGUAGES)
 
 
-@pytest.mark.parametrize("code", ["xx", "english", "", "  ", "_", "e", "12", None, 3, ["en"], "ta", "de--"])
+@pytest.mark.parametrize(
+    "code", ["xx", "english", "", "  ", "_", "e", "12", None, 3, ["en"], "ta", "de--", "und", "und-Latn"]
+)
 def test_what_is_no_language_of_the_task_is_an_error_that_lists_the_valid_ones(code):
     with pytest.raises(InputError, match=r"unknown target_lang .*valid: en, hi, zh$"):
         normalise_language(code, ["en", "hi", "zh"], "target_lang")
@@ -46,6 +49,17 @@ def test_a_task_may_offer_a_script_by_its_full_code():
 def test_a_count_is_a_whole_number_in_range(value):
     with pytest.raises(InputError, match="n must be a whole number from 1 to 8, got"):
         check_count("n", value, 1, 8)
+
+
+def test_old_codes_of_yiddish_and_indonesian_are_known():
+    assert [normalise_language(code, ["id", "yi"]) for code in ("ji", "in")] == ["yi", "id"]
+
+
+@pytest.mark.parametrize("value", [1.5, "a", True, [1]])
+def test_a_seed_is_a_whole_number_or_none(value):
+    with pytest.raises(InputError, match=r"seed must be a whole number, got .*; None keeps the order of the data"):
+        check_seed(value)
+    assert [check_seed(seed) for seed in (None, 0, -3)] == [None, 0, -3]
 
 
 def test_cards_are_alike_in_every_language():

@@ -1,5 +1,6 @@
 """The public benchmarks, on small local copies with the same files, columns and types."""
 
+import gzip
 import json
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from xtl.errors import InputError
 from xtl.tasks import BENCHMARKS, DataError
 from xtl.tasks.culture import CULTURES, culture_of
 from xtl.tasks.names import country_name
+from xtl.tasks.xquad import answers_of
 
 TASK = BENCHMARKS
 
@@ -74,6 +76,8 @@ def test_xcopa_rows_are_matched_by_their_index(tmp_path):
         "Premise: translation-it p1\nWhat was the effect?\n(1) translation-it a1\n(2) translation-it b1\nAnswer:"
     )
     assert pairs[1].target == "Premessa: it p1\nQual è stato l'effetto?\n(1) it a1\n(2) it b1\nRisposta:"
+    back = {pair.id: pair.target for pair in hub_pairs("xcopa", "it", "en", tmp_path)}
+    assert back == {pair.id: pair.source for pair in pairs}
     assert hub_pairs("xcopa", "it", "qu", tmp_path)[0].target.startswith("Willakuy: qu p0\n")
 
 
@@ -94,6 +98,23 @@ def test_xquad(tmp_path):
     assert pairs[0].answer == "zh 0"
     assert hub_pairs("xquad", "zh", "en", tmp_path)[0].answer == " en 0"
     assert pairs[0].answers == ("zh 0",)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([{"text": "zh 0", "answer_start": 0}, {"text": "零", "answer_start": 3}], ("zh 0", "零")),
+        ({"text": ["zh 0", " "], "answer_start": [0, 0]}, ("zh 0",)),
+    ],
+)
+def test_answers_of_xquad_are_read_in_both_forms(answers, expected):
+    assert answers_of(answers, "row 0") == expected
+
+
+@pytest.mark.parametrize("answers", [None, [None], [7], [{"answer_start": 0}], {"text": [None]}, {"text": 7}])
+def test_answers_of_xquad_in_another_form_are_errors(answers):
+    with pytest.raises(InputError, match="row 0: answers must hold texts, got"):
+        answers_of(answers, "row 0")
 
 
 def test_ids_that_one_language_lacks_or_has_twice_are_errors(tmp_path):
@@ -123,9 +144,39 @@ def test_the_authors_mkqa_is_read_with_its_line_numbers(tmp_path):
     path.write_text("\n".join([*lines[:2], "{", *lines[3:]]), encoding="utf-8")
     with pytest.raises(InputError, match=r"mkqa\.jsonl, line 3: malformed JSON"):
         hub_pairs("mkqa", "en", "de", tmp_path)
+    row = json.loads(lines[2])
+    for broken in ([None], ["x"], [{"text": 7}], [{"text": "x", "aliases": "y"}]):
+        row["answers"]["de"] = broken
+        path.write_text("\n".join([*lines[:2], json.dumps(row)]), encoding="utf-8")
+        with pytest.raises(InputError, match=r"mkqa\.jsonl, line 3: an answer in 'de' must be"):
+            hub_pairs("mkqa", "en", "de", tmp_path)
     path.write_text("\n".join([*lines[:2], '{"query": "x"}']), encoding="utf-8")
     with pytest.raises(InputError, match=r"mkqa\.jsonl, line 3: no example_id, queries, answers"):
         hub_pairs("mkqa", "en", "de", tmp_path)
+
+
+def damaged_files(whole):
+    """Forms in which a packed file can arrive, and what the error says of each."""
+    middle = len(whole) // 2
+    return {
+        "truncated": (whole[:middle], "damaged, or another kind of file"),
+        "corrupt": (whole[:20] + bytes(64) + whole[84:], "damaged, or another kind of file"),
+        "a page": (b"<!DOCTYPE html><html>not found</html>", "damaged, or another kind of file .*; fetch it again"),
+        "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", "damaged, or another kind of file"),
+        "no UTF-8": (gzip.compress(b'{"query": "\xff"}\n'), r"after line 0: not UTF-8"),
+        "no line": (gzip.compress(b""), "is empty"),
+        "no byte": (b"", "is empty"),
+    }
+
+
+@pytest.mark.parametrize("form", list(damaged_files(b"")))
+def test_a_damaged_authors_mkqa_is_named(tmp_path, form):
+    lines = (hub_standins.mkqa_authors(tmp_path) / "mkqa.jsonl").read_bytes()
+    content, message = damaged_files(gzip.compress(lines))[form]
+    (tmp_path / "mkqa.jsonl.gz").write_bytes(content)
+    with pytest.raises(InputError, match=rf"mkqa\.jsonl\.gz.*{message}") as caught:
+        hub_pairs("mkqa", "en", "de", tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_opinions_need_translations_and_never_mix_languages(tmp_path):
@@ -155,6 +206,29 @@ def test_opinions_that_are_no_python_literals_are_errors(tmp_path):
     hub_standins.table(tmp_path / "data" / "global_opinions.csv", [row])
     with pytest.raises(InputError, match="row 0: expected a dict as text"):
         hub_pairs("global_opinion_qa", "en", "en", tmp_path)
+
+
+@pytest.mark.parametrize("shares", [[0.9, None], ["0.9", "0.1"], 0.9, [1.9, -0.9], [float("inf"), 0.0]], ids=str)
+def test_opinions_whose_shares_are_none_are_left_out(tmp_path, shares):
+    selections = "{'Japan': %r, 'Brazil': [0.9, 0.1]}" % (shares,)  # noqa: UP031
+    row = {"question": "Q?", "selections": selections.replace("inf", "1e999"), "options": "['a', 'b']", "source": "GAS"}
+    hub_standins.table(tmp_path / "data" / "global_opinions.csv", [row])
+    assert TASK["global_opinion_qa"].to_translate("ja", tmp_path / "ja.jsonl", tmp_path) == 0
+    assert TASK["global_opinion_qa"].to_translate("pt", tmp_path / "pt.jsonl", tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("selections", "options", "message"),
+    [
+        ({7: [0.9, 0.1]}, ["a", "b"], "row 0: the name of a country must be a text, got 7"),
+        ({"Japan": [1.0] + [0.0] * 26}, [f"option {i}" for i in range(27)], "row 0, Japan: 27 options are too many"),
+    ],
+)
+def test_faulty_opinions_are_named(tmp_path, selections, options, message):
+    row = {"question": "Q?", "selections": repr(selections), "options": repr(options), "source": "GAS"}
+    hub_standins.table(tmp_path / "data" / "global_opinions.csv", [row])
+    with pytest.raises(InputError, match=message):
+        TASK["global_opinion_qa"].to_translate("ja", tmp_path / "ja.jsonl", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +301,21 @@ def test_the_sample_of_a_hub_benchmark_is_fifty_drawn_for_everybody_and_unseen_i
     assert len(parts["sample", "de"]) == 50
     assert sorted(parts["sample", "de"] + parts["unseen", "de"]) == sorted(parts["all", "de"])
     assert parts["sample", "de"][:3] == ["xnli/test/1", "xnli/test/3", "xnli/test/5"]
+
+
+def test_a_small_benchmark_has_nothing_unseen_and_says_so(tmp_path):
+    hub_standins.xnli(tmp_path, n=50)
+    with pytest.raises(
+        InputError, match=r"xnli has only 50 questions for en->de: .* none is unseen; give split='sample'"
+    ):
+        TASK["xnli"].pairs("en", "de", folder=tmp_path, origin="hub", split="unseen")
+    repository = hub_standins.cultural_bench(tmp_path / "culture")
+    task = translate(TASK["cultural_bench"], "ja", tmp_path / "translations", repository)
+    for variant in ("easy", "hard"):
+        with pytest.raises(InputError, match="cultural_bench has only 2 questions for ja->en"):
+            replace(task, variant=variant).pairs("ja", "en", folder=repository, origin="hub", split="unseen")
+    hub_standins.xnli(tmp_path, n=51)
+    assert len(TASK["xnli"].pairs("en", "de", folder=tmp_path, origin="hub", split="unseen")) == 1
 
 
 def test_a_local_copy_may_have_the_layout_of_the_hubs_own_conversion(tmp_path):

@@ -135,6 +135,12 @@ def test_a_limit_takes_the_beginning_of_the_order(task):
     assert task.pairs("en", "bn", seed=5, limit=10_000) == everything
 
 
+def test_without_a_seed_the_order_is_that_of_the_data(task):
+    pairs = task.pairs("en", "bn", seed=None)
+    assert [pair.meta["country"] for pair in pairs] == list(task.answers)
+    assert {pair.id: pair for pair in pairs} == {pair.id: pair for pair in task.pairs("en", "bn", seed=0)}
+
+
 def test_an_instance_does_not_depend_on_the_limit_or_the_template(task):
     pair = task.pairs("en", "fa", limit=1)[0]
     again = task.pairs("en", "fa", template=1)[0]

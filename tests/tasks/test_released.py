@@ -62,7 +62,11 @@ def test_xcopa_takes_the_english_of_each_language_or_the_original(release):
     assert XCOPA.pairs("en", "it", folder=release, seed=None)[0].source.startswith("en it Oslo")
     original = replace(XCOPA, english="original")
     assert original.pairs("en", "it", folder=release, seed=None)[0].source.startswith("split en Oslo")
-    assert XCOPA.pairs("it", "en", folder=release, seed=None)[0].target.startswith("split en Oslo")
+    back = XCOPA.pairs("it", "en", folder=release, seed=None)
+    assert [pair.target for pair in back] == [
+        pair.source for pair in XCOPA.pairs("en", "it", folder=release, seed=None)
+    ]
+    assert original.pairs("it", "en", folder=release, seed=None)[0].target.startswith("split en Oslo")
     pair = XCOPA.pairs("en", "it", folder=release, seed=None)[1]
     assert pair.labels == ("a 1.", "b 1.")
     assert pair.meta["question"] == "effect"
@@ -155,7 +159,14 @@ FAULTS = [
     ("XNLI", "split/de.json", 4, "7", r"de\.json, line 4: prompt must be a text, got 7"),
     ("XNLI", "split/de.json", 5, '"  "', r"de\.json, line 5: empty prompt"),
     ("XNLI", "ans/de.json", 2, '""', r"ans/de\.json, line 2: empty gold"),
+    ("XNLI", "split/de.json", 6, r'"\ud800 s"', r"de\.json, line 6: half a character, \\ud800"),
+    ("XNLI", "split/de.json", 7, "[" * 100_000, r"de\.json, line 7: JSON nested too deeply"),
+    ("XNLI", "ans/de.json", 8, "1" * 5000, r"ans/de\.json, line 8: a whole number of too many digits"),
     ("XNLI", "ans_lang/de.json", 1, "[1]", r"ans_lang/de\.json, line 1: expected one object"),
+    ("XNLI", "ans_lang/de.json", 1, "{}", r"ans_lang/de\.json, line 1: expected one object.*each of 1, 2, 3; got {}"),
+    ("XNLI", "ans_lang/de.json", 1, '{"1": "a", "2": "b"}', r"ans_lang/de\.json, line 1: expected one object"),
+    ("XNLI", "ans_lang/de.json", 1, '{"1": "a", "2": " ", "3": "c"}', r"ans_lang/de\.json, line 1: expected one obj"),
+    ("XNLI", "ans_lang/de.json", 1, '{"1": "(1) ", "2": "b", "3": "c"}', r"de\.json, line 1: a label without a word"),
     ("XQuAD", "ans/xquad.th.json", 6, '""', r"xquad\.th\.json, line 6: empty answer"),
     ("XCOPA", "split/it.json", 1, '"no options"', r"it\.json, line 1: the prompt has no two options"),
     (
@@ -179,6 +190,29 @@ def test_a_fault_is_named_with_its_file_and_line(release, benchmark, file, line,
         task.pairs(*way, folder=release)
 
 
+def test_the_words_of_labels_may_stand_in_any_order(release):
+    expected = XNLI.pairs("en", "de", folder=release)
+    words = {"3": "Widerspricht", "1": "Folgt", "2": "Neutral"}
+    releases.write(release / "XNLI" / "XNLI_sample" / "ans_lang" / "de.json", [words])
+    assert XNLI.pairs("en", "de", folder=release) == expected
+
+
+@pytest.mark.parametrize("gold", ["4", "(2)", "Neutral"])
+@pytest.mark.parametrize("line", [1, 9])
+def test_a_gold_that_is_no_option_in_one_language_is_no_misalignment(release, gold, line):
+    change_line(release / "XNLI" / "XNLI_sample" / "ans" / "de.json", line, f'"{gold}"')
+    for way in (("en", "de"), ("de", "en")):
+        with pytest.raises(InputError) as caught:
+            XNLI.pairs(*way, folder=release)
+        assert str(caught.value).endswith(f"ans/de.json, line {line}: gold {gold!r} is no option; valid: 1, 2, 3")
+
+
+def test_a_gold_of_xcopa_that_is_no_option_is_named_with_its_file(release):
+    change_line(release / "XCOPA" / "XCOPA_sample" / "ans" / "it.json", 2, '"3"')
+    with pytest.raises(InputError, match=r"ans/it\.json, line 2: gold '3' is no option; valid: 1, 2$"):
+        XCOPA.pairs("en", "it", folder=release)
+
+
 @pytest.mark.parametrize("gold", ["4", "Neutral", "1)"])
 def test_a_gold_that_is_no_option_is_named_with_its_line(release, gold):
     for lang in ("en", "de"):
@@ -195,6 +229,8 @@ def test_a_gold_that_is_no_option_is_named_with_its_line(release, gold):
         ("[0.45, 0.45, 0.1]", "no gold, since two options have the highest share"),
         ('"A"', "expected 3 shares"),
         ("[-0.1, 1.0, 0.1]", "expected 3 shares"),
+        ("[NaN, 0.9, 0.1]", "expected 3 shares"),
+        ("[1" + "0" * 400 + ", 0, 0]", "expected 3 shares"),
     ],
 )
 def test_a_distribution_that_does_not_fit_the_options_is_named(release, label, message):

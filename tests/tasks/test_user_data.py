@@ -96,7 +96,14 @@ BAD_ROWS = [
     (CHOICE | {"options": [" x", " x"]}, "options must differ; repeated: ' x'"),
     (CHOICE | {"labels": ["four"]}, "labels has 1 items for 2 options"),
     (CHOICE | {"distribution": [0.5, 0.1]}, "distribution must be shares that add up to 1"),
-    (CHOICE | {"distribution": ["a", "b"]}, "distribution must be numbers"),
+    (CHOICE | {"distribution": ["a", "b"]}, "distribution must be numbers from 0 to 1"),
+    (CHOICE | {"distribution": [0.5, float("nan")]}, r"distribution must be numbers from 0 to 1, got \[0.5, nan\]"),
+    (CHOICE | {"distribution": [float("inf"), 0.0]}, "distribution must be numbers from 0 to 1"),
+    (CHOICE | {"distribution": [10**400, 0]}, "distribution must be numbers from 0 to 1"),
+    (CHOICE | {"distribution": [0, 0]}, "distribution must be shares that add up to 1"),
+    (CHOICE | {"target": "\ud800 s"}, r"half a character, \\ud800"),
+    ("[" * 100_000, "JSON nested too deeply"),
+    ('{"gold": 1' + "0" * 5000 + "}", "a whole number of too many digits"),
     (CHOICE | {"answer": "cuatro"}, "give options with gold, or answer, not both"),
     (FREE | {"answers": [""]}, "answers must be a list of non-empty strings"),
     (ROW | {"answer": ""}, "nothing that is right"),
@@ -114,6 +121,44 @@ def test_a_faulty_row_is_named_with_its_line(tmp_path, row, message):
     with pytest.raises(InputError, match=rf"mine\.jsonl, line 3: .*{message}") as caught:
         load_pairs(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_language_has_one_code_however_rows_write_it(tmp_path):
+    codes = [("en", "es"), ("EN", "ES"), ("eng", "spa"), (" en-US ", "es_ES"), ("en", "und"), ("en", "tlh")]
+    rows = [FREE | {"id": f"q{i}", "source_lang": s, "target_lang": t} for i, (s, t) in enumerate(codes)]
+    task = UserData(jsonl(tmp_path / "mine.jsonl", *rows))
+    assert task.languages == ("en", "es", "und", "tlh")
+    assert [pair.id for pair in task.pairs("en", "es", seed=None)] == ["q0", "q1", "q2", "q3"]
+    assert task.pairs("eng", "ES-es") == task.pairs("en", "es")
+
+
+def test_scripts_and_regions_that_are_not_the_usual_ones_stay_apart(tmp_path):
+    codes = ["zh", "zh-CN", "zh-Hans", "zho", "zh-TW", "zh_Hant", "zh-HK", "pt-BR", "pt-PT", "deu"]
+    rows = [FREE | {"id": f"q{i}", "target_lang": code} for i, code in enumerate(codes)]
+    task = UserData(jsonl(tmp_path / "mine.jsonl", *rows))
+    assert task.languages == ("en", "zh", "zh_Hant", "zh_HK", "pt", "pt_PT", "de")
+    assert len(task.pairs("en", "zh")) == 4
+    assert len(task.pairs("en", "zh-TW")) == 2
+    assert task.pairs("en", "pt-PT")[0].target_lang == "pt_PT"
+
+
+def test_a_seed_is_a_whole_number_or_none(tmp_path):
+    task = UserData(jsonl(tmp_path / "mine.jsonl", FREE))
+    with pytest.raises(InputError, match="seed must be a whole number, got True; None keeps the order"):
+        task.pairs("en", "es", seed=True)
+
+
+def test_a_csv_says_what_it_cannot_hold(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("source,target,source,source_lang,target_lang,answer\na,b,c,en,es,d\n")
+    with pytest.raises(InputError, match=r"mine\.csv, line 1: columns given more than once: source$"):
+        load_pairs(path)
+    path.write_text(f"source,target,source_lang,target_lang,answer\na,b,en,es,d\n{'a' * 200_000},b,en,es,d\n")
+    with pytest.raises(InputError, match=r"mine\.csv, line 3: a field of more than 131,072 characters; JSONL and"):
+        load_pairs(path)
+    path.write_text('source,target,source_lang,target_lang,answers\na,b,en,es,"[""\\ud800""]"\n')
+    with pytest.raises(InputError, match=r"line 2: answers must be a list .*: half a character"):
+        load_pairs(path)
 
 
 def test_a_faulty_csv_row_is_named_with_its_line_even_after_quoted_line_breaks(tmp_path):

@@ -152,14 +152,5 @@ LATEX = {
 """What stands for a character that LaTeX reads as a command."""
 
 
-LATEX = {
-    **{char: "\\" + char for char in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-}
-"""What stands for a character that LaTeX reads as a command."""
-
-
 def _escape(text: str) -> str:
     return "".join(LATEX.get(char, char) for char in text)

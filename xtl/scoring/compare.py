@@ -23,7 +23,7 @@ import pandas as pd
 
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
-from xtl.scoring.cues import DENIALS
+from xtl.scoring.cues import denials
 from xtl.scoring.normalise import fold, tokens
 from xtl.scoring.paper import LABELS_KEY
 from xtl.scoring.squad import answer_lines, answer_words
@@ -164,10 +164,11 @@ def _gold_tag_alone(output: str, pair: ParallelPair) -> Case:
 
 
 def _without_denials(output: str, pair: ParallelPair) -> Case:
-    """Without "not", in any of the languages of `xtl.scoring.cues`; only for questions with options."""
+    """Without "not", in the words of `xtl.scoring.cues`; only for questions with options."""
     if pair.options is None:
         return output, pair
-    return "".join(word for word in re.split(r"(\s+)", output) if (fold(word),) not in DENIALS), pair
+    unwanted = denials(pair.target_lang)
+    return "".join(word for word in re.split(r"(\s+)", output) if (fold(word),) not in unwanted), pair
 
 
 def _first_tag(output: str, pair: ParallelPair) -> Case:

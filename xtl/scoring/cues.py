@@ -6,7 +6,9 @@ that put words before a bare tag or label ("The answer is B"): a tag in brackets
 
 from __future__ import annotations
 
-from xtl.scoring.normalise import words
+from functools import lru_cache
+
+from xtl.scoring.normalise import language, words
 
 _NAMES = """
 option, choice, alternative, number, letter | opción, alternativa, letra | choix, numéro, lettre |
@@ -28,7 +30,10 @@ ist, wäre, lautet, antwort, wähle, nehme | é, seria, resposta, escolho, escol
 cevap, cevabım, yanıt, yanıtım | là, trả lời, chọn | ni, jibu, jibu langu, ningechagua |
 adalah, jawaban, jawabannya, memilih | 是, 为, 為, 选, 選, 选择, 選擇, 答案 | は, 答え, 回答, 正解 | 답은, 정답은, 답 |
 vastus, on, valin | பதில் | መልስ, መልሴ | är, svaret, svar, väljer | ay, sagot, ang sagot ko | repons, se |
-este, răspunsul
+este, răspunsul |
+es la, es el, sería la, elijo la, elegiría la | est la, est le, serait la, choisis la, choisirais la |
+ist die, ist das, wäre die, wähle die, nehme die | é a, seria a, escolho a, escolheria a |
+è la, sarebbe la, scelgo la, sceglierei la | είναι η, είναι το, επιλέγω την, επιλέγω το
 """
 
 _AFTER = """
@@ -38,14 +43,16 @@ option, seçeneği, şıkkı, 选项, 選項, 項, 项, 号, 番, 번, 번입니
 _JOINS = """
 and, or | y, o, u | et, ou | und, oder | e | i, eller, och, og | и, или | та, або | και, ή | و, أو | और, या |
 اور, یا | และ, หรือ | ve, veya | và, hoặc | na, au, ama | dan, atau | 和, 或, 或者, 与, 及 | と, か, または | 또는, 과, 와 |
-ja, või | மற்றும், அல்லது | እና, ወይም | sau, și
+ja, või | மற்றும், அல்லது | እና, ወይም | sau, și | ni
 """
 
 _DENIALS = """
-not, never, neither, cannot, t, isnt, except | no, ni | pas, ne, jamais | nicht, kein, keine, weder | não, nem |
-non, né | не, ни | ні | δεν, όχι, μη | لا, ليس, ليست, غير | नहीं | نہیں | ไม่ | không | sio | bukan, tidak |
+not, never, neither, cannot, t, isnt, except | no | pas, ne, jamais | nicht, kein, keine, weder | não, nem |
+non, né | не, ни | ні | δεν, όχι, μη | لا, ليس, ليست, غير | नहीं | نہیں | ไม่, ไม่ใช่ | không | sio | bukan, tidak |
 不, 非, 没 | ikke, inte, ei | አይደለም | hindi | nu
 """
+
+_DENIALS_IN = {"ca": "ni", "es": "ni", "fr": "ni"}  # Swahili "ni" is "is"
 
 
 def _phrases(text: str) -> frozenset[tuple[str, ...]]:
@@ -65,6 +72,16 @@ JOINS = _phrases(_JOINS)
 """Words for "and" and "or": with another option behind them the answer names two."""
 
 DENIALS = _phrases(_DENIALS)
-"""Words for "not": what follows is no answer."""
+"""Words for "not", whatever the language: what follows is no answer."""
 
 LONGEST = max(len(phrase) for phrases in (NAMES, LEADS, AFTER, JOINS, DENIALS) for phrase in phrases)
+
+
+@lru_cache
+def denials(lang: str | None) -> frozenset[tuple[str, ...]]:
+    """Words for "not" in texts of a language: `DENIALS`, and those that mean something else in another language.
+
+    >>> ("ni",) in denials("es-MX"), ("ni",) in denials("sw"), ("ni",) in LEADS
+    (True, False, True)
+    """
+    return DENIALS | _phrases(_DENIALS_IN.get(language(lang), ""))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import regex
+from babel.core import get_global
 
 from xtl.errors import InputError
 
@@ -99,6 +100,16 @@ def words(text: str) -> tuple[str, ...]:
     ('don', 't', 'know', '不', '知', '道')
     """
     return tuple(token.text for token in tokens(fold(text)) if token.kind == "word")
+
+
+def language(code: str | None) -> str:
+    """The language of a code in its short form, without script and region; "" where there is none.
+
+    >>> language("deu"), language("zh-CN"), language("pt_BR"), language(None)
+    ('de', 'zh', 'pt', '')
+    """
+    own = "" if code is None else code.strip().replace("_", "-").split("-")[0].lower()
+    return str(get_global("language_aliases").get(own, own))
 
 
 def check_gold(name: str, gold: int | None) -> int:

@@ -35,7 +35,7 @@ import regex
 
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
-from xtl.scoring.normalise import fold, tokens
+from xtl.scoring.normalise import fold, language, tokens
 from xtl.scoring.text import TextScore
 
 ARTICLES: dict[str, str] = {
@@ -68,12 +68,12 @@ def answer_words(text: str, lang: str | None = None) -> tuple[str, ...]:
 
     Args:
         text: an answer.
-        lang: its language (a code such as "zh" or "zh-CN"), for the articles; None removes none.
+        lang: its language (a code such as "zh", "zho" or "zh-CN"), for the articles; None removes none.
 
     >>> answer_words("Die U.S.A., 1990", "de"), answer_words("在1990年，AFC")
     (('usa', '1990'), ('在', '1990', '年', 'afc'))
     """
-    code = "" if lang is None else lang.replace("_", "-").split("-")[0].lower()
+    code = language(lang)
     folded = fold(text)
     bare = _ELIDED.sub("", folded) if code in _ELIDING else folded
     bare = _ARABIC_ARTICLE.sub("", bare) if code == "ar" else bare
@@ -126,15 +126,15 @@ def answer_lines(output: str) -> tuple[str, ...]:
 
 
 def accepted_answers(name: str, pair: ParallelPair) -> Sequence[str]:
-    """The answers of a pair that count as right.
+    """The answers of a pair that count as right; the space that joins a prompt and its `answer` is no part of it.
 
     Raises:
         InputError: the pair has none.
     """
     if pair.answers is not None:
         return pair.answers
-    if pair.answer is not None:
-        return (pair.answer,)
+    if pair.answer is not None and pair.answer.strip():
+        return (pair.answer.strip(),)
     raise InputError(f"score {name!r} needs a pair with answers; this one has none")
 
 

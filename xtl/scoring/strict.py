@@ -28,10 +28,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import regex
+
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
-from xtl.scoring.cues import AFTER, DENIALS, JOINS, LEADS, LONGEST, NAMES
-from xtl.scoring.normalise import Token, check_gold, fold, tokens, words
+from xtl.scoring.cues import AFTER, JOINS, LEADS, LONGEST, NAMES, denials
+from xtl.scoring.normalise import UNSPACED, Token, check_gold, fold, tokens, words
 from xtl.scoring.squad import EM
 from xtl.scoring.tags import LONE_WORDS, read
 from xtl.scoring.text import TextScore
@@ -43,6 +45,7 @@ _DECOR = _OPEN | _CLOSE | frozenset("-–—•·#>~$\\+←→⇒")
 _MARKUP = frozenset("*_`")
 _SENTENCE_ENDS = frozenset(".!?。؟۔।")
 _JOIN_SIGNS = frozenset(",/&+、،")
+_UNSPACED = regex.compile(f"[{UNSPACED}]")
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def choose(output: str, pair: ParallelPair) -> int | None:
     """
     check_gold("strict", pair.gold)
     options = _prepare(tuple(pair.options or ()), None if pair.labels is None else tuple(pair.labels))
-    return _Reader(options, tokens(fold(output))).choose()
+    return _Reader(options, denials(pair.target_lang), tokens(fold(output))).choose()
 
 
 def _rate(output: str, pair: ParallelPair) -> float:
@@ -124,8 +127,9 @@ class _Mention:
 
 
 class _Reader:
-    def __init__(self, options: _Options, parts: Sequence[Token]) -> None:
+    def __init__(self, options: _Options, denials: frozenset[tuple[str, ...]], parts: Sequence[Token]) -> None:
         self.options = options
+        self.denials = denials
         self.parts = [part for part in parts if part.text not in _MARKUP]
         self.longest_label = max((len(label) for label in options.labels), default=0)
 
@@ -152,7 +156,7 @@ class _Reader:
         if self.parts[at].kind != "word" or (label and label.end > at + 1):
             return label
         options = self.options.tagged(self.parts[at].text)
-        if options and self.stands_alone(at, options):
+        if options and (self.stands_alone(at, options) or self.is_joined_to_another(at + 1)):
             return _Mention(options, at + 1 + (self.sign(at + 1) in _SENTENCE_ENDS | _CLOSE), True)
         return label
 
@@ -181,15 +185,21 @@ class _Reader:
         word_like = symbol in LONE_WORDS or not symbol.isascii() or symbol.isdigit()
         if following.kind == "sign":
             return self.is_sign_after_tag(at + 1, word_like)
-        if self.phrase(at + 1, AFTER) or self.phrase_before(at, NAMES) or self.is_joined_to_another(at + 1):
+        if self.phrase(at + 1, AFTER) or self.phrase_before(at, NAMES):
             return True
         return symbol.isalpha() and symbol.isascii() and (not word_like or not following.text[0].isascii())
 
     def is_joined_to_another(self, at: int) -> bool:
-        """Whether "or" or "and" and another option come here: "A or (B)"."""
-        joining = self.phrase(at, JOINS)
-        second = at + joining
-        return joining > 0 and second < len(self.parts) and bool(self.bracketed(second) or self.bare(second))
+        """Whether "or" or "and" and another option come here: "A or (B)", and the A of "A or A or (B)"."""
+        while (joining := self.phrase(at, JOINS)) and at + joining < len(self.parts):
+            at += joining
+            options = self.options.tagged(self.parts[at].text)
+            if self.bracketed(at) or self.label(at) or (options and self.stands_alone(at, options)):
+                return True
+            if not options:
+                return False
+            at += 1
+        return False
 
     def is_sign_after_tag(self, at: int, word_like: bool) -> bool:
         sign = self.sign(at)
@@ -200,7 +210,8 @@ class _Reader:
         if sign in "-–—" and self.is_joined_word(at + 1):
             return False  # "e-mail", "1-2"
         part = self.parts[at + 1].text if self.is_joined_word(at + 1) else ""
-        return not (sign in ".,:" and (len(part) == 1 or part.isdigit()))  # "U.S.", "1.5", "2:30"
+        letter = len(part) == 1 and not _UNSPACED.match(part)  # where words have no spaces, each character is a part
+        return not (sign in ".,:" and (letter or part.isdigit()))  # "U.S.", "1.5", "2:30"
 
     def is_joined_word(self, at: int) -> bool:
         return at < len(self.parts) and self.parts[at].kind == "word" and not self.parts[at].spaced
@@ -216,7 +227,9 @@ class _Reader:
         """Whether "not" stands right before, or before the word that leads here ("is not B", "不是B")."""
         end = self.back_over(at, _OPEN) + 1
         lead = self.phrase_before(end, LEADS | NAMES)
-        return self.phrase_before(end, DENIALS) > 0 or (lead > 0 and self.phrase_before(end - lead, DENIALS) > 0)
+        return self.phrase_before(end, self.denials) > 0 or (
+            lead > 0 and self.phrase_before(end - lead, self.denials) > 0
+        )
 
     def settle(self, at: int, mention: _Mention) -> int | None:
         """The one option that a mention commits to, or None: see what stands right behind it."""

@@ -58,6 +58,9 @@ LONE_WORDS = frozenset("aeiouywzskv") | frozenset(fold("а в и к о с у я 
 """Letters that are also words of some language: alone before another word they are no answer."""
 
 
+_MOST_DIGITS = 4  # a longer number is no tag, and Python refuses to read a very long one
+
+
 def _letter_table() -> dict[str, frozenset[int]]:
     table: dict[str, set[int]] = defaultdict(set)
     for order in _ORDERS:
@@ -88,7 +91,7 @@ def read(symbol: str, numbers: bool) -> frozenset[int]:
     if not numbers:
         return _LETTERS.get(symbol, frozenset())
     if symbol.isascii() and symbol.isdigit():
-        return frozenset({int(symbol) - 1})
+        return frozenset({int(symbol) - 1}) if len(symbol) <= _MOST_DIGITS else frozenset()
     if len(symbol) == 1:
         value = unicodedata.numeric(symbol, -1.0)
         if value >= 1 and value.is_integer():

@@ -54,9 +54,12 @@ class Task(Protocol):
         """Names of the scores of a generated text that go with the task ("paper", "strict", "em", "f1", ...)."""
 
     def pairs(
-        self, source_lang: str, target_lang: str, *, limit: int | None = None, seed: int = 0
+        self, source_lang: str, target_lang: str, *, limit: int | None = None, seed: int | None = 0
     ) -> list[ParallelPair]:
-        """The pairs from `source_lang` to `target_lang`, or the first `limit`: the same for the same arguments."""
+        """The pairs from `source_lang` to `target_lang`, or the first `limit`: the same for the same arguments.
+
+        `seed` draws their order; None keeps that of the data.
+        """
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,22 @@ def normalise_language(code: object, valid: Iterable[str], argument: str = "lang
     return same_region[0]
 
 
+def shortest_code(code: str) -> str:
+    """The one code of a language, however it is written: script and region stay where they aren't the most usual ones.
+
+    What Babel doesn't know is returned as it is.
+
+    >>> [shortest_code(code) for code in ("EN", "deu", "zh-CN", "zh_Hans", "zh-TW", "zh-HK", "es-MX", "tlh")]
+    ['en', 'de', 'zh', 'zh', 'zh_Hant', 'zh_HK', 'es_MX', 'tlh']
+    """
+    meant = _subtags(code)
+    if meant is None:
+        return code.strip()
+    language, script, region = meant
+    forms = (language, f"{language}_{script}", f"{language}_{region}")
+    return next((form for form in forms if _subtags(form) == meant), f"{language}_{script}_{region}".strip("_"))
+
+
 def _subtags(code: object) -> tuple[str, str, str] | None:
     """Language, script and region of a code, filled in with the most usual ones; None if Babel can't read it."""
     locale = _parse(code)
@@ -150,8 +169,11 @@ def _parse(code: object) -> Locale | None:
     """The locale that Babel reads in `code`, or None."""
     if not isinstance(code, str):
         return None
+    text = code.strip().replace("-", "_").lower()
+    if text.split("_")[0] == "und":
+        return None  # "undetermined", which Babel takes for English
     try:
-        return Locale.parse(code.strip().replace("-", "_").lower())
+        return Locale.parse(text)
     except (ValueError, UnknownLocaleError):
         return None
 
@@ -171,6 +193,21 @@ def check_count(argument: str, value: object, low: int, high: int | None = None)
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise InputError(f"{argument} must be a whole number {span}, got {value!r}")
     return value  # type: ignore[return-value]
+
+
+def check_seed(seed: object) -> int | None:
+    """Return `seed` if it is a whole number or None, else raise an `InputError` that says so.
+
+    >>> check_seed(3)
+    3
+    >>> check_seed(1.5)
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: seed must be a whole number, got 1.5; None keeps the order of the data
+    """
+    if seed is None or (isinstance(seed, int) and not isinstance(seed, bool)):
+        return seed
+    raise InputError(f"seed must be a whole number, got {seed!r}; None keeps the order of the data")
 
 
 def codes(text: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from typing import Any
 from xtl.errors import InputError, check_choice
 from xtl.pairs import ParallelPair
 from xtl.tasks.alignment import Alignment, check_alignment
-from xtl.tasks.base import PAPER, PaperDefaults, check_count, normalise_language
+from xtl.tasks.base import PAPER, PaperDefaults, check_count, check_seed, normalise_language
 from xtl.tasks.released import VARIABLE, release_folder
 
 ORIGINS = ("released", "hub")
@@ -135,7 +135,7 @@ class Benchmark:
             limit: take the first `limit` only; None, or more than there are, for all.
             seed: draws the order; None keeps the order of the data.
             split: "sample" or "unseen"; from the hub also "all". The hub's sample is 50 instances drawn once for all, its
-                "unseen" the rest.
+                "unseen" the rest, if there is any.
             origin: "released" or "hub". None takes the release if `folder` or `XTL_DATA` names one and it holds the benchmark.
             folder: the released data, or with `origin="hub"` a local copy of the hub's repository.
             allow_misaligned: "refuse" data that isn't parallel to the end, or "truncate" it to the rows before.
@@ -146,14 +146,13 @@ class Benchmark:
 
         Raises:
             InputError: an unknown language or name, a direction that the data doesn't have, a fault of the data (with file and
-                line), or languages that are not parallel.
+                line), languages that are not parallel, or a split with nothing in it.
             xtl.tasks.hub.DataError: the benchmark isn't in the cache and there is no network.
         """
         check_choice("allow_misaligned", allow_misaligned, MISALIGNED)
         if limit is not None:
             check_count("limit", limit, 1)
-        if isinstance(seed, bool):
-            raise InputError(f"seed must be a whole number, got {seed!r}")
+        check_seed(seed)
         request = self._request(source_lang, target_lang, split, origin, folder)
         source, target = self._sides(request)
         report = _align(source, target)
@@ -164,7 +163,7 @@ class Benchmark:
                 raise InputError(self._misaligned(request, source, target, report))
         couples = list(zip(source.instances[:n_rows], target.instances[:n_rows], strict=True))
         if request.origin == "hub" and request.split != "all":
-            couples = self._draw(couples, request.split)
+            couples = self._draw(couples, request)
         if seed is not None:
             couples = sorted(couples, key=lambda couple: _rank(f"{self.name}/{seed}", couple[1]))
         return [self._pair(request, source, target, *couple) for couple in couples[:limit]]
@@ -233,11 +232,22 @@ class Benchmark:
             raise InputError(f"unequal counts: {source.file} has {counts[0]} instances, {target.file} has {counts[1]}")
         return source, target
 
-    def _draw(self, couples: list[tuple[Instance, Instance]], split: str) -> list[tuple[Instance, Instance]]:
-        """The sample of a public benchmark (50, drawn the same for everybody), or the rest, in the order of the data."""
+    def _draw(self, couples: list[tuple[Instance, Instance]], request: Request) -> list[tuple[Instance, Instance]]:
+        """The sample of a public benchmark (50, drawn the same for everybody), or the rest, in the order of the data.
+
+        Raises:
+            InputError: there is no rest.
+        """
         ranks = [_rank(f"{self.name}/{DRAW}", couple[1]) for couple in couples]
         sample = set(sorted(set(ranks))[:N_SAMPLE])
-        return [couple for couple, rank in zip(couples, ranks, strict=True) if (rank in sample) == (split == "sample")]
+        sampled = request.split == "sample"
+        drawn = [couple for couple, rank in zip(couples, ranks, strict=True) if (rank in sample) == sampled]
+        if not drawn:
+            raise InputError(
+                f"{self.name} has only {len(sample)} questions for {request.source_lang}->{request.target_lang}: all of them "
+                f"are in the sample of {N_SAMPLE}, none is unseen; give split='sample' or split='all'"
+            )
+        return drawn
 
     def _misaligned(self, request: Request, source: Side, target: Side, report: Alignment) -> str:
         row = report.start or 0

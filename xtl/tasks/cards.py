@@ -12,9 +12,8 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from xtl.errors import InputError
 from xtl.pairs import ParallelPair
-from xtl.tasks.base import check_count, normalise_language
+from xtl.tasks.base import check_count, check_seed, normalise_language
 from xtl.tasks.names import cldr_version, country_name
 from xtl.tasks.templates import LANGUAGES, N_TEMPLATES, card_option, card_prompt
 
@@ -57,7 +56,7 @@ class CountryCards:
         target_lang: str,
         *,
         limit: int | None = None,
-        seed: int = 0,
+        seed: int | None = 0,
         n_options: int = 4,
         template: int = 0,
     ) -> list[ParallelPair]:
@@ -67,13 +66,14 @@ class CountryCards:
             source_lang: language of the source prompts; any form of a code that Babel can read ("zh-CN", "eng").
             target_lang: language of the target prompts and the options; it may be the source language (a control).
             limit: take the first `limit` only, a sample spread over the world; None, or more than there are, for all.
-            seed: draws the order of the instances, the wrong options, and the place of the right one.
+            seed: draws the order of the instances, the wrong options, and the place of the right one; None keeps the order of
+                the data, and draws the options as 0 does.
             n_options: number of options, the right one included; at most the number of different answers.
             template: layout of the card: 0 for one line, 1 for two.
 
         Returns:
-            Pairs with `id` "task/COUNTRY" and, in `meta`, the country, the keys of the options, the seed, the template,
-            and the version of CLDR that the names are from.
+            Pairs with `id` "task/COUNTRY" and, in `meta`, the country, the keys of the options, the seed that drew them, the
+            template, and the version of CLDR that the names are from.
 
         Raises:
             InputError: an unknown language, or a number that is none or out of range.
@@ -82,12 +82,14 @@ class CountryCards:
         target_lang = normalise_language(target_lang, self.languages, "target_lang")
         if limit is not None:
             check_count("limit", limit, 1)
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise InputError(f"seed must be a whole number, got {seed!r}")
+        check_seed(seed)
         check_count("n_options", n_options, 2, len(set(self.answers.values())))
         check_count("template", template, 0, N_TEMPLATES - 1)
-        order = _shuffled(sorted(self.answers), random.Random(f"{self.name}/{seed}"))
-        return [self._pair(country, source_lang, target_lang, seed, n_options, template) for country in order[:limit]]
+        order = list(self.answers)
+        if seed is not None:
+            order = _shuffled(sorted(order), random.Random(f"{self.name}/{seed}"))
+        drawn = seed or 0
+        return [self._pair(country, source_lang, target_lang, drawn, n_options, template) for country in order[:limit]]
 
     def _pair(
         self, country: str, source_lang: str, target_lang: str, seed: int, n_options: int, template: int

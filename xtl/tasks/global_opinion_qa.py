@@ -28,11 +28,12 @@ from pathlib import Path
 from typing import Any
 
 from xtl.errors import InputError
+from xtl.pairs import is_share
 from xtl.tasks.benchmark import Benchmark, Instance, Request, Side
 from xtl.tasks.culture import Question, culture_of, read_translations, translated, write_questions
 from xtl.tasks.hub import HubFile, text_of
 from xtl.tasks.names import country_name
-from xtl.tasks.prompts import label_line, letters, lines, option_lines, words_of
+from xtl.tasks.prompts import LETTERS, label_line, letters, lines, option_lines, words_of
 from xtl.tasks.released import check_counts, read_lines, read_texts
 
 HUB = HubFile(
@@ -166,10 +167,13 @@ class GlobalOpinionQa(Benchmark):
             selections = _literal(values["selections"], dict, where)
             labels = tuple(str(option).strip() for option in options)
             for country, numbers in selections.items():
+                if not isinstance(country, str):
+                    raise InputError(f"{where}: the name of a country must be a text, got {country!r}")
                 found = culture_of(country)
                 if found is None or found[0] != culture:
                     continue
-                fits = isinstance(numbers, list) and len(numbers) == len(set(labels)) == len(labels) > 1 and all(labels)
+                fits = isinstance(numbers, list) and all(is_share(number) for number in numbers)
+                fits = fits and len(numbers) == len(set(labels)) == len(labels) > 1 and all(labels)
                 if not fits or max(numbers) < self.min_agreement or numbers.count(max(numbers)) > 1:
                     continue
                 if abs(sum(numbers) - 1) <= ROUNDING:
@@ -181,17 +185,17 @@ def shares_of(numbers: object, n_options: int, where: str) -> tuple[float, ...]:
     """Shares that add up to 1, from the data's rounded ones.
 
     Raises:
-        InputError: not one number for each option, a negative one, a sum far from 1, or two that share the highest place.
+        InputError: not one number from 0 to 1 for each option, a sum far from 1, two that share the highest place, or more
+            options than letters.
 
     >>> shares_of([0.88, 0.09, 0.031], 3, "row 0")[0]
     0.8791208791208792
     """
-    good = isinstance(numbers, list) and all(
-        isinstance(n, (int, float)) and not isinstance(n, bool) and n >= 0 for n in numbers
-    )
-    if not good or len(numbers) != n_options:  # type: ignore[arg-type]
+    if n_options > len(LETTERS):
+        raise InputError(f"{where}: {n_options} options are too many: their keys are the letters A to Z")
+    if not isinstance(numbers, list) or not all(is_share(n) for n in numbers) or len(numbers) != n_options:
         raise InputError(f"{where}: expected {n_options} shares, one for each option, got {numbers!r}")
-    values = [float(number) for number in numbers]  # type: ignore[attr-defined]
+    values = [float(number) for number in numbers]
     if abs(sum(values) - 1) > ROUNDING:
         raise InputError(f"{where}: shares add up to {sum(values):.3f}, not 1")
     if values.count(max(values)) > 1:
@@ -205,7 +209,7 @@ def _released_instance(value: Any, where: str, culture: str, row: int, translati
     text = value["input_text"]
     options = ENGLISH_OPTION.findall(text)
     keys, labels = tuple(key for key, _ in options), tuple(label.strip() for _, label in options)
-    if keys != letters(len(keys)) or len(keys) < 2 or not all(labels):
+    if keys != LETTERS[: len(keys)] or len(keys) < 2 or not all(labels):
         raise InputError(
             f"{where}: the prompt's options must be (A), (B), ..., each with its text; found {', '.join(keys) or 'none'}"
         )

@@ -14,7 +14,7 @@ none. `answers` holds the texts, then their aliases; the first text is the one w
 from __future__ import annotations
 
 import gzip
-import json
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from xtl.errors import InputError
 from xtl.tasks.base import codes
 from xtl.tasks.benchmark import Benchmark, Instance, Request, Side
 from xtl.tasks.hub import HubFile, text_of
+from xtl.tasks.json_values import parse_json
 from xtl.tasks.prompts import label_line, lines, words_of
 
 HUB = HubFile(
@@ -53,8 +54,7 @@ class Mkqa(Benchmark):
     def hub_side(self, request: Request, language: str, is_source: bool) -> Side:
         """See `Benchmark`. Both sides hold the questions that have an answer in the target language."""
         instances = []
-        for row, values in enumerate(_rows(request.folder)):
-            where = f"{HUB.repo}, row {row}"
+        for row, (where, values) in enumerate(_rows(request.folder)):
             answers = answers_of(values, request.target_lang, where)
             if not answers:
                 continue
@@ -72,7 +72,7 @@ def answers_of(values: Mapping[str, Any], language: str, where: str) -> tuple[st
     """The accepted answers of a question in a language: the texts, then the aliases; none for a question without an answer.
 
     Raises:
-        InputError: the row has no such language.
+        InputError: the row has no such language, or something else than answers there.
 
     >>> answers_of({"answers": {"en": [{"type": "number", "text": "11", "aliases": ["eleven"]}]}}, "en", "row 0")
     ('11', 'eleven')
@@ -81,35 +81,64 @@ def answers_of(values: Mapping[str, Any], language: str, where: str) -> tuple[st
     if not isinstance(by_language, Mapping) or not isinstance(by_language.get(language), list):
         raise InputError(f"{where}: no answers in {language!r}")
     given = by_language[language]
+    for answer in given:
+        if not isinstance(answer, Mapping) or not isinstance(answer.get("aliases") or [], list):
+            raise InputError(
+                f"{where}: an answer in {language!r} must be an object with text and aliases, got {answer!r}"
+            )
     texts = [answer.get("text") for answer in given]
     aliases = [alias for answer in given for alias in answer.get("aliases") or []]
+    for text in [*texts, *aliases]:
+        if not isinstance(text, str | None):
+            raise InputError(f"{where}: an answer in {language!r} must be a text, got {text!r}")
     written = [text.strip() for text in [*texts, *aliases] if isinstance(text, str) and text.strip()]
     return tuple(dict.fromkeys(written)) if any(texts) else ()
 
 
-def _rows(folder: Path | None) -> Iterator[dict[str, Any]]:
-    """The rows of the Parquet file, or of the authors' file where a local folder has that."""
+def _rows(folder: Path | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where each row is, and its values: of the Parquet file, or of the authors' file where a local folder has that."""
     for name in AUTHORS_FILES if folder is not None else ():
         path = Path(folder or "") / name
         if path.is_file():
             yield from _authors_rows(path)
             return
-    yield from HUB.rows("", folder)
+    for row, values in enumerate(HUB.rows("", folder)):
+        yield f"{HUB.repo}, row {row}", values
 
 
-def _authors_rows(path: Path) -> Iterator[dict[str, Any]]:
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(
-                    f"{path}, line {number}: malformed JSON ({error.msg}, column {error.colno})"
-                ) from error
-            missing = [column for column in HUB.columns if not isinstance(row, dict) or column not in row]
-            if missing:
-                raise InputError(f"{path}, line {number}: no {', '.join(missing)}")
-            yield row
+def _authors_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(_lines(path), start=1):
+        where = f"{path}, line {number}"
+        try:
+            row = parse_json(line)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        missing = [column for column in HUB.columns if not isinstance(row, dict) or column not in row]
+        if missing:
+            raise InputError(f"{where}: no {', '.join(missing)}")
+        yield where, row
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file, packed or not.
+
+    Raises:
+        InputError: it has none, is not UTF-8, or is damaged.
+    """
+    read = 0
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+            for line in file:
+                read += 1
+                yield str(line)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}, after line {read}: not UTF-8 ({error.reason})") from error
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(
+            f"{path}, after line {read}: damaged, or another kind of file ({error}); fetch it again"
+        ) from error
+    if not read:
+        raise InputError(f"{path} is empty; fetch it again")
 
 
 MKQA = Mkqa(

@@ -11,10 +11,13 @@ Réponse :
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xtl.errors import check_choice
+from xtl.errors import InputError, check_choice
+
+LETTERS = tuple(string.ascii_uppercase)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,12 @@ def lines(*parts: str) -> str:
 def letters(count: int) -> tuple[str, ...]:
     """Keys of options: A, B, C, ...
 
+    Raises:
+        InputError: more than there are letters.
+
     >>> letters(3)
     ('A', 'B', 'C')
     """
-    return tuple(chr(ord("A") + index) for index in range(count))
+    if count > len(LETTERS):
+        raise InputError(f"{count} options are too many: their keys are the {len(LETTERS)} letters A to Z")
+    return LETTERS[:count]

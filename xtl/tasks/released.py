@@ -8,12 +8,13 @@ of files from 1.
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from xtl.errors import InputError, check_choice
+from xtl.tasks.json_values import parse_json
 
 VARIABLE = "XTL_DATA"
 SPLITS = ("sample", "unseen")
@@ -51,8 +52,8 @@ def read_lines(path: Path, language: str) -> list[Any]:
     """The JSON values of a file, one a line; empty lines at the end don't count.
 
     Raises:
-        InputError: the file is missing (the languages there are given), is not UTF-8, has a malformed or an empty line, or
-            none.
+        InputError: the file is missing (the languages there are given), is not UTF-8, has a faulty line (see
+            `xtl.tasks.json_values`) or an empty one, or none.
     """
     if not path.is_file():
         there = sorted(other.stem for other in path.parent.glob("*.json")) if path.parent.is_dir() else []
@@ -66,10 +67,9 @@ def read_lines(path: Path, language: str) -> list[Any]:
     values = []
     for number, line in enumerate(lines, start=1):
         try:
-            values.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            what = f"malformed JSON ({error.msg}, column {error.colno})" if line.strip() else "an empty line"
-            raise InputError(f"{path}, line {number}: {what}") from error
+            values.append(parse_json(line))
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error if line.strip() else 'an empty line'}") from error
     if not values:
         raise InputError(f"{path} is empty")
     return values
@@ -90,19 +90,34 @@ def read_texts(path: Path, language: str, what: str) -> list[str]:
     return values
 
 
-def read_words(path: Path, language: str) -> dict[str, str]:
-    """The words of the labels, as the release has them (`{"1": "Entail", ...}`).
+def read_golds(path: Path, language: str, keys: Sequence[str]) -> list[str]:
+    """The golds of a file, one a line: each the key of an option.
 
     Raises:
-        InputError: as `read_lines`; not one object of texts.
+        InputError: as `read_texts`; a gold that is none of the keys.
+    """
+    golds = [gold.strip() for gold in read_texts(path, language, "gold")]
+    for number, gold in enumerate(golds, start=1):
+        if gold not in keys:
+            raise InputError(f"{path}, line {number}: gold {gold!r} is no option; valid: {', '.join(keys)}")
+    return golds
+
+
+def read_words(path: Path, language: str, keys: Sequence[str]) -> tuple[str, ...]:
+    """The words of the labels, as the release has them (`{"1": "Entail", ...}`), in the order of the keys.
+
+    Raises:
+        InputError: as `read_lines`; not one object with a text for each key.
     """
     values = read_lines(path, language)
     words = values[0]
-    if len(values) != 1 or not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
+    good = len(values) == 1 and isinstance(words, dict) and set(words) == set(keys)
+    if not good or not all(isinstance(word, str) and word.strip() for word in words.values()):
         raise InputError(
-            f'{path}, line 1: expected one object with the words of the labels ({{"1": "..."}}), got {words!r}'
+            f'{path}, line 1: expected one object with the words of the labels ({{"{keys[0]}": "...", ...}}), a text for each '
+            f"of {', '.join(keys)}; got {words!r}"
         )
-    return words
+    return tuple(words[key] for key in keys)
 
 
 def check_counts(*files: tuple[Path, int]) -> None:

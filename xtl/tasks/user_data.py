@@ -2,17 +2,17 @@
 
 Columns (the full account is in docs/tasks.md): `source` and `target` (the prompts), `source_lang` and `target_lang`, and what
 is right: `options` with `gold` (index from 0, or the option itself), or `answer`, or `answers`; then `labels`, `distribution`,
-`id`. Any other column is kept in `meta`. Lists are JSON lists in a CSV. Every row is checked when the file is read, and a
-fault is named with its line.
+`id`. Any other column is kept in `meta`. Lists are JSON lists in a CSV. However a row writes a language ("EN", "eng"), the pair
+has its one code ("en"). Every row is checked when the file is read, and a fault is named with its line.
 """
 
 from __future__ import annotations
 
 import csv
 import difflib
-import json
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from xtl.errors import InputError
-from xtl.pairs import ParallelPair
-from xtl.tasks.base import check_count, normalise_language
+from xtl.pairs import ParallelPair, is_share
+from xtl.tasks.base import check_count, check_seed, normalise_language, shortest_code
 from xtl.tasks.benchmark import separator
+from xtl.tasks.json_values import parse_json
 
 TEXTS = ("source", "target", "source_lang", "target_lang", "answer")
 LISTS = ("options", "answers", "labels", "distribution")
@@ -58,8 +59,11 @@ class UserData:
 
     @property
     def direction(self) -> str:
-        """Whatever the rows are."""
-        return "any"
+        """ "en->xx" or "xx->en" where all rows are so, else "any"."""
+        sources, targets = ({getattr(pair, end) for pair in self._pairs} for end in ("source_lang", "target_lang"))
+        if targets == {"en"} and "en" not in sources:
+            return "xx->en"
+        return "en->xx" if sources == {"en"} and "en" not in targets else "any"
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -91,12 +95,13 @@ class UserData:
         """The rows of a direction, in an order that `seed` fixes (None: that of the file), or the first `limit`.
 
         Raises:
-            InputError: a language that the file doesn't have, or no row of the direction.
+            InputError: a language that the file doesn't have, no row of the direction, or a limit or seed that is no number.
         """
         source_lang = normalise_language(source_lang, self.languages, "source_lang")
         target_lang = normalise_language(target_lang, self.languages, "target_lang")
         if limit is not None:
             check_count("limit", limit, 1)
+        check_seed(seed)
         wanted = f"{source_lang}->{target_lang}"
         found = [pair for pair in self._pairs if pair.direction == wanted]
         if not found:
@@ -171,8 +176,8 @@ def pair_of(row: dict[str, Any], default_id: str = "0") -> ParallelPair:
     return ParallelPair(
         source=row["source"],
         target=row["target"],
-        source_lang=row["source_lang"],
-        target_lang=row["target_lang"],
+        source_lang=shortest_code(row["source_lang"]),
+        target_lang=shortest_code(row["target_lang"]),
         options=tuple(options) if options is not None else None,
         gold=_gold(row.get("gold"), options),
         answer=answer,
@@ -207,17 +212,19 @@ def _gold(gold: Any, options: list[Any] | None) -> int | None:
 def _list(column: str, value: Any) -> list[Any]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise InputError(f'{column} must be a list (in a CSV a JSON list, ["a", "b"]), got {value!r}') from error
+            value = parse_json(value)
+        except InputError as error:
+            raise InputError(
+                f'{column} must be a list (in a CSV a JSON list, ["a", "b"]), got {value!r}: {error}'
+            ) from error
     if not isinstance(value, list) or not value:
         raise InputError(f"{column} must be a list with something in it, got {value!r}")
     return value
 
 
 def _shares(values: list[Any]) -> tuple[float, ...]:
-    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        raise InputError(f"distribution must be numbers, got {values!r}")
+    if not all(is_share(value) for value in values):
+        raise InputError(f"distribution must be numbers from 0 to 1, got {values!r}")
     return tuple(float(value) for value in values)
 
 
@@ -253,9 +260,9 @@ def _jsonl_rows(path: Path, file: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         where = f"{path}, line {number}"
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: malformed JSON ({error.msg}, column {error.colno})") from error
+            row = parse_json(line)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
         if not isinstance(row, dict):
             raise InputError(f"{where}: expected an object, got {row!r}")
         yield where, row
@@ -263,8 +270,12 @@ def _jsonl_rows(path: Path, file: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _csv_rows(path: Path, file: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     reader = csv.DictReader(file, strict=True)
-    start = 2
+    start = 1
     try:
+        repeated = [column for column, count in Counter(reader.fieldnames or ()).items() if count > 1]
+        if repeated:
+            raise InputError(f"{path}, line 1: columns given more than once: {', '.join(repeated)}")
+        start = reader.line_num + 1
         for row in reader:
             where = f"{path}, line {start}"
             start = reader.line_num + 1
@@ -272,4 +283,7 @@ def _csv_rows(path: Path, file: Any) -> Iterator[tuple[str, dict[str, Any]]]:
                 raise InputError(f"{where}: another number of fields than the header")
             yield where, row
     except csv.Error as error:
-        raise InputError(f"{path}, line {start}: malformed CSV ({error})") from error
+        what = f"malformed CSV ({error})"
+        if "field limit" in str(error):
+            what = f"a field of more than {csv.field_size_limit():,} characters; JSONL and Parquet have no such limit"
+        raise InputError(f"{path}, line {start}: {what}") from error

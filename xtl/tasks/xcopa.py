@@ -1,9 +1,9 @@
 """XCOPA: which of two sentences is the cause, or the effect, of a premise? 11 languages and English.
 
 XCOPA has no English of its own: the release and the hub both hold, for each language, a machine translation of it back into
-English. The source of en -> xx is that one (`english="translated"`, as the paper does it); `english="original"` takes the
-release's `split/en.json`, the original COPA. Quechua has no translation, only the original; Chinese has the original as its
-translation.
+English. The English prompts beside a language are those, as source (en -> xx, as the paper does it) and as target (xx -> en):
+`english="translated"`. `english="original"` takes the release's `split/en.json`, the original COPA, for both. Quechua has no
+translation, only the original; Chinese has the original as its translation.
 
 A fault of the release that pairs carry in `meta["notes"]`: its Thai prompts ask the same of causes and effects, and some Turkish
 (51 of 500), Swahili (37), Indonesian (4) and Italian (4) ones ask for the effect where the question is about the cause. The
@@ -26,7 +26,7 @@ from xtl.errors import InputError, check_choice
 from xtl.tasks.benchmark import Benchmark, Instance, Request, Side
 from xtl.tasks.hub import HubFile, choice_of, text_of
 from xtl.tasks.prompts import label_line, lines, option_lines, words_of
-from xtl.tasks.released import check_counts, read_texts
+from xtl.tasks.released import check_counts, read_golds, read_texts
 
 KEYS = ("1", "2")
 ENGLISH = ("translated", "original")
@@ -114,11 +114,11 @@ class Xcopa(Benchmark):
     def released_side(self, request: Request, language: str, is_source: bool, root: Path) -> Side:
         """See `Benchmark`."""
         other = request.target_lang if is_source else request.source_lang
-        translated = language == "en" and is_source and other != "en" and self.english == "translated"
+        translated = language == "en" and other != "en" and self.english == "translated"
         path = root / "en" / f"{other}.json" if translated else root / "split" / f"{language}.json"
         gold_path = root / "ans" / f"{language}.json"
         prompts = read_texts(path, other if translated else language, "prompt")
-        golds = read_texts(gold_path, language, "gold")
+        golds = read_golds(gold_path, language, KEYS)
         originals = read_texts(root / "split" / "en.json", "en", "prompt")
         check_counts((path, len(prompts)), (gold_path, len(golds)), (root / "split" / "en.json", len(originals)))
         causes = ["the cause of the given premise" in text for text in originals]
@@ -132,7 +132,7 @@ class Xcopa(Benchmark):
             meta: dict[str, Any] = {"notes": notes[row]}
             if not is_source:
                 meta |= {"row": row, "question": "cause" if causes[row] else "effect"}
-            instances.append(Instance(str(row), text, where, gold.strip(), KEYS, (found[1], found[2]), meta=meta))
+            instances.append(Instance(str(row), text, where, gold, KEYS, (found[1], found[2]), meta=meta))
         return Side(language, str(path), instances)
 
     def hub_side(self, request: Request, language: str, is_source: bool) -> Side:

@@ -13,10 +13,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from xtl.errors import InputError
 from xtl.tasks.benchmark import Benchmark, Instance, Request, Side
 from xtl.tasks.hub import HubFile, choice_of, text_of
 from xtl.tasks.prompts import label_line, lines, option_lines, words_of
-from xtl.tasks.released import check_counts, read_texts, read_words
+from xtl.tasks.released import check_counts, read_golds, read_texts, read_words
 
 KEYS = ("1", "2", "3")
 HUB = HubFile(
@@ -125,18 +126,21 @@ class Xnli(Benchmark):
     def released_side(self, request: Request, language: str, is_source: bool, root: Path) -> Side:
         """See `Benchmark`."""
         path, gold_path = root / "split" / f"{language}.json", root / "ans" / f"{language}.json"
-        prompts, golds = read_texts(path, language, "prompt"), read_texts(gold_path, language, "gold")
+        prompts, golds = read_texts(path, language, "prompt"), read_golds(gold_path, language, KEYS)
         check_counts((path, len(prompts)), (gold_path, len(golds)))
-        raw = read_words(root / "ans_lang" / f"{language}.json", language)
-        labels = tuple(re.sub(r"^\(\d\)\s*", "", word).strip() for word in raw.values())
-        meta = {} if is_source else {"paper_labels": tuple(raw.values())}
+        words_path = root / "ans_lang" / f"{language}.json"
+        words = read_words(words_path, language, KEYS)
+        labels = tuple(re.sub(r"^\(\d\)\s*", "", word).strip() for word in words)
+        if not all(labels):
+            raise InputError(f"{words_path}, line 1: a label without a word: {', '.join(map(repr, words))}")
+        meta = {} if is_source else {"paper_labels": words}
         instances = [
             Instance(
                 str(row),
                 prompt,
                 f"{path}, line {row + 1}",
-                gold.strip(),
-                tuple(raw),
+                gold,
+                KEYS,
                 labels,
                 meta={**meta, **({} if is_source else {"row": row})},
             )

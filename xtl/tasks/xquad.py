@@ -9,6 +9,7 @@ likelihood is taken.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from xtl.errors import InputError
@@ -55,6 +56,28 @@ def prompt(language: str, context: str, question: str) -> str:
     )
 
 
+def answers_of(given: object, where: str) -> tuple[str, ...]:
+    """The accepted answers: a column of structs is read as one struct of lists, or as a list of structs.
+
+    Raises:
+        InputError: neither form, or no answer.
+
+    >>> answers_of({"text": ["Ankara "], "answer_start": [0]}, "row 0")
+    ('Ankara',)
+    >>> answers_of([{"text": "Ankara", "answer_start": 0}], "row 0")
+    ('Ankara',)
+    """
+    structs = given if isinstance(given, list) else [given]
+    found = [struct.get("text") if isinstance(struct, Mapping) else struct for struct in structs]
+    texts = [text for item in found for text in (item if isinstance(item, list) else [item])]
+    if not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{where}: answers must hold texts, got {given!r}")
+    answers = tuple(dict.fromkeys(str(text).strip() for text in texts if str(text).strip()))
+    if not answers:
+        raise InputError(f"{where}: no answer")
+    return answers
+
+
 class Xquad(Benchmark):
     """The task."""
 
@@ -81,10 +104,7 @@ class Xquad(Benchmark):
         instances = []
         for row, values in enumerate(HUB.rows(language, request.folder)):
             where = f"{HUB.repo} xquad.{language}, row {row}"
-            texts = (values["answers"] or {}).get("text") or []
-            answers = tuple(dict.fromkeys(text.strip() for text in texts if text and text.strip()))
-            if not answers:
-                raise InputError(f"{where}: no answer")
+            answers = answers_of(values["answers"], where)
             text = prompt(language, text_of(values, "context", where), text_of(values, "question", where))
             meta = {} if is_source else {"row": row}
             key = text_of(values, "id", where)
