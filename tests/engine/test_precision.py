@@ -26,7 +26,7 @@ def test_a_map_passes_its_check(tiny_folder, architecture, dtype, backend, engin
             assert result.attrs["verified_largest_difference"] < 1e-11
 
 
-def test_a_bridge_in_float64_is_as_close_as_in_float32(tiny_folder):
-    for backend, precision in (("hooked", torch.float64), ("bridge", torch.float32)):
-        model = xtl.load_model(tiny_folder("llama"), backend=backend, dtype="float64")
-        assert tolerance(model) == TOLERANCE[precision]
+@pytest.mark.parametrize(("backend", "precision"), [("hooked", torch.float64), ("bridge", torch.float32)])
+def test_a_bridge_in_float64_is_as_close_as_in_float32(tiny_folder, backend, precision):
+    model = xtl.load_model(tiny_folder("llama"), backend=backend, dtype="float64")
+    assert tolerance(model) == TOLERANCE[precision]
