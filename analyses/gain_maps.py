@@ -195,7 +195,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         for d, direction in enumerate(data["direction"].values)
         for m, module in enumerate(data["module"].values)
     ]  # fmt: skip
-    named = ", ".join(plots.origin(data))
+    named = ", ".join(plots.provenance(data))
     return plots.heatmap_grid(
         panels, columns=data.sizes["module"], title=f"Gain maps: {named}".removesuffix(": "),
         subtitle="mean gain over n examples; blue helps, red harms", unit=plots.score_unit(data),

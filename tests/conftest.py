@@ -108,17 +108,22 @@ def shared() -> Path:
 
 
 def stop_in_map(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
-    """Have Ctrl-C come in this map; return the maps that were begun."""
+    """Have Ctrl-C come in this map of a sweep; return the maps that were begun."""
     from xtl.engine import many
 
-    real = many.compute
-    begun: list[int] = []
+    return stop_in_call(monkeypatch, many, "compute", number)
 
-    def compute(*arguments: Any, **options: Any) -> Any:
-        begun.append(1)
-        if len(begun) == number:
+
+def stop_in_call(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, number: int) -> list[int]:
+    """Have Ctrl-C come in this call of a function; return the calls."""
+    real = getattr(owner, name)
+    calls: list[int] = []
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == number:
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(many, "compute", compute)
-    return begun
+    monkeypatch.setattr(owner, name, call)
+    return calls

@@ -228,6 +228,22 @@ def run(
     return (one.assign_attrs(control=name, seed=seed) for one in maps)
 
 
+def check_control(control: str | None, language: str | None) -> None:
+    """Raise `InputError` for an unknown control, a third language that none needs, or none where one is needed.
+
+    >>> check_control("other_language", None)
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: control other_language needs control_language: the third language, such as 'fr'
+    """
+    if control is not None:
+        check_choice("control", control, CONTROLS)
+    if control == "other_language" and language is None:
+        raise InputError("control other_language needs control_language: the third language, such as 'fr'")
+    if control != "other_language" and language is not None:
+        raise InputError(f"control_language goes with the control other_language, not with {control}")
+
+
 def lent_by(
     language: str, pairs: Sequence[ParallelPair], read: Callable[[], Sequence[ParallelPair]]
 ) -> list[ParallelPair]:

@@ -232,7 +232,7 @@ def _panel(title: str, values: xr.DataArray, n: int) -> plots.Panel:
 
 def title_of(what: str, data: xr.Dataset) -> str:
     """What a figure shows, of which model and task."""
-    return f"{what}: {', '.join(plots.origin(data))}".removesuffix(": ")
+    return f"{what}: {', '.join(plots.provenance(data))}".removesuffix(": ")
 
 
 def group_dim(data: xr.Dataset, variable: str) -> str:

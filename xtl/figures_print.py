@@ -256,7 +256,7 @@ def _finish(figure: go.Figure, layout: Mapping[str, float], title: str, results:
     if size.style == "screen":
         margin["t"] += 3.2 * em
         height += math.ceil(3.2 * em)
-        named = ", ".join(map(plots.escape, plots.origin(results)))
+        named = ", ".join(map(plots.escape, plots.provenance(results)))
         text = f"{title}: {named}".removesuffix(": ")
         figure.update_layout(
             title={"text": text, "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"l": 6, "t": 8}}

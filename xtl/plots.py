@@ -318,10 +318,10 @@ def _mean_gain(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     return gain.mean("example", skipna=True), gain.notnull().sum("example")
 
 
-def origin(data: xr.Dataset) -> list[str]:
+def provenance(data: xr.Dataset) -> list[str]:
     """What made some results, as far as they say: model, task, and the control if it is one.
 
-    >>> origin(xr.Dataset(attrs={"model": "gpt2", "task": "capitals", "control": "zero"}))
+    >>> provenance(xr.Dataset(attrs={"model": "gpt2", "task": "capitals", "control": "zero"}))
     ['gpt2', 'capitals', 'control zero']
     """
     control = f"control {data.attrs['control']}" if data.attrs.get("control") else ""
@@ -331,7 +331,7 @@ def origin(data: xr.Dataset) -> list[str]:
 def _headline(what: str, data: xr.Dataset) -> str:
     names = list(dict.fromkeys(map(str, data["direction"].values)))
     directions = ", ".join(names) if len(names) <= 4 else f"{len(names)} directions"
-    named = [*origin(data), *([] if directions == "?->?" else [directions])]
+    named = [*provenance(data), *([] if directions == "?->?" else [directions])]
     return f"{what}: {', '.join(named)}".removesuffix(": ")
 
 

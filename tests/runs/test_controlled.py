@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import xtl
+from tests.conftest import stop_in_call
 from tests.runs.filling import content
 from xtl import controls
 from xtl.runs import Study, open_run, run_study
@@ -44,15 +45,7 @@ def test_a_control_that_is_stopped_ends_with_the_same_files(study, tmp_path, mon
 
     study = study | {"control": "shuffled_source"}
     run_study(study, tmp_path / "whole")
-    real, calls = Computer.compute, []
-
-    def stop_in_the_fifth(self, *arguments):
-        calls.append(1)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return real(self, *arguments)
-
-    monkeypatch.setattr(Computer, "compute", stop_in_the_fifth)
+    stop_in_call(monkeypatch, Computer, "compute", 5)
     assert run_study(study, tmp_path / "out").stopped
     assert not run_study(study, tmp_path / "out", workers=workers).stopped
     assert content(tmp_path / "out") == content(tmp_path / "whole")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import xtl
+from tests.conftest import stop_in_call
 from tests.runs.filling import content
 from xtl.progress import SweepProgress
 from xtl.runs import Study, open_run, run_study
@@ -67,16 +68,8 @@ def test_the_same_command_goes_on_and_ends_with_the_same_files(study, tmp_path, 
     from xtl.runs.compute import Computer
 
     run_study(study, tmp_path / "whole")
-    real, calls = Computer.compute, []
-
-    def stop_in_the_third(self, *arguments):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(self, *arguments)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Computer, "compute", stop_in_the_third)
+        calls = stop_in_call(patch, Computer, "compute", 3)
         outcome = run_study(study, tmp_path / "run")
     assert outcome.stopped
     assert outcome.n_done == 2

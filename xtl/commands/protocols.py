@@ -89,6 +89,7 @@ def protocol(
     loading: Loading = Loading(),
 ) -> None:
     """Run one of the paper's experiments and print its table: a column a language, mean and spread."""
+    from xtl.controls import check_control
     from xtl.hooks import get_modules
     from xtl.protocols import run as protocols
     from xtl.protocols.tables import write_table
@@ -97,12 +98,9 @@ def protocol(
     from xtl.tasks import get_task
 
     check_choice("protocol", name, PROTOCOLS)
-    if control is not None:
-        from xtl.controls import CONTROLS
-
-        check_choice("control", control, CONTROLS)
-        if name not in ("pairwise", "upper-bound"):
-            raise InputError(f"--control goes with pairwise and upper-bound, not with {name}")
+    check_control(control, control_language)
+    if control is not None and name not in ("pairwise", "upper-bound"):
+        raise InputError(f"--control goes with pairwise and upper-bound, not with {name}")
     if sample is not None and name != "select":
         raise InputError(f"--sample goes with select, not with {name}")
     if name == "fixed":

@@ -307,14 +307,9 @@ def control_pairs(
     Raises:
         InputError: a control that nobody knows; no third language, or one that is not a third one; none needed.
     """
-    if control is not None:
-        check_choice("control", control, controls.CONTROLS)
-    if control != "other_language":
-        if language is not None:
-            raise InputError(f"control_language goes with the control other_language, not with {control}")
-        return []
+    controls.check_control(control, language)
     if language is None:
-        raise InputError("control other_language needs control_language: the third language, such as 'fr'")
+        return []
     third = normalise_language(language, task.languages)
     return controls.lent_by(
         third,

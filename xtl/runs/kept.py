@@ -46,7 +46,7 @@ class KeptMaps:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self._models: dict[int, tuple[Model, str]] = {}
+        self._models: dict[int, tuple[Model, list[Any]]] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -103,14 +103,13 @@ class KeptMaps:
             "every_step": plan.every_step,
             "written": written,
             "verify": sweep.verify,
-            "gold": None
-            if sweep.question is None
-            else sweep.pair.gold,  # the check compares scores, which depend on it
+            "gold": sweep.pair.gold if sweep.question else None,  # the check compares scores, which depend on it
         }
         return self.folder / f"{sha256(json.dumps(decides).encode())[:32]}.safetensors"
 
     def _identity(self, model: Model) -> list[Any]:
-        """The model's weights and how they are run; hashed once a model."""
+        """The model's weights and how they are run; found out once a model."""
         if id(model) not in self._models:
-            self._models[id(model)] = (model, hash_weights(model))
-        return [self._models[id(model)][1], backend_name(model), str(model.cfg.dtype), versions(PACKAGES)]
+            found = [hash_weights(model), backend_name(model), str(model.cfg.dtype), versions(PACKAGES)]
+            self._models[id(model)] = (model, found)
+        return self._models[id(model)][1]

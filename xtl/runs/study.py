@@ -176,6 +176,7 @@ class Study(_Strict):
         Raises:
             InputError: a name that nobody knows, or things that do not go together.
         """
+        from xtl.controls import check_control
         from xtl.engine import ENGINES
         from xtl.hooks import get_modules
         from xtl.models.chat import CHAT
@@ -201,23 +202,13 @@ class Study(_Strict):
         _check_different("model", [repr(model) for model in self.models])
         tasks = tuple(self._resolve_task(spec) for spec in self.tasks)
         _check_different("task", [repr(task) for task in tasks])
-        self._check_control()
+        check_control(self.control, self.control_language)
         n_new = self.max_new_tokens
         if self.score == "likelihood" and n_new is not None:
             raise InputError("max_new_tokens is for generated answers: give a score of texts, or leave it out")
         if self.score != "likelihood":
             n_new = n_new or NEW_TOKENS
         return self.model_copy(update={"tasks": tasks, "max_new_tokens": n_new, "directions": None})
-
-    def _check_control(self) -> None:
-        from xtl.controls import CONTROLS
-
-        if self.control is not None:
-            check_choice("control", self.control, CONTROLS)
-        if self.control == "other_language" and self.control_language is None:
-            raise InputError("control other_language needs control_language: the third language, such as 'fr'")
-        if self.control != "other_language" and self.control_language is not None:
-            raise InputError(f"control_language goes with the control other_language, not with {self.control}")
 
     def _resolve_task(self, spec: TaskSpec) -> TaskSpec:
         from xtl.scoring.names import get_text_score
