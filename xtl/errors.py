@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class XtlError(Exception):
@@ -44,20 +45,46 @@ def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:
     raise InputError(f"unknown {argument} {value!r}{hint}; valid: {', '.join(valid)}")
 
 
+def as_whole(value: object) -> int | None:
+    """A whole number as an `int`, also one of NumPy's; None for anything else, booleans among it.
+
+    >>> import numpy
+    >>> as_whole(numpy.int64(3)), as_whole(True), as_whole(3.0), as_whole("3")
+    (3, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return None
+    return int(value)
+
+
+def check_flag(argument: str, value: object) -> bool:
+    """Return `value` if it is True or False, else raise an `InputError`: "no" and 0 open no door, and close none.
+
+    >>> check_flag("trust_remote_code", "no")
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: trust_remote_code must be True or False, got 'no'
+    """
+    if not isinstance(value, bool):
+        raise InputError(f"{argument} must be True or False, got {value!r}")
+    return value
+
+
 def check_layer(argument: str, value: object, n_layers: int) -> int:
     """Return a 0-based layer; a negative one counts from the end. Raise `InputError` when out of range.
 
     >>> check_layer("source_layer", -1, 18)
     17
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    layer = as_whole(value)
+    if layer is None:
         raise InputError(f"{argument} must be a whole number, got {value!r}")
-    if not -n_layers <= value < n_layers:
+    if not -n_layers <= layer < n_layers:
         raise InputError(
-            f"{argument} {value} is out of range for a model of {n_layers} layers; "
+            f"{argument} {layer} is out of range for a model of {n_layers} layers; "
             f"valid: 0 to {n_layers - 1}, or -{n_layers} to -1 counted from the end"
         )
-    return value % n_layers
+    return layer % n_layers
 
 
 def check_whole(argument: str, value: object, low: int) -> int:
@@ -66,6 +93,7 @@ def check_whole(argument: str, value: object, low: int) -> int:
     >>> check_whole("limit", 3, 1)
     3
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+    number = as_whole(value)
+    if number is None or number < low:
         raise InputError(f"{argument} must be a whole number of at least {low}, got {value!r}")
-    return value
+    return number
