@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import xtl
 from tests.conftest import stop_in_map
 from tests.tasks import releases
 from xtl import cli, runs
@@ -49,6 +51,24 @@ except SystemExit:
     assert "torch" not in sys.modules and "plotly" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_the_version_is_said_and_no_command_is_needed_for_it(run):
+    assert run("--version") == (0, f"xtl {xtl.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "words"), [("bash", {"COMP_WORDS": "xtl su", "COMP_CWORD": "1"}), ("zsh", {}), ("fish", {})]
+)
+def test_a_shell_completes_commands(shell, words):
+    asked = {
+        "_XTL_COMPLETE": f"complete_{shell}",
+        "_TYPER_COMPLETE_ARGS": "xtl su",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    script = "import sys; sys.argv = ['xtl']; from xtl.cli import main; main()"
+    said = subprocess.run([sys.executable, "-c", script], env={**os.environ, **asked, **words}, capture_output=True)
+    assert b"summary" in said.stdout, said.stderr
 
 
 @pytest.mark.parametrize("command", ["transplant", "sweep", "models check", "protocol", "analyse", "run"])

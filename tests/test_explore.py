@@ -126,7 +126,7 @@ def test_it_shows_a_widget_where_there_is_one_and_a_view_everywhere(
 
     monkeypatch.delitem(sys.modules, "xtl.explorer_widget", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(XtlError, match=r"pip install 'xtl\[notebooks\]'"):
+    with pytest.raises(XtlError, match=r"pip install .*\[notebooks\]"):
         explorer.widget()
     bundle = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" not in bundle

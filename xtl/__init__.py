@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from xtl.tasks import get_task
     from xtl.transplants import transplant
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ContractError",
     "InputError",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, no_type_check
 
 import typer
 
+from xtl import __version__
 from xtl.commands import analyses, protocols, publish, runs
 from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
 from xtl.commands.output import STOPPED, check_out, keeping_maps, was_stopped
@@ -28,7 +29,6 @@ app = typer.Typer(
     help="Cross-lingual latent transplantation: hand a model, while it reads a question in one language, the activation that "
     "it computed for the same question in another, and see what it gains.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,6 +37,23 @@ app = typer.Typer(
 DEMO_TASK = "capitals"
 DEMO = (("en", "es", 6), ("en", "de", 5))
 """Source language, target language and number of instances of each part of the demo."""
+
+
+def _print_version(asked: bool) -> bool:
+    if asked:
+        print(f"xtl {__version__}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """What holds for all commands; its help is the app's."""
+
 
 EngineOption = Annotated[str, typer.Option(help="How the map is computed: auto, packed, batched or loop.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -26,6 +26,7 @@ from xtl.backend import Model, check_model, encode, encode_continuation, forward
 from xtl.engine import sweep
 from xtl.errors import InputError, XtlError, check_choice
 from xtl.hooks import Hooks, capture, get_modules, transplant_at
+from xtl.packages import install_hint
 from xtl.pairs import ParallelPair
 from xtl.report.notebook import show
 from xtl.transplants import Transplant, read_activations, transplant
@@ -195,7 +196,7 @@ class Explorer:
             from xtl.explorer_widget import make_widget
         except ImportError as error:
             raise XtlError(
-                f"the explorer needs ipywidgets and anywidget: pip install 'xtl[notebooks]' ({error})"
+                f"the explorer needs ipywidgets and anywidget: {install_hint('notebooks')} ({error})"
             ) from error
         return make_widget(self)
 

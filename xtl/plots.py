@@ -31,6 +31,7 @@ from babel import Locale, UnknownLocaleError
 from plotly.subplots import make_subplots
 
 from xtl.errors import InputError, XtlError, check_choice
+from xtl.packages import install_hint
 
 COLOUR_SCALE = "RdBu"
 GAIN_DIMS = ("module", "source_layer", "target_layer")
@@ -271,7 +272,7 @@ def image_bytes(
     try:
         from kaleido.errors import ChromeNotFoundError
     except ImportError as error:
-        raise FigureError(f"{what} export needs the package kaleido 1.x: pip install 'kaleido>=1'") from error
+        raise FigureError(f"{what} export needs the package kaleido 1.x: {install_hint('figures')}") from error
     try:
         return figure.to_image(format=form, width=width, height=height, scale=scale)
     except Exception as error:  # a browser fails in many ways; plotly wraps some of them in a RuntimeError

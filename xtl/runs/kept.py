@@ -19,8 +19,9 @@ from xtl.engine.maps import Outputs
 from xtl.engine.plan import Generated
 from xtl.engine.prepare import Sweep
 from xtl.errors import InputError
+from xtl.packages import versions
 from xtl.runs.files import cannot_write, sha256
-from xtl.runs.manifest import PACKAGES, hash_weights, versions
+from xtl.runs.manifest import PACKAGES, hash_weights
 from xtl.runs.tensors import checksum, read_tensor, write_tensor
 
 

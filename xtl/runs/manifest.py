@@ -6,10 +6,10 @@ import hashlib
 import os
 import platform
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from xtl.packages import versions
 from xtl.runs.jobs import Jobs
 from xtl.runs.study import ModelSpec, Study
 
@@ -165,14 +165,3 @@ def _differences(old: Any, new: Any, where: str = "") -> list[str]:
 def _short(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def versions(names: tuple[str, ...]) -> dict[str, str | None]:
-    """Versions of installed packages; None for those that are not there."""
-    found: dict[str, str | None] = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found

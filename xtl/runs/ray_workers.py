@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from xtl.errors import InputError, XtlError
+from xtl.packages import install_hint
 from xtl.runs.compute import Computer, Failure, LoadedModel
 from xtl.runs.jobs import Job
 from xtl.runs.store import MapFiles
@@ -56,7 +57,7 @@ class RayCrew:
         try:
             import ray
         except ImportError as error:
-            raise InputError("--workers ray needs the package ray: pip install 'xtl[ray]'") from error
+            raise InputError(f"--workers ray needs the package ray: {install_hint('ray')}") from error
         self._ray = ray
         self._ours = not ray.is_initialized()
         if self._ours:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xtl.errors import InputError, XtlError
+from xtl.packages import install_hint
 
 
 class DataError(XtlError, RuntimeError):
@@ -117,7 +118,7 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
     try:
         import datasets
     except ImportError as error:
-        raise InputError("reading the public benchmarks needs `datasets`: pip install 'xtl[hub]'") from error
+        raise InputError(f"reading the public benchmarks needs `datasets`: {install_hint('hub')}") from error
     if path.suffix == ".parquet":
         yield from datasets.load_dataset("parquet", data_files=[str(path)], split="train", streaming=True)
         return

@@ -1,0 +1,58 @@
+"""What is installed, and how to get what is not."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xtl
+from xtl import packages
+
+SOURCES = Path(xtl.__file__).parent.parent
+
+
+def test_in_a_checkout_the_hint_installs_the_checkout(monkeypatch, tmp_path):
+    monkeypatch.chdir(SOURCES)
+    assert packages.install_hint("demo") == "pip install -e '.[demo]'"
+    monkeypatch.chdir(tmp_path)
+    assert shlex.split(packages.install_hint("demo"))[-1] == f"{SOURCES}[demo]"
+
+
+@pytest.mark.parametrize("beside", [None, 'name = "of-somebody-else"', 'name = "xtl"'])
+def test_elsewhere_the_hint_names_the_distribution_and_never_the_crystallographers(monkeypatch, tmp_path, beside):
+    if beside is not None:
+        (tmp_path / "pyproject.toml").write_text(beside)
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
+    assert packages.install_hint("ray") == "pip install 'xtl-interp[ray]'"
+
+
+def test_no_page_and_no_message_installs_the_crystallographers_package():
+    files = [*SOURCES.glob("*.md"), *SOURCES.glob("docs/**/*.md"), SOURCES / "pyproject.toml"]
+    files += [
+        file for folder in ("xtl", "analyses", "docs", "benchmarks") for file in SOURCES.glob(f"{folder}/**/*.py")
+    ]
+    wrong = re.compile(r"""install\s+['"]?xtl\b(?!-)|["']xtl\[""")
+    assert [(file, found[0]) for file in files for found in wrong.finditer(file.read_text(encoding="utf-8"))] == []
+
+
+def test_every_extra_that_a_message_names_is_one():
+    project = (SOURCES / "pyproject.toml").read_text(encoding="utf-8")
+    calls = re.compile(r"""install_hint\(["'](\w+)""")
+    named = {extra for file in SOURCES.glob("xtl/**/*.py") for extra in calls.findall(file.read_text(encoding="utf-8"))}
+    assert len(named) >= 5
+    assert [extra for extra in named if f"\n{extra} = [" not in project] == []
+
+
+def test_the_version_does_not_depend_on_what_pip_knows():
+    """Neither a checkout that was never installed nor another package called xtl changes what a result says."""
+    script = (
+        "import importlib.metadata as m; m.version = lambda name: '9.9'; "
+        "from xtl.packages import versions; print(*versions(('xtl', 'torch')).values())"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [xtl.__version__, "9.9"]
