@@ -84,7 +84,7 @@ def compute(
     pairs = check_pairs(pairs, least=MIN_INSTANCES, options=True)
     matched = in_source_language(pairs, back)
     cell = check_cell(model, cell)
-    check_whole("shots", shots, 1)
+    shots = check_whole("shots", shots, 1)
     rows: list[dict[str, tuple[float, bool, int]]] = []
     ordered: list[ParallelPair] = []
     for direction in dict.fromkeys(pair.direction for pair in pairs):

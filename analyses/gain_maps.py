@@ -68,7 +68,7 @@ def compute(
         InputError: no `gain`, a missing or an unknown dim, no examples, an unknown `by`, a negative number of instances.
     """
     check_choice("by", by, GROUPS)
-    check_whole("instances", instances, 0)
+    instances = check_whole("instances", instances, 0)
     examples = labelled(results)
     labels = np.array(plots.per_example(examples, by), dtype=object)
     names = list(dict.fromkeys(map(str, labels)))

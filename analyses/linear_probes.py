@@ -151,8 +151,8 @@ def probe(
     Raises:
         InputError: a label with one class, fewer instances than folds, sizes that don't fit.
     """
-    check_whole("n_folds", n_folds, 2)
-    check_whole("n_controls", n_controls, 1)
+    n_folds = check_whole("n_folds", n_folds, 2)
+    n_controls = check_whole("n_controls", n_controls, 1)
     check_confidence(confidence)
     if not strength > 0:
         raise InputError(f"strength must be greater than 0, got {strength!r}")

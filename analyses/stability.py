@@ -69,7 +69,7 @@ def compute(
     Raises:
         InputError: no runs, other cells, too few shared instances, gaps, `top` over the number of cells.
     """
-    check_whole("top", top, 1)
+    top = check_whole("top", top, 1)
     check_resamples(n_splits, least=10)
     named = check_runs(runs, least=1)
     first = next(iter(named.values()))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from xtl.errors import InputError
 from xtl.hooks import HookFunction, Hooks, Module
-from xtl.pairs import Prompt, check_prompt
+from xtl.pairs import Prompt, check_characters, check_prompt
 
 Model = Any
 """A `transformer_lens.HookedTransformer` or a `transformer_lens.model_bridge.TransformerBridge`."""
@@ -121,6 +121,7 @@ def encode_continuation(model: Model, prompt: Prompt, prompt_ids: list[int], tex
     The two are tokenised together and the prompt's tokens taken off. Where they merge across the boundary (the prompt's
     tokens are no prefix of the whole), the text is tokenised alone: the prompt's last token must stay what it is.
     """
+    check_characters(f"continuation {text!r}", text)
     if model.tokenizer is None:
         raise InputError(f"option {text!r} is a text but the model has no tokenizer")
     if isinstance(prompt, str):

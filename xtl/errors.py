@@ -9,6 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from numbers import Integral
+from typing import TYPE_CHECKING, SupportsIndex
+
+if TYPE_CHECKING:
+    Whole = int  # what comes of one once it is checked
+else:
+    Whole = SupportsIndex
+"""An argument that is a whole number, of Python or of NumPy (see `as_whole`)."""
 
 
 class XtlError(Exception):

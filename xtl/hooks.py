@@ -23,7 +23,7 @@ Two functions make the two hooks, and `run_with_hooks` runs them:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,11 +84,14 @@ def get_modules(names: Sequence[str]) -> list[Module]:
     """The modules of these names, in order. Raises `InputError` for an unknown, repeated or missing name."""
     if isinstance(names, str):
         raise InputError(f"modules must be a list of names, got the text {names!r}; write [{names!r}]")
-    if not names:
+    if not isinstance(names, Collection):
+        raise InputError(f"modules must be a list of names, got {names!r}; valid: {', '.join(MODULES)}")
+    if len(names) == 0:
         raise InputError(f"modules is empty; valid: {', '.join(MODULES)}")
-    if len(set(names)) != len(names):
+    modules = [MODULES[check_choice("module", name, MODULES)] for name in names]
+    if len(set(modules)) != len(modules):
         raise InputError(f"modules names one twice: {', '.join(names)}")
-    return [MODULES[check_choice("module", name, MODULES)] for name in names]
+    return modules
 
 
 def capture(store: dict[Any, Tensor], key: Any, position: int | slice = -1) -> HookFunction:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
-from xtl.errors import InputError
+from xtl.errors import InputError, Whole, as_whole
 
 
 @runtime_checkable
@@ -30,8 +30,8 @@ class TokenArray(Protocol):
         """Its items as a list."""
 
 
-Prompt = str | Sequence[int] | TokenArray
-"""A prompt: text, or token ids (taken as they are, with no BOS added)."""
+Prompt = str | Sequence[Whole | Sequence[Whole] | TokenArray] | TokenArray
+"""A prompt: text, or token ids (taken as they are, with no BOS added): a list, a range, an array, a tensor."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ class ParallelPair:
         meta: anything else worth keeping (country, row, ...).
 
     Raises:
-        InputError: an empty prompt, `gold` not an index of `options`, an empty or repeated option, `options` with `answer`,
-            `labels` or `distribution` that do not go with `options`, an empty one of `answers`.
+        InputError: an empty prompt, one in bytes, half a character (a lone surrogate) in any text, `gold` not an index of `options`,
+            an empty or repeated option, `options` with `answer`, `labels` or `distribution` that do not go with `options`, an empty
+            one of `answers`.
     """
 
     source: Prompt
@@ -62,7 +63,7 @@ class ParallelPair:
     source_lang: str | None = None
     target_lang: str | None = None
     options: Sequence[str] | None = None
-    gold: int | None = None
+    gold: Whole | None = None
     answer: str | None = None
     labels: Sequence[str] | None = None
     answers: Sequence[str] | None = None
@@ -73,7 +74,13 @@ class ParallelPair:
     def __post_init__(self) -> None:
         for name in ("source", "target"):
             object.__setattr__(self, name, check_prompt(name, getattr(self, name)))
+        for name in ("source_lang", "target_lang", "id"):
+            if isinstance(getattr(self, name), str):
+                check_characters(name, getattr(self, name))
+        if isinstance(self.options, TokenArray):
+            object.__setattr__(self, "options", tuple(self.options.tolist()))
         check_question(self.options, self.gold, self.answer)
+        object.__setattr__(self, "gold", as_whole(self.gold))
         self._check_references()
 
     def _check_references(self) -> None:
@@ -90,6 +97,9 @@ class ParallelPair:
             good = not isinstance(self.answers, str) and len(self.answers) > 0
             if not good or not all(isinstance(answer, str) and answer.strip() for answer in self.answers):
                 raise InputError(f"answers must be a list of non-empty strings, got {self.answers!r}")
+        for name, texts in (("labels", self.labels or ()), ("answers", self.answers or ())):
+            for index, text in enumerate(texts):
+                check_characters(f"{name}[{index}]", text)
         if self.distribution is None:
             return
         if not all(is_share(value) for value in self.distribution) or abs(sum(self.distribution) - 1) > 1e-3:
@@ -101,6 +111,10 @@ class ParallelPair:
         return f"{self.source_lang or '?'}->{self.target_lang or '?'}"
 
 
+Layers = Sequence[Whole] | TokenArray
+"""Layers, 0-based: a list, a range, an array."""
+
+
 def is_share(value: object) -> bool:
     """Whether a value is a number from 0 to 1, or a little over where it was rounded.
 
@@ -110,27 +124,69 @@ def is_share(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and bool(0 <= value <= 1.1)  # type: ignore[operator]
 
 
+def check_characters(name: str, text: str) -> str:
+    """Return a text of whole characters, else raise an `InputError` that says where one is not.
+
+    Python's strings can hold halves of characters (lone surrogates: a text cut in the middle of an emoji, a wrong decoding), which
+    no file keeps either.
+
+    >>> check_characters("source", "half \\ud83d")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: source has half a character at position 5 (the lone surrogate '\\ud83d'), which no tokenizer reads; ...
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name} has half a character at position {error.start} (the lone surrogate {text[error.start]!r}), which no "
+            "tokenizer reads; mend the text where it was cut or decoded"
+        ) from None
+    return text
+
+
 def check_prompt(name: str, prompt: object) -> str | list[int]:
     """The prompt as a text or a plain list of token ids.
 
     Raises:
-        InputError: anything else, or nothing in it.
+        InputError: anything else, nothing in it, or half a character.
+
+    >>> import numpy
+    >>> check_prompt("source", range(3)), check_prompt("source", numpy.array([[5, 7]]))
+    ([0, 1, 2], [5, 7])
     """
     if isinstance(prompt, str):
         if not prompt.strip():
             raise InputError(f"{name} is an empty prompt: give a text or a list of token ids")
-        return prompt
-    ids: object = prompt.tolist() if isinstance(prompt, TokenArray) else prompt
-    if isinstance(ids, Sequence) and len(ids) == 1 and isinstance(ids[0], Sequence) and not isinstance(ids[0], str):
+        return check_characters(name, prompt)
+    if isinstance(prompt, (bytes, bytearray, memoryview)):
+        raise InputError(f"{name} is {type(prompt).__name__}, not text: decode it, for example with {name}.decode('utf-8')")
+    ids = _plain(prompt)
+    if isinstance(ids, list) and len(ids) == 1 and isinstance(ids[0], list):
         ids = ids[0]  # a batch of one
-    if not isinstance(ids, Sequence) or not all(isinstance(t, int) and not isinstance(t, bool) for t in ids):
+    if not isinstance(ids, list):
         raise InputError(f"{name} must be a text or a list of token ids, got {type(prompt).__name__}")
-    if len(ids) == 0:
+    if not ids:
         raise InputError(f"{name} is an empty prompt: give at least one token id")
-    return list(ids)
+    tokens = [as_whole(token) for token in ids]
+    wrong = [item for item, token in zip(ids, tokens, strict=True) if token is None]
+    if wrong:
+        raise InputError(
+            f"{name} must be a text or a list of token ids, got {type(prompt).__name__} with {wrong[0]!r}, no whole number"
+        )
+    return [token for token in tokens if token is not None]
 
 
-def check_question(options: Sequence[str] | None, gold: int | None, answer: str | None) -> None:
+def _plain(value: object) -> object:
+    """Lists in place of arrays, tensors, ranges and tuples, also of those inside; texts and all else as they are."""
+    if isinstance(value, TokenArray):
+        return value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def check_question(options: Sequence[str] | None, gold: Whole | None, answer: str | None) -> None:
     """Raise `InputError` unless options, gold and answer fit together (all of them may be absent)."""
     if options is None:
         if gold is not None:
@@ -139,6 +195,7 @@ def check_question(options: Sequence[str] | None, gold: int | None, answer: str 
             raise InputError(f"answer must be a text, got {answer!r}")
         if answer == "":
             raise InputError("answer is empty: give the text that should continue the target prompt")
+        check_characters("answer", answer or "")
         return
     if answer is not None:
         raise InputError("give options with gold, or answer, not both")
@@ -147,10 +204,12 @@ def check_question(options: Sequence[str] | None, gold: int | None, answer: str 
     for index, option in enumerate(options):
         if not isinstance(option, str) or not option:
             raise InputError(f"option {index} must be a non-empty string, got {option!r}")
+        check_characters(f"option {index}", option)
     repeated = sorted({option for option in options if list(options).count(option) > 1})
     if repeated:
         raise InputError(f"options must differ; repeated: {', '.join(map(repr, repeated))}")
-    if isinstance(gold, bool) or not isinstance(gold, int):
+    right = as_whole(gold)
+    if right is None:
         raise InputError(f"gold must be the index of the right option (0 to {len(options) - 1}), got {gold!r}")
-    if not 0 <= gold < len(options):
+    if not 0 <= right < len(options):
         raise InputError(f"gold {gold} is not among the options; valid: 0 to {len(options) - 1}")

@@ -28,7 +28,7 @@ from xtl.backend import (
     model_info,
     new_cache,
 )
-from xtl.errors import InputError, ModelError, check_choice, check_layer, check_whole
+from xtl.errors import InputError, ModelError, Whole, check_choice, check_layer, check_whole
 from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
 from xtl.pairs import ParallelPair, Prompt, check_prompt
 
@@ -97,9 +97,9 @@ def transplant(
     source: Prompt | None = None,
     target: Prompt | None = None,
     module: str,
-    source_layer: int,
-    target_layer: int,
-    max_new_tokens: int = 20,
+    source_layer: Whole,
+    target_layer: Whole,
+    max_new_tokens: Whole = 20,
     steps: str = "first",
 ) -> Transplant:
     """Run one transplant and the vanilla answer beside it, greedily, with a KV cache.
@@ -139,7 +139,7 @@ def transplant(
     source_layer = check_layer("source_layer", source_layer, model.cfg.n_layers)
     target_layer = check_layer("target_layer", target_layer, model.cfg.n_layers)
     check_choice("steps", steps, STEPS)
-    check_whole("max_new_tokens", max_new_tokens, 1)
+    max_new_tokens = check_whole("max_new_tokens", max_new_tokens, 1)
     source_ids, target_ids = encode(model, source, "source"), encode(model, target, "target")
     check_fits(model, "source", len(source_ids))
     check_fits(model, "target", len(target_ids), max_new_tokens)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xtl.errors import InputError
+from xtl.errors import InputError, check_flag
 
 if TYPE_CHECKING:
     from xtl.pairs import ParallelPair
@@ -26,6 +26,8 @@ def check_out(out: Path, overwrite: bool | None = None) -> None:
 
     `overwrite` is what the user said of that; None where the command has no such flag.
     """
+    if overwrite is not None:
+        check_flag("overwrite", overwrite)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {str(out)!r} is a file; give a folder")
     if not overwrite and (out / RESULTS).exists():

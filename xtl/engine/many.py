@@ -15,7 +15,7 @@ from xtl.backend import Model
 from xtl.engine.engines import resolve_engine
 from xtl.engine.maps import Outputs, Progress, compute, label
 from xtl.engine.prepare import Settings, Sweep, prepare
-from xtl.errors import InputError
+from xtl.errors import InputError, check_flag
 from xtl.pairs import ParallelPair
 from xtl.progress import SweepProgress
 
@@ -71,6 +71,8 @@ def sweep_many(
     """
     if isinstance(keep, (str, os.PathLike)):
         raise InputError(f"keep must be an xtl.KeptMaps, got {keep!r}; write keep=xtl.KeptMaps({str(keep)!r})")
+    if not callable(progress):
+        check_flag("progress", progress)
     engine = resolve_engine(model, settings.get("engine", "auto"))
     arguments: dict[str, Any] = {name: value for name, value in settings.items() if name != "engine"}
     n_cells: int | None = None

@@ -16,8 +16,8 @@ from xtl.engine.label import label_answers, label_scores
 from xtl.engine.plan import Cell, Generated, Plan
 from xtl.engine.prepare import Sweep, prepare
 from xtl.engine.verify import verify_answers, verify_scores
-from xtl.errors import InputError, ModelError
-from xtl.pairs import ParallelPair, Prompt, check_question
+from xtl.errors import InputError, ModelError, Whole
+from xtl.pairs import Layers, ParallelPair, Prompt, check_question
 from xtl.scoring.text import TextScore
 from xtl.transplants import check_source_and_target
 
@@ -50,17 +50,17 @@ def sweep(
     source: Prompt | None = None,
     target: Prompt | None = None,
     options: Sequence[str] | None = None,
-    gold: int | None = None,
+    gold: Whole | None = None,
     answer: str | None = None,
     modules: Sequence[str] = ("attn", "mlp"),
-    source_layers: Sequence[int] | None = None,
-    target_layers: Sequence[int] | None = None,
-    max_new_tokens: int | None = None,
+    source_layers: Layers | None = None,
+    target_layers: Layers | None = None,
+    max_new_tokens: Whole | None = None,
     text_score: TextScore | None = None,
     steps: str = "first",
     engine: str = "auto",
-    verify: int = 1,
-    chunk_size: int | str = "auto",
+    verify: Whole = 1,
+    chunk_size: Whole | str = "auto",
     activations: Mapping[tuple[str, int], Float[Tensor, " d_model"]] | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
@@ -208,13 +208,13 @@ def _as_pair(
     source: Prompt | None,
     target: Prompt | None,
     options: Sequence[str] | None,
-    gold: int | None,
+    gold: Whole | None,
     answer: str | None,
 ) -> ParallelPair:
     source, target = check_source_and_target(pair, source, target)
     if pair is None:
         check_question(options, gold, answer)
         return ParallelPair(source, target, options=options, gold=gold, answer=answer)
-    if (options, gold, answer) != (None, None, None):
+    if not (options is None and gold is None and answer is None):
         raise InputError("give a pair, or options, gold and answer, not both")
     return pair

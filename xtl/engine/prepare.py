@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from xtl.backend import Model, check_fits, check_hooks_exist, encode
 from xtl.engine.plan import Plan
-from xtl.errors import InputError, check_choice, check_layer, check_whole
+from xtl.errors import InputError, Whole, as_whole, check_choice, check_layer, check_whole
 from xtl.hooks import Module, get_modules
-from xtl.pairs import ParallelPair
+from xtl.pairs import Layers, ParallelPair
 from xtl.scoring.likelihood import Question, prepare_question
 from xtl.scoring.text import TextScore
 from xtl.transplants import STEPS
@@ -23,14 +23,14 @@ class Settings(TypedDict, total=False):
     """The keyword arguments of `xtl.sweep` that are the same for every pair; see there."""
 
     modules: Sequence[str]
-    source_layers: Sequence[int] | None
-    target_layers: Sequence[int] | None
-    max_new_tokens: int | None
+    source_layers: Layers | None
+    target_layers: Layers | None
+    max_new_tokens: Whole | None
     text_score: TextScore | None
     steps: str
     engine: str
-    verify: int
-    chunk_size: int | str
+    verify: Whole
+    chunk_size: Whole | str
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,23 @@ def prepare(
     pair: ParallelPair,
     *,
     modules: Sequence[str] = ("attn", "mlp"),
-    source_layers: Sequence[int] | None = None,
-    target_layers: Sequence[int] | None = None,
-    max_new_tokens: int | None = None,
+    source_layers: Layers | None = None,
+    target_layers: Layers | None = None,
+    max_new_tokens: Whole | None = None,
     text_score: TextScore | None = None,
     steps: str = "first",
-    verify: int = 1,
-    chunk_size: int | str = "auto",
+    verify: Whole = 1,
+    chunk_size: Whole | str = "auto",
     activations: Mapping[tuple[str, int], Float[Tensor, " d_model"]] | None = None,
 ) -> Sweep:
     """Check and tokenise everything that a sweep needs. Arguments as for `xtl.sweep`. Raises `InputError`."""
-    check_whole("verify", verify, 0)
+    verify = check_whole("verify", verify, 0)
     check_choice("steps", steps, STEPS)
-    if chunk_size != "auto" and (isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1):
+    size = as_whole(chunk_size)
+    if chunk_size != "auto" and (size is None or size < 1):
         raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {chunk_size!r}")
     if max_new_tokens is not None:
-        check_whole("max_new_tokens", max_new_tokens, 1)
+        max_new_tokens = check_whole("max_new_tokens", max_new_tokens, 1)
     elif text_score is not None:
         raise InputError(f"text_score {text_score.name!r} scores generated answers: give max_new_tokens too")
     cells = check_cells(model, modules, source_layers, target_layers)
@@ -93,7 +94,7 @@ def prepare(
         up_to_constant=question.has_options if question else False,
         max_new_tokens=max_new_tokens,
         every_step=steps == "every",
-        chunk_size=None if isinstance(chunk_size, str) else chunk_size,
+        chunk_size=size,
         activations=activations,
     )
     return Sweep(pair, plan, question, text_score, verify)
@@ -102,8 +103,8 @@ def prepare(
 def check_cells(
     model: Model,
     modules: Sequence[str] = ("attn", "mlp"),
-    source_layers: Sequence[int] | None = None,
-    target_layers: Sequence[int] | None = None,
+    source_layers: Layers | None = None,
+    target_layers: Layers | None = None,
 ) -> tuple[tuple[Module, ...], tuple[int, ...], tuple[int, ...]]:
     """Modules, source layers and target layers of a map. Arguments as for `xtl.sweep`. Raises `InputError`."""
     specs = get_modules(modules)
@@ -116,10 +117,10 @@ def check_cells(
     )
 
 
-def _check_layers(argument: str, layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]:
+def _check_layers(argument: str, layers: Layers | None, n_layers: int) -> tuple[int, ...]:
     if layers is None:
         return tuple(range(n_layers))
-    if isinstance(layers, (str, int)) or len(layers) == 0:
+    if not isinstance(layers, Collection) or isinstance(layers, (str, bytes)) or len(layers) == 0:
         raise InputError(f"{argument} must be a list of layers, got {layers!r}")
     checked = tuple(check_layer(argument, layer, n_layers) for layer in layers)
     if len(set(checked)) != len(checked):

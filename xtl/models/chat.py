@@ -55,7 +55,7 @@ def chat_pairs(
 
 def check_chat(model: Any, chat: bool | str) -> None:
     """Raise `InputError` for an unknown `chat`, or True where the model's tokenizer has no template."""
-    if chat not in CHAT:
+    if not isinstance(chat, bool) and not (isinstance(chat, str) and chat == "auto"):
         raise InputError(f"unknown chat {chat!r}; valid: False, True, 'auto'")
     if chat is True and not _has_template(model):
         raise InputError("chat=True, but the model's tokenizer has no chat template; use chat=False or chat='auto'")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from xtl.errors import ContractError, InputError, ModelError, check_choice
+from xtl.errors import ContractError, InputError, ModelError, check_choice, check_flag
 from xtl.models.names import known_names, resolve_name
 from xtl.models.quiet import quiet
 
@@ -71,6 +71,7 @@ def load_model(
         18
     """
     check_choice("backend", backend, BACKENDS)
+    check_flag("trust_remote_code", trust_remote_code)
     if not (name is None or isinstance(name, (str, os.PathLike))):
         from xtl.models.adopt import adopt
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import ModelError
+from xtl.errors import ModelError, check_flag
 
 LARGE = 4 * 10**9
 """Bytes from which a load says beforehand what it needs."""
@@ -49,6 +49,7 @@ def need_of(config: Any, trust_remote_code: bool = False) -> Need | None:
     import torch
     from transformers import AutoModelForCausalLM
 
+    check_flag("trust_remote_code", trust_remote_code)
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import XtlError
+from xtl.errors import XtlError, check_flag
 from xtl.pairs import ParallelPair
 from xtl.runs.jobs import Group, Job
 from xtl.runs.store import MapFiles
@@ -75,7 +75,7 @@ class Computer:
         self.groups = groups
         self.on_model = on_model
         self.device = device
-        self.trust_remote_code = trust_remote_code
+        self.trust_remote_code = check_flag("trust_remote_code", trust_remote_code)
         self.model: Any = None
         self.cache: Any = None
         self._index = -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from xtl.errors import check_flag, check_whole
 from xtl.models.memory import human
 from xtl.progress import clock
 from xtl.runs.compute import Computer, Failure
@@ -125,6 +126,9 @@ def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True, trust_rem
     Raises:
         InputError, ModelError: as the run itself.
     """
+    check_flag("calibrate", calibrate)
+    check_flag("trust_remote_code", trust_remote_code)
+    workers = check_whole("workers", workers, 1)
     jobs = make_jobs(study)
     computer = Computer(study, groups=jobs.groups, trust_remote_code=trust_remote_code)
     parts = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, check_flag
 from xtl.progress import SweepProgress
 from xtl.runs.compute import ACTIVATIONS, Computer, Failure, LoadedModel
 from xtl.runs.files import write_text
@@ -84,6 +84,12 @@ def run_study(
         >>> xtl.run_study(study, "runs/capitals", workers="local:2")  # doctest: +SKIP
     """
     check_choice("activations", activations, ACTIVATIONS)
+    for name, flag in (
+        ("allow_versions", allow_versions),
+        ("trust_remote_code", trust_remote_code),
+        ("progress", progress),
+    ):
+        check_flag(name, flag)
     parse_workers(workers)
     study = study.resolved() if isinstance(study, Study) else Study.read(study)
     folder = Path(out)

@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from xtl.errors import InputError
+from xtl.errors import InputError, check_flag
 from xtl.runs.files import LEFTOVER, cannot_write, discard, publish, sha256, stage, uninterrupted, write_text
 from xtl.runs.jobs import Job, Jobs, Shard
 from xtl.runs.journal import Journal
@@ -77,6 +77,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, jobs: Jobs, allow_versions: bool = False) -> None:
+        check_flag("allow_versions", allow_versions)
         self.folder = folder
         self.jobs = jobs
         self.allow_versions = allow_versions

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xtl.backend import Model, check_fits, encode_continuation
-from xtl.errors import InputError
+from xtl.errors import InputError, Whole, as_whole
 from xtl.pairs import Prompt, check_question
 
 UNIT = "nats"
@@ -56,7 +56,7 @@ def prepare_question(
     target: Prompt,
     target_ids: list[int],
     options: tuple[str, ...] | None,
-    gold: int | None,
+    gold: Whole | None,
     answer: str | None,
 ) -> Question:
     """Tokenise what is to be scored, and refuse what can't be told apart.
@@ -76,4 +76,4 @@ def prepare_question(
             raise InputError(
                 f"options {other!r} and {texts[index]!r} have the same tokens: the model can't tell them apart"
             )
-    return Question(continuations, gold if gold is not None else 0, options is not None)
+    return Question(continuations, as_whole(gold) or 0, options is not None)

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from xtl.errors import check_flag
+
 
 def adjust_fdr(p: Float[np.ndarray, " cells"], *, dependence: str = "bh") -> Float[np.ndarray, " cells"]:
     """Benjamini-Hochberg's adjusted p-values (`scipy.stats.false_discovery_control`).
@@ -40,6 +42,7 @@ def adjust_max(
     >>> adjust_max(np.array([3.0, 1.0]), np.array([0.5, 1.5, 2.5])).tolist()
     [0.25, 0.75]
     """
+    check_flag("exact", exact)
     ordered = np.sort(largest)
     tolerance = 1e-9 * max(1.0, float(np.abs(observed).max()))
     reached = len(ordered) - np.searchsorted(ordered, observed - tolerance, side="left")

@@ -7,14 +7,14 @@ a held-out selection and the resamples of its interval would be drawn from the s
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
-from xtl.errors import InputError
+from xtl.errors import InputError, Whole, as_whole
 
 
-def generator(seed: int, purpose: str) -> np.random.Generator:
+def generator(seed: Whole, purpose: str) -> np.random.Generator:
     """A generator that depends on `seed` and on what it is for.
 
     Args:
@@ -29,11 +29,10 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
     >>> bool(generator(0, "bootstrap").integers(2**60) == generator(0, "splits").integers(2**60))
     False
     """
-    check_seeds(seed=seed)
-    return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
+    return np.random.default_rng([*check_seeds(seed=seed), zlib.crc32(purpose.encode())])
 
 
-def check_seeds(**named: int | Sequence[int]) -> list[int]:
+def check_seeds(**named: Whole | Iterable[Whole]) -> list[int]:
     """Return all seeds of the arguments given, in order; each may stand there once.
 
     Two runs with one seed are one run: as a mean over seeds it would count twice, as real and control it would share its luck.
@@ -50,9 +49,10 @@ def check_seeds(**named: int | Sequence[int]) -> list[int]:
     """
     homes: dict[int, str] = {}
     for name, value in named.items():
-        for seed in [value] if isinstance(value, int) else value:
-            if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-                raise InputError(f"{name} must be a whole number from 0, got {seed!r}")
+        for given in value if isinstance(value, Iterable) and not isinstance(value, str) else [value]:
+            seed = as_whole(given)
+            if seed is None or seed < 0:
+                raise InputError(f"{name} must be a whole number from 0, got {given!r}")
             if seed in homes:
                 raise InputError(f"seed {seed} is given twice ({homes[seed]}, {name}): give each run a seed of its own")
             homes[seed] = name

@@ -13,7 +13,7 @@ from typing import Literal, overload
 import numpy as np
 import xarray as xr
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, check_flag
 from xtl.stats.examples import CELL
 from xtl.stats.seeds import generator
 
@@ -69,6 +69,7 @@ def simulate(
     ({'example': 20, 'module': 2, 'source_layer': 4, 'target_layer': 4}, 0)
     """
     check_choice("shape", shape, SHAPES)
+    check_flag("control", control)
     for module, *layers in planted or {}:
         check_choice("module", module, modules)
         if not all(0 <= layer < n_layers for layer in layers):

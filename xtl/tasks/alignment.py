@@ -29,7 +29,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xtl.errors import InputError
+from xtl.errors import InputError, check_flag
 
 PROOF = 8.0
 """Evidence (nats) that texts must give against a row and all after it before they count as no translations."""
@@ -100,6 +100,7 @@ def check_alignment(
     Raises:
         InputError: unequal counts.
     """
+    check_flag("texts", texts)
     if len(source) != len(target):
         raise InputError(f"unequal counts: {len(source)} source and {len(target)} target prompts")
     differs: tuple[int, ...] = ()

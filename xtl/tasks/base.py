@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, Whole, as_whole, check_choice
 from xtl.pairs import ParallelPair
 
 
@@ -54,7 +54,7 @@ class Task(Protocol):
         """Names of the scores of a generated text that go with the task ("paper", "strict", "em", "f1", ...)."""
 
     def pairs(
-        self, source_lang: str, target_lang: str, *, limit: int | None = None, seed: int | None = 0
+        self, source_lang: str, target_lang: str, *, limit: Whole | None = None, seed: Whole | None = 0
     ) -> list[ParallelPair]:
         """The pairs from `source_lang` to `target_lang`, or the first `limit`: the same for the same arguments.
 
@@ -188,11 +188,11 @@ def check_count(argument: str, value: object, low: int, high: int | None = None)
     ...
     xtl.errors.InputError: n_options must be a whole number from 2 to 82, got 1
     """
-    number = isinstance(value, int) and not isinstance(value, bool)
-    if not number or value < low or (high is not None and value > high):  # type: ignore[operator]
+    number = as_whole(value)
+    if number is None or number < low or (high is not None and number > high):
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise InputError(f"{argument} must be a whole number {span}, got {value!r}")
-    return value  # type: ignore[return-value]
+    return number
 
 
 def check_seed(seed: object) -> int | None:
@@ -205,8 +205,8 @@ def check_seed(seed: object) -> int | None:
     ...
     xtl.errors.InputError: seed must be a whole number, got 1.5; None keeps the order of the data
     """
-    if seed is None or (isinstance(seed, int) and not isinstance(seed, bool)):
-        return seed
+    if seed is None or as_whole(seed) is not None:
+        return as_whole(seed)
     raise InputError(f"seed must be a whole number, got {seed!r}; None keeps the order of the data")
 
 

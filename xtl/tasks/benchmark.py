@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, Whole, check_choice
 from xtl.pairs import ParallelPair
 from xtl.tasks.alignment import Alignment, check_alignment
 from xtl.tasks.base import PAPER, PaperDefaults, check_count, check_seed, normalise_language
@@ -120,8 +120,8 @@ class Benchmark:
         source_lang: str,
         target_lang: str,
         *,
-        limit: int | None = None,
-        seed: int | None = 0,
+        limit: Whole | None = None,
+        seed: Whole | None = 0,
         split: str = "sample",
         origin: str | None = None,
         folder: str | Path | None = None,
@@ -151,8 +151,8 @@ class Benchmark:
         """
         check_choice("allow_misaligned", allow_misaligned, MISALIGNED)
         if limit is not None:
-            check_count("limit", limit, 1)
-        check_seed(seed)
+            limit = check_count("limit", limit, 1)
+        seed = check_seed(seed)
         request = self._request(source_lang, target_lang, split, origin, folder)
         source, target = self._sides(request)
         report = _align(source, target)

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from xtl.errors import Whole
 from xtl.pairs import ParallelPair
 from xtl.tasks.base import check_count, check_seed, normalise_language
 from xtl.tasks.names import cldr_version, country_name
@@ -55,8 +56,8 @@ class CountryCards:
         source_lang: str,
         target_lang: str,
         *,
-        limit: int | None = None,
-        seed: int | None = 0,
+        limit: Whole | None = None,
+        seed: Whole | None = 0,
         n_options: int = 4,
         template: int = 0,
     ) -> list[ParallelPair]:
@@ -81,10 +82,10 @@ class CountryCards:
         source_lang = normalise_language(source_lang, self.languages, "source_lang")
         target_lang = normalise_language(target_lang, self.languages, "target_lang")
         if limit is not None:
-            check_count("limit", limit, 1)
-        check_seed(seed)
-        check_count("n_options", n_options, 2, len(set(self.answers.values())))
-        check_count("template", template, 0, N_TEMPLATES - 1)
+            limit = check_count("limit", limit, 1)
+        seed = check_seed(seed)
+        n_options = check_count("n_options", n_options, 2, len(set(self.answers.values())))
+        template = check_count("template", template, 0, N_TEMPLATES - 1)
         order = list(self.answers)
         if seed is not None:
             order = _shuffled(sorted(order), random.Random(f"{self.name}/{seed}"))

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError
+from xtl.errors import InputError, Whole, as_whole
 from xtl.pairs import ParallelPair, is_share
 from xtl.tasks.base import check_count, check_seed, normalise_language, shortest_code
 from xtl.tasks.benchmark import separator
@@ -90,7 +90,7 @@ class UserData:
         return len(self._pairs)
 
     def pairs(
-        self, source_lang: str, target_lang: str, *, limit: int | None = None, seed: int | None = 0
+        self, source_lang: str, target_lang: str, *, limit: Whole | None = None, seed: Whole | None = 0
     ) -> list[ParallelPair]:
         """The rows of a direction, in an order that `seed` fixes (None: that of the file), or the first `limit`.
 
@@ -100,8 +100,8 @@ class UserData:
         source_lang = normalise_language(source_lang, self.languages, "source_lang")
         target_lang = normalise_language(target_lang, self.languages, "target_lang")
         if limit is not None:
-            check_count("limit", limit, 1)
-        check_seed(seed)
+            limit = check_count("limit", limit, 1)
+        seed = check_seed(seed)
         wanted = f"{source_lang}->{target_lang}"
         found = [pair for pair in self._pairs if pair.direction == wanted]
         if not found:
@@ -204,9 +204,10 @@ def _gold(gold: Any, options: list[Any] | None) -> int | None:
         gold = int(gold)
     if isinstance(gold, float) and gold.is_integer():
         gold = int(gold)  # a column with gaps is read as floats
-    if isinstance(gold, bool) or not isinstance(gold, int) or not 0 <= gold < len(options):
+    index = as_whole(gold)
+    if index is None or not 0 <= index < len(options):
         raise InputError(f"gold {gold!r} is no option; valid: 0 to {len(options) - 1}, or one of {options!r}")
-    return gold
+    return index
 
 
 def _list(column: str, value: Any) -> list[Any]:
