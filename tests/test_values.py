@@ -167,7 +167,7 @@ def test_what_is_no_number(model, untyped, change, message):
 
 @pytest.mark.parametrize("word", ["no", "yes", "False", "", 0, 1, None, np.bool_(False)])
 def test_a_word_is_no_flag(untyped, word, tiny_folder, tiny_model, tmp_path):
-    """"no" is true for Python: it once ran a model's own code."""
+    """ "no" is true for Python: it once ran a model's own code."""
     folder = tiny_folder("llama")
     study = {"tasks": "capitals", "directions": ["en->es"], "limit": 1, "models": [str(folder)]}
     pair = xtl.ParallelPair("a", "b", answer="c")

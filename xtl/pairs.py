@@ -53,9 +53,9 @@ class ParallelPair:
         meta: anything else worth keeping (country, row, ...).
 
     Raises:
-        InputError: an empty prompt, one in bytes, half a character (a lone surrogate) in any text, `gold` not an index of `options`,
-            an empty or repeated option, `options` with `answer`, `labels` or `distribution` that do not go with `options`, an empty
-            one of `answers`.
+        InputError: an empty prompt, one in bytes, half a character (a lone surrogate) in any text, `gold` not an index of
+            `options`, an empty or repeated option, `options` with `answer`, `labels` or `distribution` that do not go with
+            `options`, an empty one of `answers`.
     """
 
     source: Prompt
@@ -127,8 +127,8 @@ def is_share(value: object) -> bool:
 def check_characters(name: str, text: str) -> str:
     """Return a text of whole characters, else raise an `InputError` that says where one is not.
 
-    Python's strings can hold halves of characters (lone surrogates: a text cut in the middle of an emoji, a wrong decoding), which
-    no file keeps either.
+    Python's strings can hold halves of characters (lone surrogates: a text cut in the middle of an emoji, a wrong decoding),
+    which no file keeps either.
 
     >>> check_characters("source", "half \\ud83d")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -160,7 +160,9 @@ def check_prompt(name: str, prompt: object) -> str | list[int]:
             raise InputError(f"{name} is an empty prompt: give a text or a list of token ids")
         return check_characters(name, prompt)
     if isinstance(prompt, (bytes, bytearray, memoryview)):
-        raise InputError(f"{name} is {type(prompt).__name__}, not text: decode it, for example with {name}.decode('utf-8')")
+        raise InputError(
+            f"{name} is {type(prompt).__name__}, not text: decode it, for example with {name}.decode('utf-8')"
+        )
     ids = _plain(prompt)
     if isinstance(ids, list) and len(ids) == 1 and isinstance(ids[0], list):
         ids = ids[0]  # a batch of one
