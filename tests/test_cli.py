@@ -221,7 +221,7 @@ def test_a_sweep_stopped_in_its_first_map_writes_nothing(run, sweep, tmp_path, m
         ({"modules": "attn,ffn"}, "unknown module 'ffn'"),
         ({"limit": 0}, "limit"),
         ({"source_layers": "0,99"}, "source_layers 99 is out of range for a model of 4 layers"),
-        ({"source_layers": "first"}, "--source-layers 'first' is no list of layers; write 0,3,6 or 0:18:3"),
+        ({"source_layers": "first"}, "--source-layers 'first' is no list of layers; write 0,3,-1 or 0-5 (5 is in it)"),
         ({"engine": "warp"}, "unknown engine 'warp'; valid: auto, packed, batched, loop"),
         ({"backend": "hookd"}, "unknown backend 'hookd' (did you mean 'hooked'?)"),
         ({"model": "gpt-two"}, "unknown model 'gpt-two'"),

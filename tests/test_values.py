@@ -142,11 +142,9 @@ def test_numpys_numbers_are_numbers(model):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"source_layers": np.int64(0)}, "source_layers must be a list of layers, got np.int64"),
-        ({"source_layers": 0}, "source_layers must be a list of layers, got 0"),
         ({"source_layers": b"01"}, "source_layers must be a list of layers, got b'01'"),
-        ({"target_layers": [0.0]}, "target_layers must be a whole number, got 0.0"),
-        ({"target_layers": np.array([True])}, "target_layers must be a whole number, got .*True"),
+        ({"target_layers": [0.0]}, "target_layers must hold whole numbers and ranges of them, got 0.0"),
+        ({"target_layers": np.array([True])}, "target_layers must hold whole numbers .* got .*True"),
         ({"target_layers": np.arange(0)}, "target_layers must be a list of layers"),
         ({"gold": np.bool_(True)}, "gold must be the index of the right option"),
         ({"gold": np.float64(0)}, "gold must be the index of the right option"),

@@ -162,7 +162,8 @@ def sweep(
     limit: Annotated[int | None, typer.Option(help="Number of instances; all by default.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the order of instances and of their options.")] = 0,
     source_layers: Annotated[
-        str | None, typer.Option(help="Layers to read, as 0,3,6 or 0:18:3; all by default.")
+        str | None,
+        typer.Option(help="Layers to read, as 0,3,-1 or 0-5 (5 is in it) or 0:18:3 (18 is not); all by default."),
     ] = None,
     target_layers: Annotated[
         str | None, typer.Option(help="Layers to write, in the same form; all by default.")

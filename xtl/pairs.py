@@ -111,10 +111,6 @@ class ParallelPair:
         return f"{self.source_lang or '?'}->{self.target_lang or '?'}"
 
 
-Layers = Sequence[Whole] | TokenArray
-"""Layers, 0-based: a list, a range, an array."""
-
-
 def is_share(value: object) -> bool:
     """Whether a value is a number from 0 to 1, or a little over where it was rounded.
 

@@ -56,7 +56,7 @@ def test_flags_take_the_place_of_keys():
         ({"steps": "second"}, "unknown steps 'second'"),
         ({"engine": "warp"}, "unknown engine 'warp'"),
         ({"chunk_size": "big"}, "chunk_size must be 'auto'"),
-        ({"source_layers": []}, "source_layers: tuple should have at least 1 item"),
+        ({"source_layers": []}, "source_layers must be a list of layers"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_loads(changes, message):

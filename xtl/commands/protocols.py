@@ -63,7 +63,9 @@ def protocol(
     modules: Annotated[
         str | None, typer.Option(help="Modules of pairwise, upper-bound and select; attn,mlp by default.")
     ] = None,
-    source_layers: Annotated[str | None, typer.Option(help="Layers to read, as 0,3,6 or 0:18:3.")] = None,
+    source_layers: Annotated[
+        str | None, typer.Option(help="Layers to read, as 0,3,-1 or 0-5 (5 is in it) or 0:18:3 (18 is not).")
+    ] = None,
     target_layers: Annotated[str | None, typer.Option(help="Layers to write, in the same form.")] = None,
     control: Annotated[
         str | None,

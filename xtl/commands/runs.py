@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xtl import layers
 from xtl.commands.loading import Loading, loads_model, parse_chat
 from xtl.commands.output import STOPPED
 from xtl.errors import InputError
@@ -55,7 +56,9 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of the order of instances and of their options.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to generate, for scores of texts.")] = None,
     steps: Annotated[str | None, typer.Option(help="first or every.")] = None,
-    source_layers: Annotated[str | None, typer.Option(help="Layers to read, as 0,3,6 or 0:18:3.")] = None,
+    source_layers: Annotated[
+        str | None, typer.Option(help="Layers to read, as 0,3,-1 or 0-5 (5 is in it) or 0:18:3 (18 is not).")
+    ] = None,
     target_layers: Annotated[str | None, typer.Option(help="Layers to write, in the same form.")] = None,
     engine: Annotated[str | None, typer.Option(help="auto, packed, batched or loop.")] = None,
     workers: Annotated[str, typer.Option(help="local:N (N processes), ray or ray:ADDRESS.")] = "local:1",
@@ -147,20 +150,13 @@ def export(
     print(f"wrote {export_run(run, form, out, model=model, task=task)}")
 
 
-def parse_layers(flag: str, text: str | None) -> list[int] | None:
-    """Layers from `0,3,6` or `start:stop:step`.
+def parse_layers(flag: str, text: str | None) -> tuple[int, ...] | None:
+    """The layers of a flag, in the one grammar of `xtl.layers`; None where it isn't given.
 
     >>> parse_layers("--source-layers", "0:9:4")
-    [0, 4, 8]
+    (0, 4, 8)
     """
-    if text is None:
-        return None
-    try:
-        if ":" in text:
-            return list(range(*(int(part) for part in text.split(":"))))
-        return [int(part) for part in text.split(",")]
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{flag} {text!r} is no list of layers; write 0,3,6 or 0:18:3") from error
+    return None if text is None else layers.parse_layers(flag, text)
 
 
 def _run(study: Any, out: Path, json_output: bool, **options: Any) -> None:

@@ -17,7 +17,8 @@ from xtl.engine.plan import Cell, Generated, Plan
 from xtl.engine.prepare import Sweep, prepare
 from xtl.engine.verify import verify_answers, verify_scores
 from xtl.errors import InputError, ModelError, Whole
-from xtl.pairs import Layers, ParallelPair, Prompt, check_question
+from xtl.layers import Layers
+from xtl.pairs import ParallelPair, Prompt, check_question
 from xtl.scoring.text import TextScore
 from xtl.transplants import check_source_and_target
 
@@ -77,8 +78,9 @@ def sweep(
         gold: index of the right option.
         answer: a string that continues the target prompt, instead of options; scores its log-probability.
         modules: names from `xtl.hooks.MODULES`.
-        source_layers: 0-based layers to read (negative: from the end); all by default.
-        target_layers: 0-based layers to write; all by default.
+        source_layers: layers to read, from 0 (negative: from the end), as a list, an array or a text ("0-5", see `xtl.layers`); all
+            by default.
+        target_layers: layers to write, in the same form; all by default.
         max_new_tokens: generate an answer of at most so many tokens in every cell (the paper: 20); None scores by likelihood.
         text_score: how to score the generated answers (see `xtl.scoring.text`); None leaves them unscored.
         steps: "first" patches the pass over the prompt alone (the paper's rule); "every" also the tokens after it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from xtl.backend import Model, check_fits, check_hooks_exist, encode
 from xtl.engine.plan import Plan
-from xtl.errors import InputError, Whole, as_whole, check_choice, check_layer, check_whole
+from xtl.errors import InputError, Whole, as_whole, check_choice, check_whole
 from xtl.hooks import Module, get_modules
-from xtl.pairs import Layers, ParallelPair
+from xtl.layers import Layers, check_layers
+from xtl.pairs import ParallelPair
 from xtl.scoring.likelihood import Question, prepare_question
 from xtl.scoring.text import TextScore
 from xtl.transplants import STEPS
@@ -112,17 +113,6 @@ def check_cells(
         check_hooks_exist(model, spec)
     return (
         tuple(specs),
-        _check_layers("source_layers", source_layers, model.cfg.n_layers),
-        _check_layers("target_layers", target_layers, model.cfg.n_layers),
+        check_layers("source_layers", source_layers, model.cfg.n_layers),
+        check_layers("target_layers", target_layers, model.cfg.n_layers),
     )
-
-
-def _check_layers(argument: str, layers: Layers | None, n_layers: int) -> tuple[int, ...]:
-    if layers is None:
-        return tuple(range(n_layers))
-    if not isinstance(layers, Collection) or isinstance(layers, (str, bytes)) or len(layers) == 0:
-        raise InputError(f"{argument} must be a list of layers, got {layers!r}")
-    checked = tuple(check_layer(argument, layer, n_layers) for layer in layers)
-    if len(set(checked)) != len(checked):
-        raise InputError(f"{argument} names a layer twice: {', '.join(map(str, layers))}")
-    return checked

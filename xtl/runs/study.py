@@ -23,11 +23,24 @@ import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from xtl.errors import InputError, XtlError, check_choice
+from xtl.errors import InputError, XtlError, as_whole, check_choice
+from xtl.layers import parse_layers
+from xtl.runs import yaml12
 from xtl.tasks import Task, get_task, normalise_language
 
 SCORES = ("likelihood", "none", "paper", "strict", "em", "f1", "contains")
@@ -35,6 +48,16 @@ SCORES = ("likelihood", "none", "paper", "strict", "em", "f1", "contains")
 EMBEDDED = "gemma-3-270m"
 NEW_TOKENS = 20
 """Tokens that are generated unless the study says otherwise; the paper's number."""
+
+
+def _whole(value: Any) -> Any:
+    """NumPy's whole numbers as Python's; anything else as it is, for pydantic to refuse."""
+    whole = as_whole(value)
+    return value if whole is None else whole
+
+
+WholeNumber = Annotated[StrictInt, BeforeValidator(_whole)]
+"""A whole number, and nothing that could be made one: no text, no boolean, no 1.0."""
 
 
 class _Strict(BaseModel):
@@ -56,12 +79,12 @@ class ModelSpec(_Strict):
     argument of `run_study`, and a flag of `xtl run`.
     """
 
-    name: str = EMBEDDED
-    backend: str = "auto"
-    dtype: str = "float32"
-    device: str | None = None
-    device_map: str | dict[str, int | str] | None = None
-    quantization: str | None = None
+    name: StrictStr = EMBEDDED
+    backend: StrictStr = "auto"
+    dtype: StrictStr = "float32"
+    device: StrictStr | None = None
+    device_map: StrictStr | dict[StrictStr, WholeNumber | StrictStr] | None = None
+    quantization: StrictStr | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -78,8 +101,8 @@ class TaskSpec(BaseModel):
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    name: str
-    directions: tuple[str, ...] | None = None
+    name: StrictStr
+    directions: tuple[StrictStr, ...] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -115,8 +138,8 @@ class Study(_Strict):
         seed: of the order of instances (and of options, where a task draws them).
         max_new_tokens: tokens to generate; None with likelihood.
         steps: "first" or "every".
-        source_layers: layers to read; None for all.
-        target_layers: layers to write; None for all.
+        source_layers: layers to read, in any form of `xtl.layers` (`0-5`, `0:18:3`, a list); None for all.
+        target_layers: layers to write, in the same form; None for all.
         engine: "auto", "packed", "batched" or "loop".
         verify: cells of each map that the loop computes again.
         chunk_size: cells at a time.
@@ -124,27 +147,32 @@ class Study(_Strict):
 
     models: tuple[ModelSpec, ...] = Field((ModelSpec(),), min_length=1)
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
-    directions: tuple[str, ...] | None = None
-    modules: tuple[str, ...] = Field(("attn", "mlp"), min_length=1)
-    chat: bool | str = False
-    score: str = "likelihood"
-    control: str | None = None
-    control_seed: int = 0
-    control_language: str | None = None
-    limit: int | None = Field(None, ge=1)
-    seed: int = 0
-    max_new_tokens: int | None = Field(None, ge=1)
-    steps: str = "first"
-    source_layers: tuple[int, ...] | None = Field(None, min_length=1)
-    target_layers: tuple[int, ...] | None = Field(None, min_length=1)
-    engine: str = "auto"
-    verify: int = Field(1, ge=0)
-    chunk_size: int | str = "auto"
+    directions: tuple[StrictStr, ...] | None = None
+    modules: tuple[StrictStr, ...] = Field(("attn", "mlp"), min_length=1)
+    chat: StrictBool | StrictStr = False
+    score: StrictStr = "likelihood"
+    control: StrictStr | None = None
+    control_seed: WholeNumber = 0
+    control_language: StrictStr | None = None
+    limit: WholeNumber | None = Field(None, ge=1)
+    seed: WholeNumber = 0
+    max_new_tokens: WholeNumber | None = Field(None, ge=1)
+    steps: StrictStr = "first"
+    source_layers: tuple[WholeNumber, ...] | None = None
+    target_layers: tuple[WholeNumber, ...] | None = None
+    engine: StrictStr = "auto"
+    verify: WholeNumber = Field(1, ge=0)
+    chunk_size: WholeNumber | StrictStr = "auto"
 
-    @field_validator("models", "tasks", "directions", "modules", "source_layers", "target_layers", mode="before")
+    @field_validator("models", "tasks", "directions", "modules", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return as_list(value)
+
+    @field_validator("source_layers", "target_layers", mode="before")
+    @classmethod
+    def _layers(cls, value: Any, info: Any) -> Any:
+        return None if value is None else parse_layers(str(info.field_name), value)
 
     @classmethod
     def read(cls, source: str | os.PathLike[str] | Mapping[str, Any], **changes: Any) -> Study:
@@ -189,7 +217,7 @@ class Study(_Strict):
         get_modules(self.modules)
         if self.chat not in CHAT:
             raise InputError(f"unknown chat {self.chat!r}; valid: false, true, auto")
-        if isinstance(self.chunk_size, str) and self.chunk_size != "auto":
+        if self.chunk_size != "auto" and (isinstance(self.chunk_size, str) or self.chunk_size < 1):
             raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {self.chunk_size!r}")
         for model in self.models:
             check_choice("backend", model.backend, BACKENDS)
@@ -227,9 +255,7 @@ class Study(_Strict):
 
     def to_yaml(self) -> str:
         """The study as YAML; `Study.read` makes the same study of it."""
-        import yaml
-
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        return yaml12.dump(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """The study as plain lists, numbers and texts."""
@@ -270,14 +296,16 @@ def _usual(task: Task) -> str:
 
 
 def _load_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > yaml12.MOST_BYTES:
+            raise InputError(f"{str(path)!r} is no study: it has more than {yaml12.MOST_BYTES:,} bytes")
+        values = yaml12.load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"cannot read study {str(path)!r}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{str(path)!r} is no YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{str(path)!r} is not UTF-8: {error.reason} at byte {error.start}") from error
+    except InputError as error:
+        raise InputError(f"{str(path)!r}: {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"{str(path)!r} must hold keys and values, such as 'tasks: [capitals]'")
     return values
@@ -301,5 +329,7 @@ def _in_words(error: Any) -> str:
             return where + str(unknown)
     if error["type"] == "missing":
         return f"{where}{key} is missing"
+    if error["type"] == "value_error":  # an InputError, which names its argument
+        return f"{where}{error['ctx']['error']}"
     given = "" if isinstance(error["input"], (dict, list, tuple)) else f", got {error['input']!r}"
     return f"{where}{key}: {error['msg'][0].lower()}{error['msg'][1:]}{given}"
