@@ -14,6 +14,7 @@ The order of languages is free: en -> es lends English knowledge to Spanish, es 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -203,7 +204,7 @@ def check_question(options: Sequence[str] | None, gold: Whole | None, answer: st
         if not isinstance(option, str) or not option:
             raise InputError(f"option {index} must be a non-empty string, got {option!r}")
         check_characters(f"option {index}", option)
-    repeated = sorted({option for option in options if list(options).count(option) > 1})
+    repeated = sorted(option for option, count in Counter(options).items() if count > 1)
     if repeated:
         raise InputError(f"options must differ; repeated: {', '.join(map(repr, repeated))}")
     right = as_whole(gold)

@@ -1,13 +1,15 @@
 """A user's own file: what is read, and each fault with its line."""
 
 import csv
+import difflib
 import json
+import unicodedata
 
 import pandas as pd
 import pytest
 
 from xtl.errors import InputError
-from xtl.tasks import Task, UserData, get_task
+from xtl.tasks import Task, UserData, get_task, user_data
 from xtl.tasks.user_data import load_pairs
 
 ROW = {"id": "a", "source": "Two and two is", "target": "Dos y dos son", "source_lang": "en", "target_lang": "es"}
@@ -87,8 +89,8 @@ BAD_ROWS = [
     ({k: v for k, v in CHOICE.items() if k != "target"}, "no target"),
     (CHOICE | {"target": "  "}, "target must be a non-empty text, got '  '"),
     (CHOICE | {"target_lang": 7}, "target_lang must be a non-empty text, got 7"),
-    (CHOICE | {"gold": 2}, "gold 2 is no option; valid: 0 to 1"),
-    (CHOICE | {"gold": "seis"}, "gold 'seis' is no option; valid: an index from 0, or one of"),
+    (CHOICE | {"gold": 2}, "gold 2 is no option; valid: an index from 0 to 1"),
+    (CHOICE | {"gold": "seis"}, "gold 'seis' is no option; valid: an index from 0 to 1, or one of"),
     (CHOICE | {"gold": True}, "gold True is no option"),
     (CHOICE | {"gold": None}, "gold must be the index of the right option"),
     (CHOICE | {"options": " cuatro"}, "options must be a list"),
@@ -198,3 +200,108 @@ def test_files_that_cannot_be_read_are_errors(tmp_path):
     (tmp_path / "bad.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"bad\.jsonl is not UTF-8"):
         load_pairs(tmp_path / "bad.jsonl")
+
+
+def in_every_format(folder, row, gold):
+    """The pair of a row with this gold in JSONL, CSV and Parquet, or the message of the error."""
+    rows = [row | {"gold": gold}]
+    jsonl(folder / "mine.jsonl", *rows)
+    pd.DataFrame(rows).assign(options=lambda t: t["options"].map(json.dumps)).to_csv(folder / "mine.csv", index=False)
+    pd.DataFrame(rows).to_parquet(folder / "mine.parquet")
+    for suffix in (".jsonl", ".csv", ".parquet"):
+        try:
+            yield load_pairs(folder / f"mine{suffix}")[0].gold
+        except InputError as error:
+            yield str(error)
+
+
+@pytest.mark.parametrize("gold", [1, "1", 1.0, "1.0", " cinco", "cinco"])
+@pytest.mark.parametrize("options", [[" cuatro", " cinco"]])
+def test_a_gold_means_the_same_in_every_format(tmp_path, gold, options):
+    row = {name: value for name, value in CHOICE.items() if name != "labels"} | {"options": options}
+    assert list(in_every_format(tmp_path, row, gold)) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("gold", [1, "1", 1.0, "1.0", 2, "2"])
+@pytest.mark.parametrize("options", [[" 1", " 2", " 3"], ["1", "2", "3"], [" 1.0", " 2.0", " 3.0"], ["3", "2", "1"]])
+def test_a_gold_of_two_readings_is_refused_with_both_or_they_agree(tmp_path, gold, options):
+    row = {name: value for name, value in CHOICE.items() if name != "labels"} | {"options": options}
+    number = int(float(gold))
+    as_option = [float(option) for option in options].index(number)
+    for found in in_every_format(tmp_path, row, gold):
+        if as_option == number:
+            assert found == number
+        else:
+            assert "is ambiguous" in found
+            assert repr(options[number]) in found
+            assert repr(options[as_option]) in found
+
+
+def test_gold_index_and_the_option_with_its_space_say_which(tmp_path):
+    row = {name: value for name, value in CHOICE.items() if name not in ("labels", "gold")} | {"options": [" 1", " 2"]}
+    assert list(in_every_format(tmp_path, row, " 1")) == [0, 0, 0]
+    for value in (1, "1", 1.0):
+        assert load_pairs(jsonl(tmp_path / "mine.jsonl", row | {"gold_index": value}))[0].gold == 1
+    for more, message in [
+        ({"gold_index": 2}, "gold_index 2 is no option; valid: an index from 0 to 1"),
+        ({"gold_index": " 1x"}, "gold_index ' 1x' is no option"),
+        ({"gold_index": True}, "gold_index True is no option"),
+        ({"gold_index": 0, "gold": 0}, "give gold or gold_index, not both"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            load_pairs(jsonl(tmp_path / "mine.jsonl", row | more))
+
+
+@pytest.mark.parametrize("gold", [2.5, 2, -1, "-1", 1e300, "1_0", "٠", "nan", True, [0]])
+def test_a_gold_that_is_no_option_is_refused_in_every_format(tmp_path, gold):
+    row = {name: value for name, value in CHOICE.items() if name != "labels"}
+    for found in in_every_format(tmp_path, row, gold):
+        assert "is no option" in str(found) or "gold must be" in str(found)  # in a CSV "nan" is a gap of pandas's
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_unicode_forms_of_gold_and_option_are_the_same(tmp_path, form):
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    options = [unicodedata.normalize(form, text) for text in (" mañana", " avión", " ไทย", " 각")]
+    row = {name: value for name, value in CHOICE.items() if name != "labels"} | {"options": options}
+    for place, option in enumerate(options):
+        for gold in (option, unicodedata.normalize(other, option), unicodedata.normalize(other, option).strip()):
+            assert list(in_every_format(tmp_path, row, gold)) == [place] * 3
+        assert load_pairs(tmp_path / "mine.jsonl")[0].options == tuple(options)  # the prompt's own form is kept
+
+
+def test_texts_that_look_alike_are_told_with_their_code_points(tmp_path):
+    row = {name: value for name, value in CHOICE.items() if name != "labels"}
+    with pytest.raises(InputError, match=r"' cinco' is not the same: from character 0 on U\+FF43 .* against U\+0063"):
+        load_pairs(jsonl(tmp_path / "mine.jsonl", row | {"gold": "ｃinco"}))
+    with pytest.raises(InputError, match=r"the same characters: from character 2 on U\+00E9 against U\+0065 U\+0301"):
+        load_pairs(jsonl(tmp_path / "mine.jsonl", row | {"options": [" té", " te\u0301"], "gold": 0}))
+
+
+def test_suggestions_are_looked_for_once_a_name_not_in_every_row(tmp_path, monkeypatch):
+    looked_up = []
+    real = difflib.get_close_matches
+    monkeypatch.setattr(difflib, "get_close_matches", lambda *a, **k: looked_up.append(a[0]) or real(*a, **k))
+    rows = [CHOICE | {"id": f"q{i}", "a column of mine": i} for i in range(50)]
+    load_pairs(jsonl(tmp_path / "mine.jsonl", *rows))
+    assert looked_up.count("a column of mine") <= 1
+
+
+def test_a_parquet_that_unpacks_to_more_than_the_memory_is_not_read(tmp_path, monkeypatch):
+    """A dictionary holds a long text once, whatever the number of rows: the file's own size in bytes is small."""
+    monkeypatch.setattr(user_data, "MOST_BYTES", 10**7)
+    path = tmp_path / "mine.parquet"
+    rows = pd.DataFrame([CHOICE | {"source": "x" * 10_000}] * 20_000).assign(id=range(20_000))
+    rows.to_parquet(path)
+    assert path.stat().st_size < 10**6
+    with pytest.raises(InputError, match="unpacks to more than 0 GB, the most that is read"):
+        load_pairs(path)
+    monkeypatch.setattr(user_data, "MOST_VALUES", 1000)
+    with pytest.raises(InputError, match="values; at most 1,000 are read"):
+        load_pairs(path)
+
+
+def test_a_million_options_are_checked_at_once():
+    options = [f" {number}x" for number in range(10**6)]
+    with pytest.raises(InputError, match="options must differ; repeated: ' 3x'"):
+        user_data.pair_of({k: v for k, v in CHOICE.items() if k != "labels"} | {"options": [*options, " 3x"]})

@@ -78,7 +78,7 @@ def sweep(
         gold: index of the right option.
         answer: a string that continues the target prompt, instead of options; scores its log-probability.
         modules: names from `xtl.hooks.MODULES`.
-        source_layers: layers to read, from 0 (negative: from the end), as a list, an array or a text ("0-5", see `xtl.layers`); all
+        source_layers: layers to read, from 0 (negative: from the end), a list, an array or a text ("0-5", see `xtl.layers`); all
             by default.
         target_layers: layers to write, in the same form; all by default.
         max_new_tokens: generate an answer of at most so many tokens in every cell (the paper: 20); None scores by likelihood.

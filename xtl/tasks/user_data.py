@@ -1,9 +1,10 @@
 """A user's own parallel questions: a JSONL, CSV or Parquet file, a row an instance.
 
 Columns (the full account is in docs/tasks.md): `source` and `target` (the prompts), `source_lang` and `target_lang`, and what
-is right: `options` with `gold` (index from 0, or the option itself), or `answer`, or `answers`; then `labels`, `distribution`,
-`id`. Any other column is kept in `meta`. Lists are JSON lists in a CSV. However a row writes a language ("EN", "eng"), the pair
-has its one code ("en"). Every row is checked when the file is read, and a fault is named with its line.
+is right: `options` with `gold` (index from 0, or the option itself; `xtl.tasks.gold` says which is meant), or `answer`, or
+`answers`; then `labels`, `distribution`, `id`. Any other column is kept in `meta`. Lists are JSON lists in a CSV. However a row
+writes a language ("EN", "eng"), the pair has its one code ("en"). Every row is checked when the file is read, and a fault is
+named with its line.
 """
 
 from __future__ import annotations
@@ -15,20 +16,24 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, Whole, as_whole
+from xtl.errors import InputError, Whole
 from xtl.pairs import ParallelPair, is_share
 from xtl.tasks.base import check_count, check_seed, normalise_language, shortest_code
 from xtl.tasks.benchmark import separator
+from xtl.tasks.gold import find_gold
 from xtl.tasks.json_values import parse_json
 
 TEXTS = ("source", "target", "source_lang", "target_lang", "answer")
 LISTS = ("options", "answers", "labels", "distribution")
-COLUMNS = ("id", *TEXTS, "gold", *LISTS)
+COLUMNS = ("id", *TEXTS, "gold", "gold_index", *LISTS)
 REQUIRED = ("source", "target", "source_lang", "target_lang")
+MOST_BYTES = 2 * 10**9
+MOST_VALUES = 50 * 10**6
+"""Most that is read of a file: bytes, unpacked, and values; all of its rows are held in memory."""
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
@@ -156,9 +161,9 @@ def pair_of(row: dict[str, Any], default_id: str = "0") -> ParallelPair:
     """
     row = {column: value for column, value in row.items() if not _absent(value)}
     for column in row:
-        close = difflib.get_close_matches(str(column), COLUMNS, n=1, cutoff=0.8)
-        if column not in COLUMNS and close and close[0] not in row:
-            raise InputError(f"unknown column {column!r} (did you mean {close[0]!r}?); known: {', '.join(COLUMNS)}")
+        meant = _meant(str(column))
+        if meant and meant not in row:
+            raise InputError(f"unknown column {column!r} (did you mean {meant!r}?); known: {', '.join(COLUMNS)}")
     missing = [column for column in REQUIRED if column not in row]
     if missing:
         raise InputError(f"no {', '.join(missing)}")
@@ -179,7 +184,7 @@ def pair_of(row: dict[str, Any], default_id: str = "0") -> ParallelPair:
         source_lang=shortest_code(row["source_lang"]),
         target_lang=shortest_code(row["target_lang"]),
         options=tuple(options) if options is not None else None,
-        gold=_gold(row.get("gold"), options),
+        gold=_gold(row, options),
         answer=answer,
         labels=tuple(lists["labels"]) if "labels" in lists else None,
         answers=tuple(answers) if answers is not None else None,
@@ -189,25 +194,19 @@ def pair_of(row: dict[str, Any], default_id: str = "0") -> ParallelPair:
     )
 
 
-def _gold(gold: Any, options: list[Any] | None) -> int | None:
-    """The index that `gold` means: a whole number, one written as text, or one of the options."""
-    if options is None or gold is None:
-        return gold
-    if isinstance(gold, str):
-        if gold in options:
-            return options.index(gold)
-        stripped = [str(option).strip() for option in options]
-        if stripped.count(gold.strip()) == 1:
-            return stripped.index(gold.strip())
-        if not gold.strip().isdecimal():
-            raise InputError(f"gold {gold!r} is no option; valid: an index from 0, or one of {options!r}")
-        gold = int(gold)
-    if isinstance(gold, float) and gold.is_integer():
-        gold = int(gold)  # a column with gaps is read as floats
-    index = as_whole(gold)
-    if index is None or not 0 <= index < len(options):
-        raise InputError(f"gold {gold!r} is no option; valid: 0 to {len(options) - 1}, or one of {options!r}")
-    return index
+def _gold(row: dict[str, Any], options: list[Any] | None) -> Any:
+    """The index of the right option; what there is of a gold where there are no options, for the pair to refuse."""
+    gold, index = row.get("gold"), row.get("gold_index")
+    if options is None or (gold is None and index is None):
+        return gold if index is None else index
+    return find_gold(gold, options, index)
+
+
+@lru_cache(maxsize=1000)
+def _meant(column: str) -> str | None:
+    """The column that a name is close to; each name is compared once, not in every row."""
+    close = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.8)
+    return close[0] if close and column not in COLUMNS else None
 
 
 def _list(column: str, value: Any) -> list[Any]:
@@ -242,17 +241,42 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         import pyarrow.parquet
 
         try:
-            table = pyarrow.parquet.read_table(path)
+            for number, row in enumerate(_parquet_rows(path)):
+                yield f"{path}, row {number}", row
         except (OSError, pyarrow.ArrowException) as error:
             raise InputError(f"{path} is no Parquet file: {' '.join(str(error).split())[:150]}") from error
-        for number, row in enumerate(table.to_pylist()):
-            yield f"{path}, row {number}", row
         return
+    _check_size(path, path.stat().st_size)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield from _csv_rows(path, file) if path.suffix == ".csv" else _jsonl_rows(path, file)
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows, a few at a time: a small file can unpack to more than the memory, and its own figures don't say to how much."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+        n_values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
+        if n_values > MOST_VALUES:
+            raise InputError(f"{path} has {n_values:,} values; at most {MOST_VALUES:,} are read: give a part of it")
+        unpacked = sum(group.total_byte_size for group in groups)
+        _check_size(path, unpacked)
+        unpacked = 0
+        for batch in file.iter_batches(batch_size=64):
+            unpacked += batch.nbytes
+            _check_size(path, unpacked)
+            yield from batch.to_pylist()
+
+
+def _check_size(path: Path, n_bytes: int) -> None:
+    if n_bytes > MOST_BYTES:
+        raise InputError(
+            f"{path} unpacks to more than {MOST_BYTES // 10**9} GB, the most that is read: give a part of it"
+        )
 
 
 def _jsonl_rows(path: Path, file: Any) -> Iterator[tuple[str, dict[str, Any]]]:
