@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xtl import controls, plots, stats
     from xtl.engine import concat_maps, sweep, sweep_many
-    from xtl.errors import ContractError, InputError, ModelError, XtlError
+    from xtl.errors import ContractError, InputError, ModelError, SlowEngineWarning, XtlError
     from xtl.explorer import explore
     from xtl.models import load_model
     from xtl.models.chat import chat_pairs
@@ -31,6 +31,7 @@ __all__ = [
     "KeptMaps",
     "ModelError",
     "ParallelPair",
+    "SlowEngineWarning",
     "Study",
     "XtlError",
     "chat_pairs",
@@ -68,6 +69,7 @@ _HOME = {
     "InputError": "xtl.errors",
     "ModelError": "xtl.errors",
     "ContractError": "xtl.errors",
+    "SlowEngineWarning": "xtl.errors",
 }
 
 

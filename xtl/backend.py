@@ -178,6 +178,11 @@ def check_hooks_exist(model: Model, module: Module) -> None:
             )
 
 
+def cache_argument(model: Model) -> str:
+    """What a bridge's Hugging Face model calls its KV cache: `cache` since transformers 5.24, `past_key_values` before."""
+    return "cache" if "cache" in inspect.signature(model.original_model.forward).parameters else "past_key_values"
+
+
 def new_cache(model: Model) -> Any:
     """An empty KV cache for `forward`."""
     if is_bridge(model):
@@ -334,7 +339,7 @@ def _run(model: Model, tokens: list[int] | Tensor, hooks: Hooks | None, cache: A
     if is_bridge(model):
         hooks = _as_one_hook(model, hooks or [])
         if cache is not None:
-            options |= {"past_key_values": cache, "use_cache": True}
+            options |= {cache_argument(model): cache, "use_cache": True}
     else:
         # The mask is given: TransformerLens would otherwise take a pad or EOS token inside the prompt for padding.
         options |= {"past_kv_cache": cache, "attention_mask": torch.ones_like(ids)}

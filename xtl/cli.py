@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, no_type_check
 
@@ -270,12 +271,16 @@ publish.register(app)
 
 
 def main() -> None:
-    """Entry point: run the command; a user's mistake is one line and exit code 2."""
+    """Entry point: run the command; a user's mistake is one line and exit code 2, a warning is one line."""
+    as_python_does = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"xtl: {message}\n"
     try:
         app()
     except XtlError as error:
         print(f"xtl: {error}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        warnings.formatwarning = as_python_does
 
 
 def _run_sweep(

@@ -1,4 +1,4 @@
-"""What xtl raises when it cannot go on, and the two helpers that word it.
+"""What xtl raises when it cannot go on, and the helpers that word it.
 
 Every error that a user can cause is an `XtlError` with a one-line message that names the argument, the value
 and what to do. The command line prints that line and exits with code 2.
@@ -32,6 +32,10 @@ class ModelError(XtlError, RuntimeError):
 
 class ContractError(XtlError, RuntimeError):
     """A loaded model breaks the contract on which transplants rest (see `xtl.models.contract`)."""
+
+
+class SlowEngineWarning(UserWarning):
+    """The fast engine can't run a model; the message says why, what that costs and what to do."""
 
 
 def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:

@@ -27,6 +27,7 @@ class SweepProgress:
         done_cells: cells done so far, without those before.
         failures: pairs that failed so far.
         language: what is at work now, such as "en->es".
+        note: why it is as slow as it is, if there is a reason.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class SweepProgress:
         self.done_cells = 0
         self.failures = 0
         self.language = ""
+        self.note = ""
 
     def __enter__(self) -> SweepProgress:
         self.started = self.last_line = self.began = time.monotonic()
@@ -135,7 +137,7 @@ class SweepProgress:
         left = self.seconds_left()
         if left is not None:
             parts.append(f"{clock(left)} left")
-        return ", ".join(parts)
+        return ", ".join(parts) + (f" ({self.note})" if self.note else "")
 
 
 def clock(seconds: float) -> str:

@@ -30,6 +30,7 @@ from xtl.backend import (
 )
 from xtl.errors import InputError, ModelError, Whole, check_choice, check_layer, check_whole
 from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
+from xtl.models.caching import check_cache, why_no_cache
 from xtl.pairs import ParallelPair, Prompt, check_prompt
 
 STEPS = ("first", "every")
@@ -136,6 +137,7 @@ def transplant(
     source, target = check_source_and_target(pair, source, target)
     spec = get_modules([module])[0]
     check_hooks_exist(model, spec)
+    check_cache(model)
     source_layer = check_layer("source_layer", source_layer, model.cfg.n_layers)
     target_layer = check_layer("target_layer", target_layer, model.cfg.n_layers)
     check_choice("steps", steps, STEPS)
@@ -146,8 +148,9 @@ def transplant(
 
     activation = read_activations(model, source_ids, [spec], [source_layer])[spec.name, source_layer]
     position = len(target_ids) - 1
-    prompt_hooks: Hooks = [(spec.write_hook(target_layer), transplant_at(activation, position))]
-    step_hooks: Hooks = [(spec.write_hook(target_layer), transplant_at(activation))] if steps == "every" else []
+    every = steps == "every"
+    prompt_hooks: Hooks = [(spec.write_hook(target_layer), transplant_at(activation, position, and_after=every))]
+    step_hooks: Hooks = [(spec.write_hook(target_layer), transplant_at(activation))] if every else []
 
     vanilla = generate(model, target_ids, max_new_tokens)
     answer = generate(model, target_ids, max_new_tokens, prompt_hooks, step_hooks)
@@ -228,11 +231,11 @@ def generate(
         model: HookedTransformer or TransformerBridge.
         prompt_ids: the prompt.
         max_new_tokens: most tokens to generate.
-        prompt_hooks: hooks of the pass over the prompt.
+        prompt_hooks: hooks of the pass over the prompt; on a model without a KV cache, of every pass over prompt and answer.
         step_hooks: hooks of each later, one-token pass.
     """
     ends = model_info(model).eos_token_ids
-    cache = new_cache(model)
+    cache = None if why_no_cache(model) else new_cache(model)
     first = logits = forward(model, prompt_ids, hooks=prompt_hooks, cache=cache, keep=1)[-1].clone()
     tokens: list[int] = []
     finite = True
@@ -242,7 +245,10 @@ def generate(
         finite = finite and bool(torch.isfinite(best))
         if len(tokens) == max_new_tokens or tokens[-1] in ends:
             return Answer(tokens, first, finite)
-        logits = forward(model, tokens[-1:], hooks=step_hooks, cache=cache)[-1]
+        if cache is None:
+            logits = forward(model, [*prompt_ids, *tokens], hooks=prompt_hooks, keep=1)[-1]
+        else:
+            logits = forward(model, tokens[-1:], hooks=step_hooks, cache=cache)[-1]
 
 
 def _token_text(model: Model, token: int) -> str:

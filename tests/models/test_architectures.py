@@ -14,6 +14,7 @@ from tests.conftest import NO_HOOKED, SOURCE, TARGET
 from tests.models import table
 from xtl.backend import backend_name, encode, forward
 from xtl.hooks import MODULES
+from xtl.models.caching import CACHED
 from xtl.models.contract import WRITTEN, WRITTEN_RESID
 
 LONG = TARGET + ", " + TARGET
@@ -91,10 +92,12 @@ def test_logits_are_hugging_faces_and_the_contract_holds(tiny_model, hf_logits, 
     ids = encode(model, LONG)
     want = hf_logits(name, tuple(ids))
     assert (forward(model, ids) - want).abs().max() <= 3e-5 * want.abs().max()
-    contract = model.xtl_info.contract
+    contract = dict(model.xtl_info.contract)
     parallel = "blocks.0.hook_resid_mid" not in model.hook_dict
-    assert len(contract) == (4 if parallel else 5)
+    assert len(contract) == (5 if parallel else 6)
     assert {WRITTEN, WRITTEN_RESID, "logits equal Hugging Face's"} < set(contract)
+    lost = contract.pop(CACHED)
+    assert lost < 1e-5 if (name, backend) not in LOOP_ONLY else lost > 1e-2
     assert max(contract.values()) < 1e-5
 
 

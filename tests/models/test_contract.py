@@ -19,7 +19,7 @@ def test_the_contract_holds(tiny_model, architecture, backend):
     assert max(contract.values()) < 1e-5
     sums = [check for check in contract if "==" in check]
     assert len(sums) == (1 if architecture == "pythia" else 2)
-    assert len(contract) == len(sums) + 3  # writes: into the sublayers, into the residual stream; logits
+    assert len(contract) == len(sums) + 4  # writes: into the sublayers, into the residual stream; logits; over a cache
 
 
 @pytest.mark.parametrize("backend", ["hooked", "bridge"])

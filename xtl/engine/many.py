@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from xtl.backend import Model
-from xtl.engine.engines import resolve_engine
+from xtl.engine.engines import resolve_engine, slow_note
 from xtl.engine.maps import Outputs, Progress, compute, label
 from xtl.engine.prepare import Settings, Sweep, prepare
 from xtl.errors import InputError, check_flag
@@ -98,6 +98,7 @@ def _run_each(
     before = computed = 0
     first: ParallelPair | None = None
     with SweepProgress(n_pairs, n_cells, shown=progress is True) as bar:
+        bar.note = slow_note(model, engine)
 
         def tell(done: int, of_pair: int) -> None:
             if callable(progress):

@@ -44,6 +44,7 @@ def _adopt_hf(hf_model: Any, tokenizer: Any, backend: str) -> Any:
 def _adopt_transformer_lens(model: Any, tokenizer: Any, backend: str) -> Any:
     """A HookedTransformer or TransformerBridge; there is no original to compare its logits with."""
     from xtl.backend import ModelInfo, backend_name, check_model, model_info
+    from xtl.models.caching import use_cache_names
     from xtl.models.contract import check_contract
     from xtl.models.load import check_tokens
     from xtl.models.read import check_tokenizer
@@ -54,6 +55,8 @@ def _adopt_transformer_lens(model: Any, tokenizer: Any, backend: str) -> Any:
         raise InputError(f"backend={backend!r} was asked for, but the model is a {type(model).__name__}")
     if kind == "hooked":
         _check_not_centred(model)
+    else:
+        use_cache_names(model)
     info = model_info(model)
     if tokenizer is not None:
         check_tokenizer(info.name, tokenizer, model.cfg.d_vocab, own=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xtl.errors import ModelError
+from xtl.models.caching import use_cache_names
 from xtl.models.read import one_line
 
 
@@ -22,6 +23,7 @@ def bridge_from_hf(hf_model: Any, tokenizer: Any, name: str) -> Any:
         bridge = build_bridge_from_module(hf_model, architecture, hf_config=hf_model.config, model_name=name)
     except Exception as error:
         raise ModelError(f"TransformerLens has no bridge for {name!r} ({architecture}): {one_line(error)}") from error
+    use_cache_names(bridge)
     if tokenizer is not None:
         bridge.tokenizer = tokenizer
         adds_bos, adds_eos = detect_tokenizer_bos_eos(tokenizer)

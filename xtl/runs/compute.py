@@ -31,10 +31,18 @@ class Failure:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that a worker has loaded: its name in the store and what identifies it."""
+    """A model that a worker has loaded.
+
+    Attributes:
+        name: in the store.
+        record: what identifies it.
+        slow: why it runs as slowly as it does, if there is a reason; `note` in a few words.
+    """
 
     name: str
     record: dict[str, Any]
+    slow: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,8 @@ class Computer:
         """Have this model of the study in memory, and no other."""
         if index == self._index:
             return
-        from xtl.engine.engines import resolve_engine
+        from xtl.engine.engines import resolve_engine, slow_note, why_slow
+        from xtl.errors import SlowEngineWarning
         from xtl.models import load_model
         from xtl.models.chat import check_chat
         from xtl.runs.activations import ActivationCache
@@ -120,7 +129,9 @@ class Computer:
             trust_remote_code=self.trust_remote_code,
         )
         check_chat(self.model, self.study.chat)
-        self.engine = resolve_engine(self.model, self.study.engine)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SlowEngineWarning)  # the run says it, once for all its workers
+            self.engine = resolve_engine(self.model, self.study.engine)
         record = model_record(self.model, spec, self.engine)
         self.label = model_labels(self.study)[index]
         if self.activations != "off":
@@ -128,7 +139,8 @@ class Computer:
             self.cache = ActivationCache(f"{record['weights_sha256']} {record['dtype']} {record['backend']}", folder)
         self._index = index
         if self.on_model is not None:
-            self.on_model(LoadedModel(self.label, record))
+            slow, note = why_slow(self.model, self.engine), slow_note(self.model, self.engine)
+            self.on_model(LoadedModel(self.label, record, slow, note))
 
     def _map(self, job: Job, start: float, progress: Callable[[int, int], None] | None) -> MapFiles:
         from dataclasses import replace

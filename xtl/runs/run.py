@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, check_choice, check_flag
+from xtl.errors import InputError, SlowEngineWarning, check_choice, check_flag
 from xtl.progress import SweepProgress
 from xtl.runs.compute import ACTIVATIONS, Computer, Failure, LoadedModel
 from xtl.runs.files import write_text
@@ -151,6 +152,7 @@ def _reports(
 def _take_in(store: Store, todo: list[Job], reports: Iterator[Report], bar: SweepProgress) -> None:
     """Keep what is reported; close the workers whatever happens."""
     by_number = {job.number: job for job in todo}
+    slow: set[str] = set()
     cells = 0
     last = time.monotonic() - STATUS_EVERY
     try:
@@ -158,6 +160,10 @@ def _take_in(store: Store, todo: list[Job], reports: Iterator[Report], bar: Swee
             if isinstance(report, LoadedModel):
                 store.note_model(report.name, report.record)
                 bar.loaded()
+                bar.note = report.note
+                if report.slow and report.name not in slow:
+                    slow.add(report.name)
+                    warnings.warn(f"{report.name}: {report.slow}", SlowEngineWarning, stacklevel=4)
                 continue
             job = by_number[report.number]
             bar.language = f"{job.task} {job.direction}"
