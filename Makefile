@@ -1,7 +1,7 @@
 # make demo   the main job, on the embedded model: report in runs/demo/report.html
 # make test   every check: lint, types, tests (with the README's code)
-# make test-tl4  the tests that need no HookedTransformer, on the newest TransformerLens 4 (in .venv-tl4)
-# make test-tl4-core  the least of them, which `make test` runs too
+# make test-newest  a core of the tests on the newest version of everything (in .venv-newest); `make test` runs it too
+# make test-oldest  the same on the oldest that pyproject.toml allows (in .venv-oldest)
 # make docs   the docs site into site/; a warning fails it
 # make notebooks  run the notebooks, outputs and all
 # make gallery  docs/gallery.md and its figures, from runs/demo and runs/capitals; needs Chromium
@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-tl4 test-tl4-core lint types tests picture docs gallery notebooks
+.PHONY: setup demo test test-newest test-oldest lint types tests picture docs gallery notebooks
 .SILENT:
 
 setup: $(READY)
@@ -28,7 +28,7 @@ $(READY): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/xtl demo
 
-test: lint types tests test-tl4-core
+test: lint types tests test-newest
 
 lint: setup
 	$(BIN)/ruff check --quiet .
@@ -41,26 +41,30 @@ types: setup
 tests: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist loadgroup
 
-# TransformerLens 4 removed HookedTransformer: xtl runs on it with bridges. Tests that need a HookedTransformer are skipped.
-# The environment lies on top of the other one: TransformerLens alone is a different one in it.
-VENV4 := .venv-tl4
-SITE := -c 'import site; print(site.getsitepackages()[0])'
+# What a plain `pip install` gives today, torch alone held (TransformerLens 4, which has bridges alone; tests that need a
+# HookedTransformer are skipped), and the oldest of everything that pyproject.toml allows.
+HELD := $(shell grep '^torch==' constraints.txt)
+ELSEWHERE := tests/test_readme.py tests/models/test_embedded.py tests/models/test_caching.py tests/engine tests/test_laws.py tests/test_transplants.py
 
-test-tl4: $(VENV4)/.ready
-	OMP_NUM_THREADS=1 $(VENV4)/bin/python -m pytest --quiet --numprocesses 2 --dist loadgroup tests/models tests/engine tests/test_laws.py tests/test_transplants.py
+test-newest:
+	test -x .venv-newest/bin/python || $(PYTHON) -m venv .venv-newest
+	echo "installing the newest of everything into .venv-newest (a minute or two) ..."
+	.venv-newest/bin/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager '$(HELD)' --editable '.[demo,figures,test]'
+	$(call elsewhere,.venv-newest)
 
-test-tl4-core: $(VENV4)/.ready
-	OMP_NUM_THREADS=1 $(VENV4)/bin/python -m pytest --quiet --numprocesses 2 --dist loadgroup -m "not embedded" \
-		-k "not (packed_equals_loop and (several or common)) and not memory_is_flat and not whatever" \
-		tests/engine tests/test_laws.py tests/test_transplants.py
+test-oldest:
+	rm -rf .venv-oldest
+	$(PYTHON) -m venv .venv-oldest
+	$(PYTHON) .ci/floors.py > .venv-oldest/floors.txt
+	.venv-oldest/bin/python -m pip install -qq --disable-pip-version-check --constraint .venv-oldest/floors.txt torch --editable '.[demo,figures,test]'
+	$(call elsewhere,.venv-oldest)
 
-$(VENV4)/.ready: $(READY)
-	rm -rf $(VENV4)
-	$(PYTHON) -m venv $(VENV4)
-	echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > $$($(VENV4)/bin/python $(SITE))/other.pth
-	grep -v '^transformer-lens==' constraints.txt > $(VENV4)/constraints.txt
-	$(VENV4)/bin/python -m pip install -qq --disable-pip-version-check --constraint $(VENV4)/constraints.txt 'transformer-lens>=4,<5'
-	touch $@
+# The README's code, the demo, the embedded model and the engine's core, in another environment.
+define elsewhere
+	OMP_NUM_THREADS=1 $(1)/bin/python -m pytest --quiet --numprocesses 2 --dist loadgroup \
+		-k "not (packed_equals_loop and (several or common)) and not memory_is_flat and not whatever" $(ELSEWHERE)
+	$(1)/bin/xtl demo --limit 1 --out $(1)/demo
+endef
 
 # The README's picture, from the demo's own result; needs Chromium.
 picture: setup

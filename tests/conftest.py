@@ -25,7 +25,7 @@ settings.register_profile("no-deadline", deadline=None)  # a busy machine may pa
 settings.load_profile("no-deadline")
 
 NO_HOOKED = int(version("transformer-lens").split(".")[0]) >= 4
-"""TransformerLens 4 has no HookedTransformer: what needs one is left out there, the rest runs on bridges (`make test-tl4`)."""
+"""TransformerLens 4 has no HookedTransformer: what needs one is left out there, the rest runs on bridges (`make test-newest`)."""
 
 DEFAULT_BACKEND = "bridge" if NO_HOOKED else "hooked"
 

@@ -64,18 +64,23 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for results.parquet and report.html.")] = Path("runs/demo"),
     png: Annotated[bool, typer.Option("--png", help="Also draw a PNG a direction (figures extra, Chromium).")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most questions a language, for a quicker look.")] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Show it: maps of English knowledge lent to two languages, on the embedded model, in under three minutes."""
     from xtl.tasks import get_task
 
-    pairs = [pair for source, target, limit in DEMO for pair in get_task(DEMO_TASK).pairs(source, target, limit=limit)]
+    pairs = [
+        pair
+        for source, target, n in DEMO
+        for pair in get_task(DEMO_TASK).pairs(source, target, limit=n if limit is None else min(n, limit))
+    ]
     results = _run_sweep(
         pairs=pairs,
         out=out,
         title="xtl demo: English knowledge lent to other languages",
         task=DEMO_TASK,
-        command=f"xtl demo --out {out}",
+        command=f"xtl demo --out {out}" + ("" if limit is None else f" --limit {limit}"),
         sweep_options={"modules": ["attn", "mlp"]},
     )
     if png:
