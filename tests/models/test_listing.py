@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.conftest import DEFAULT_BACKEND
+from tests.conftest import DEFAULT_BACKEND, NO_HOOKED
 from xtl import cli
 from xtl.models import listing
 from xtl.models.names import PAPER
@@ -86,7 +86,7 @@ def test_check_prints_the_contract(run, tiny_folder):
     assert code == 0
     assert f"backend    {DEFAULT_BACKEND}  (" in out
     assert "modules    attn, mlp, resid\n" in out  # parallel blocks have no resid_mid
-    assert out.count("  holds") == 4
+    assert out.count("  holds") == 5
     report = json.loads(run("models", "check", tiny_folder("pythia"), "--backend", "bridge", "--json")[1])
     assert report["backend"] == "bridge"
     assert report["backend_reason"] == "backend='bridge' was asked for"
@@ -101,3 +101,12 @@ def test_check_of_what_does_not_hold_is_one_line(run, tiny_folder):
     assert err.count("\n") == 1
     assert run("models", "check", "no-such-model")[0] == 2
     assert run("models", "check", tiny_folder("llama"), "--backend", "x")[0] == 2
+
+
+@pytest.mark.skipif(NO_HOOKED, reason="TransformerLens 4 keeps the cache of ALiBi models")
+def test_check_says_what_does_not_hold(run, tiny_folder):
+    code, out, _ = run("models", "check", tiny_folder("mpt"), "--backend", "bridge")
+    assert code == 0
+    assert "doesn't: the model is run without one" in out
+    assert "loses its KV cache" in out
+    assert "engine     loop" in out
