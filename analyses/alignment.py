@@ -130,7 +130,7 @@ def align(
         coords={"module": list(modules), "layer": range(shape[1])},
     )
     intervals = {
-        "cosine": mean_interval(cosines.reshape(n, -1), clusters, method="bca", n_resamples=2000),
+        "cosine": mean_interval(cosines.reshape(n, -1), clusters, bounds=(-1.0, 1.0)),
         "retrieval": share_interval(found.reshape(n, -1), clusters),
     }
     for name, ends in intervals.items():

@@ -4,9 +4,9 @@ Method: XTransplant (arXiv 2412.12686, section 4) reports that attention-level t
 FFN-level ones generation and culture. Here both modules were transplanted on the same examples at the same layers, so that each
 example gives a *paired* contrast: gain of attention minus gain of FFN. It is taken over all cells, over the same-layer cells,
 at the paper's fixed layers, for the best cell of each module (chosen on other instances: `xtl.stats.held_out`'s halvings), and
-layer by layer. Intervals are studentised bootstraps over instances; p-values flip the sign of whole instances, which is exact
-if the two modules could be swapped; layers are corrected together (`layer_p_max`). With a control, gains are real minus
-control.
+layer by layer. Intervals are over instances (gains in nats need 29 of them: `xtl.stats.intervals`); p-values flip the sign of
+whole instances, which is exact if the two modules could be swapped; layers are corrected together (`layer_p_max`). With a
+control, gains are real minus control.
 
 How to read the figures: `figure`: right of 0 attention is better, left FFN. Most cells harm, so "all cells" says which module
 *harms less*; "best cell, held out" says which one *helps more*. The two often disagree, and the second is the paper's claim.
@@ -26,16 +26,15 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from scipy import stats as distributions
 
 from analyses._figures import Estimate, Line, forest, line_grid
 from analyses._results import check_modules, diagonal, labelled, model_name
 from xtl import plots
 from xtl.errors import InputError, check_choice
 from xtl.stats.examples import Group, check_confidence, cluster_sums, record, split_groups
-from xtl.stats.intervals import mean_interval
+from xtl.stats.intervals import bracket, mean_interval
 from xtl.stats.paired_tests import sign_flips
-from xtl.stats.selection import chosen_cells, held_out_means, split_error, split_halves
+from xtl.stats.selection import chosen_cells, held_out_interval, held_out_means, split_halves
 from xtl.tasks import PAPER
 
 QUANTITIES = ("all cells", "same layer", "paper's layers", "best cell, held out")
@@ -117,9 +116,10 @@ def in_words(data: xr.Dataset, group: str) -> list[str]:
         place = part.sel(quantity=quantity)
         value, low, high = (float(place[name]) for name in ("difference", "low", "high"))
         who = "attention" if low > 0 else "FFN" if high < 0 else "neither module, beyond chance,"
+        who = "too few instances to say which module" if np.isnan(low) else who
         words.append(
-            f"{quantity.capitalize()}: {who} has {better} ({value:+.3f} {unit} [{low:+.3f}, {high:+.3f}], attention minus FFN, "
-            f"n = {int(part['n'])})."
+            f"{quantity.capitalize()}: {who} has {better} ({value:+.3f} {unit} {bracket(low, high, '+.3f')}, "
+            f"attention minus FFN, n = {int(part['n'])})."
         )
     kind = str(part["kind"].item())
     if said == "no claim":
@@ -204,11 +204,16 @@ def _compare(group: Group, measure: str, confidence: float, n_resamples: int, n_
         columns["paper's layers"] = paper
     names = list(columns)
     means = np.stack([columns[name] for name in names])  # [quantity, example, module]
-    found = _test((means[..., 0] - means[..., 1]).T, group, confidence, n_resamples, seed)
+    bounds = group.bounds(
+        measure
+    )  # of one module's difference; that of two modules reaches from -1 to 1 against vanilla too
+    if bounds is not None and group.control is not None:
+        bounds = (2 * bounds[0], 2 * bounds[1])
+    found = _test((means[..., 0] - means[..., 1]).T, group, bounds, confidence, n_resamples, seed)
     table = np.full((len(QUANTITIES), 6), np.nan)
     for row, name in enumerate(names):
         table[QUANTITIES.index(name)] = [*means[row].mean(0), *found[:4, row]]
-    table[-1, :5] = _held_out(values, group, confidence, n_splits, seed)
+    table[-1, :5] = _held_out(values, group, bounds, confidence, n_splits, seed)
     fields = ("attn", "mlp", "difference", "low", "high", "p")
     data = xr.Dataset(
         {field: ("quantity", table[:, column]) for column, field in enumerate(fields)},
@@ -220,7 +225,7 @@ def _compare(group: Group, measure: str, confidence: float, n_resamples: int, n_
         "same": same,
     }
     stacked = np.concatenate([by_role[role].transpose("example", "module", "layer").values for role in ROLES], axis=2)
-    found = _test(stacked[:, 0] - stacked[:, 1], group, confidence, n_resamples, seed)
+    found = _test(stacked[:, 0] - stacked[:, 1], group, bounds, confidence, n_resamples, seed)
     parts, start = [], 0
     for role in ROLES:
         layers = by_role[role]["layer"].values
@@ -233,25 +238,41 @@ def _compare(group: Group, measure: str, confidence: float, n_resamples: int, n_
     return data.merge(layers_data).assign(n=group.n, n_instances=group.n_instances, kind=kind)
 
 
-def _test(columns: np.ndarray, group: Group, confidence: float, n_resamples: int, seed: int) -> np.ndarray:
+def _test(
+    columns: np.ndarray,
+    group: Group,
+    bounds: tuple[float, float] | None,
+    confidence: float,
+    n_resamples: int,
+    seed: int,
+) -> np.ndarray:
     """Mean, low, high, p and p_max of each column [example, column]."""
-    found = mean_interval(columns, group.clusters, confidence=confidence, n_resamples=n_resamples, seed=seed)
+    found = mean_interval(
+        columns, group.clusters, bounds=bounds, confidence=confidence, n_resamples=n_resamples, seed=seed
+    )
     flips = sign_flips(cluster_sums(columns, group.clusters), n_resamples=n_resamples, seed=seed)
     return np.stack([found.mean, found.low, found.high, flips.p, flips.p_max])
 
 
-def _held_out(values: xr.DataArray, group: Group, confidence: float, n_splits: int, seed: int) -> list[float]:
+def _held_out(
+    values: xr.DataArray,
+    group: Group,
+    bounds: tuple[float, float] | None,
+    confidence: float,
+    n_splits: int,
+    seed: int,
+) -> list[float]:
     """Gain of each module's best cell on instances that it was not chosen on, their difference and its interval."""
     halves = split_halves(group.n_instances, n_splits, seed)
     shape = (1, values.sizes["source_layer"], values.sizes["target_layer"])
-    splits = []
-    for module in ("attn", "mlp"):
-        flat = values.sel(module=module).values.reshape(group.n, -1)
-        cells = chosen_cells([flat], group.clusters, halves, shape, "overall")
-        splits.append(held_out_means(flat, group.clusters, halves, cells))
-    gap = splits[0] - splits[1]
-    reach = float(distributions.t.ppf((1 + confidence) / 2, group.n_instances - 1)) * split_error(gap)
-    return [splits[0].mean(), splits[1].mean(), gap.mean(), gap.mean() - reach, gap.mean() + reach]
+    maps = [values.sel(module=module).values.reshape(group.n, -1) for module in ("attn", "mlp")]
+    cells = [chosen_cells([flat], group.clusters, halves, shape, "overall") for flat in maps]
+    means = [held_out_means(flat, group.clusters, halves, own).mean() for flat, own in zip(maps, cells, strict=True)]
+    picked = [flat[:, own.ravel()].T for flat, own in zip(maps, cells, strict=True)]
+    gap = held_out_interval(
+        picked[0] - picked[1], group.clusters, halves, bounds=bounds, confidence=confidence, seed=seed
+    )
+    return [*means, gap.mean[0], gap.low[0], gap.high[0]]
 
 
 def _paper_cell(values: xr.DataArray, kind: str, n_layers: int | None) -> np.ndarray | None:

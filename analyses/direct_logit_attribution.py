@@ -38,7 +38,7 @@ from xtl.errors import InputError, ModelError, check_choice
 from xtl.hooks import Hooks, capture
 from xtl.pairs import ParallelPair
 from xtl.stats.examples import MIN_INSTANCES
-from xtl.stats.intervals import mean_interval
+from xtl.stats.intervals import bracket, mean_interval
 
 RUNS = ("source", "target", "transplanted")
 MODULES = ("attn", "mlp")
@@ -133,7 +133,7 @@ def first_tokens(model: Model, pair: ParallelPair) -> list[int]:
 
 
 def summary(data: xr.Dataset, direction: str | None = None) -> xr.Dataset:
-    """Means over examples with 95% intervals (NaN for fewer than 5 instances).
+    """Means over examples with 95% intervals (NaN for fewer than 29 instances).
 
     Args:
         data: result of `compute`.
@@ -192,8 +192,8 @@ def in_words(data: xr.Dataset, direction: str | None = None) -> list[str]:
         direct = float(change["mean"].sel(term=own))
         later = float(total["mean"]) - direct
         words.append(
-            f"The transplant {data.attrs['cell']} changes it by {float(total['mean']):+.2f} nats [{float(total['low']):+.2f}, "
-            f"{float(total['high']):+.2f}]: {direct:+.2f} directly, {later:+.2f} through later modules."
+            f"The transplant {data.attrs['cell']} changes it by {float(total['mean']):+.2f} nats "
+            f"{bracket(float(total['low']), float(total['high']))}: {direct:+.2f} directly, {later:+.2f} through later modules."
         )
     return words
 

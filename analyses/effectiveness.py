@@ -8,8 +8,8 @@ prompts, taken over the other questions, is added at the transplant's target lay
 options. Beside accuracy stands the cost: prompt tokens that the model reads for one question, and forward passes. This analysis
 runs the model.
 
-How to read the figure: left, right answers with Wilson intervals; middle, the gain in score over vanilla on the same questions
-(paired, studentised intervals); right, the cost in tokens. The cell must have been chosen on other questions.
+How to read the figure: left, right answers with their intervals; middle, the gain in score over vanilla on the same questions
+(paired; its intervals need 29 questions); right, the cost in tokens. The cell must have been chosen on other questions.
 
 What would falsify the claim that transplants are of use: a row with no more tokens and passes whose interval lies right of the
 transplant's; that they lend *this question's* knowledge: a shuffled row as good as the transplant's.
@@ -132,7 +132,7 @@ def table(data: xr.Dataset) -> pd.DataFrame:
 
     Returns:
         Columns `direction`, `strategy`, `n`, `accuracy`, `accuracy_low`, `accuracy_high`, `gain`, `gain_low`, `gain_high`
-        (nats, paired), `tokens` (mean), `passes`.
+        (nats, paired; ends NaN for fewer than 29 questions), `tokens` (mean), `passes`.
     """
     _check_computed(data)
     rows = []

@@ -34,7 +34,7 @@ from analyses.linear_probes import continent
 from xtl import plots
 from xtl.errors import InputError, check_choice
 from xtl.stats.examples import CELL, MEASURES, MIN_INSTANCES, Group, check_resamples, split_groups
-from xtl.stats.intervals import mean_interval
+from xtl.stats.intervals import bracket, mean_interval
 from xtl.stats.selection import STRATEGIES, chosen_cells, held_out_means, map_shape, split_halves
 
 
@@ -142,8 +142,9 @@ def in_words(data: xr.Dataset) -> list[str]:
     )
     if "level_value" in data:
         parts = [
-            f"{level} {float(data['level_value'].sel(level=level)):+.2f} [{float(data['level_low'].sel(level=level)):+.2f}, "
-            f"{float(data['level_high'].sel(level=level)):+.2f}]" for level in data["level"].values
+            f"{level} {float(data['level_value'].sel(level=level)):+.2f} "
+            + bracket(float(data["level_low"].sel(level=level)), float(data["level_high"].sel(level=level)))
+            for level in data["level"].values
         ]  # fmt: skip
         words.append(f"The cell {data.attrs['cell']}: " + "; ".join(parts) + ".")
     return words
@@ -264,7 +265,7 @@ def _levels(results: xr.Dataset, cell: tuple[str, int, int] | None, measure: str
             mine = labels == level
             clusters = np.unique(group.clusters[mine], return_inverse=True)[1]
             if clusters.max() + 1 >= MIN_INSTANCES:
-                found = mean_interval(values[mine], clusters, n_resamples=2000, seed=seed)
+                found = mean_interval(values[mine], clusters, bounds=group.bounds(measure), n_resamples=2000, seed=seed)
                 rows.append((level, found.mean[0], found.low[0], found.high[0], int(mine.sum())))
     columns = {
         f"level_{name}": ("level", [row[k] for row in rows]) for k, name in enumerate(("value", "low", "high", "n"), 1)

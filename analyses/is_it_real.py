@@ -22,6 +22,7 @@ chosen on other instances, that does no better than the control at the same plac
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
@@ -29,11 +30,12 @@ import xarray as xr
 from xtl import figures_controls, plots
 from xtl.errors import InputError, check_choice
 from xtl.stats.examples import CELL, check_confidence, on_map, split_groups, stack
-from xtl.stats.intervals import cell_intervals
+from xtl.stats.intervals import bracket, cell_intervals
 from xtl.stats.paired_tests import significance
 from xtl.stats.summary import QUANTITIES, summary_table
 
 _SUMMARY = ("value", "low", "high")
+_ENDS = ("low", "high", "median", "median_low", "median_high")
 
 
 def compute(
@@ -60,7 +62,8 @@ def compute(
 
     Returns:
         Dataset (direction, module, source_layer, target_layer), float64:
-        - `real`, `control`: means over the examples of the direction; `mean`: their difference, `low`, `high` its interval;
+        - `real`, `control`: means over the examples of the direction; `mean`: their difference, `low`, `high` its interval, of
+          gains also `median`, `median_low`, `median_high`, and `reason` (direction), all as in `xtl.stats.cell_intervals`;
         - `hedges_g`, `p`, `p_fdr`, `p_max` of the difference, as in `xtl.stats.significance`; `significant` (bool): `p_max` is
           at or below `level`;
         - `summary` (summary_direction, modules, quantity, estimate), where right answers are known:
@@ -86,7 +89,8 @@ def compute(
     if by == "all":
         tests, sure = (found.rename(group="direction") for found in (tests, sure))
     names = ("mean", "hedges_g", "p", "p_fdr", "p_max", "n", "n_instances")
-    data = data.assign({name: tests[name] for name in names} | {name: sure[name] for name in ("low", "high")})
+    known = [name for name in ("low", "high", "median", "median_low", "median_high", "reason") if name in sure]
+    data = data.assign({name: tests[name] for name in names} | {name: sure[name] for name in known})
     data["significant"] = data["p_max"] <= level
     if "correct" in real and "correct" in control:
         table = summary_table(
@@ -149,12 +153,15 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
     if count:
         best = part["mean"].where(better)
         place = best.isel(best.argmax(CELL))
-        low, high = (float(part[name].isel(best.argmax(CELL))) * scale for name in ("low", "high"))
+        at = {name: float(part[name].isel(best.argmax(CELL))) * scale for name in _ENDS if name in part}
+        sure = bracket(at["low"], at["high"])
+        if np.isnan(at["low"]) and "median" in at:
+            sure = f"(median {at['median']:+.2f} {bracket(at['median_low'], at['median_high'])})"
         are = "are" if count > 1 else "is"
         words = [
             f"{count} of {n_cells} cells {are} better than {against} beyond chance (p ≤ {data.attrs['level']:g} for the whole "
             f"map, n = {n}); the best is {place['module'].item()} {place['source_layer'].item()} → "
-            f"{place['target_layer'].item()}, {float(place) * scale:+.2f} {unit} [{low:+.2f}, {high:+.2f}], "
+            f"{place['target_layer'].item()}, {float(place) * scale:+.2f} {unit} {sure}, "
             "in-sample."
         ]
     else:
@@ -167,7 +174,7 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
             ("corrected", "Upper bound, some cell right:"),
         ):
             value, low, high = (100 * float(rows.sel(quantity=quantity, estimate=name)) for name in _SUMMARY)
-            words.append(f"{what} {value:+.0f} points [{low:+.0f}, {high:+.0f}] against {against}.")
+            words.append(f"{what} {value:+.0f} points {bracket(low, high, '+.0f')} against {against}.")
     return words
 
 

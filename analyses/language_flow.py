@@ -38,7 +38,7 @@ from xtl.errors import InputError, check_choice
 from xtl.hooks import Hooks, capture
 from xtl.pairs import ParallelPair
 from xtl.stats.examples import MIN_INSTANCES
-from xtl.stats.intervals import mean_interval
+from xtl.stats.intervals import bracket, mean_interval
 
 RUNS = ("source", "target", "transplanted")
 LOWEST = -35.0
@@ -145,7 +145,7 @@ def in_words(data: xr.Dataset, direction: str | None = None) -> list[str]:
         last = change.isel(layer=-1)
         words.append(
             f"The transplant {data.attrs['cell']} moves the target language's answer most in layer {int(place['layer'])} "
-            f"({float(place):+.2f} nats), and at the end by {float(last):+.2f} [{low[1]:+.2f}, {high[1]:+.2f}]."
+            f"({float(place):+.2f} nats), and at the end by {float(last):+.2f} {bracket(low[1], high[1])}."
         )
     return words
 
@@ -246,7 +246,7 @@ def _stream(
 
 
 def _interval(values: xr.DataArray, data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """95% interval of the mean over examples, along the other dim; NaN for fewer than 5 instances."""
+    """95% interval of the mean over examples, along the other dim; NaN for fewer than 29 instances (`xtl.stats.intervals`)."""
     table = values.transpose("example", ...).values
     clusters = np.unique(data["example"].values, return_inverse=True)[1]
     if clusters.max() + 1 < MIN_INSTANCES:

@@ -46,7 +46,7 @@ from xtl.errors import InputError, check_choice, check_whole
 from xtl.pairs import ParallelPair
 from xtl.runs.activations import ActivationCache
 from xtl.stats.examples import MIN_INSTANCES, check_confidence
-from xtl.stats.intervals import mean_interval, share_interval
+from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
 from xtl.stats.seeds import generator
 
 LABELS = ("language", "answer", "task", "continent")
@@ -140,7 +140,7 @@ def probe(
 
     Returns:
         Dataset, shares from 0 to 1:
-        - `accuracy`, `accuracy_low`, `accuracy_high` (label, module, layer): Wilson's interval, clustered by instance;
+        - `accuracy`, `accuracy_low`, `accuracy_high` (label, module, layer): with its interval, clustered by instance;
         - `control` (label, module, layer): mean accuracy of the control tasks; `selectivity`, `_low`, `_high`: accuracy minus
           control (BCa);
         - `attn_minus_mlp`, `_low`, `_high` (label, layer), where both are there;
@@ -312,7 +312,7 @@ def _probe_label(
                 transfer[site, a, b] = right[languages == tongue].mean()
     dims, shape = ("module", "layer"), (n_modules, n_layers)
     share = share_interval(correct, clusters, confidence=confidence)
-    extra = mean_interval(correct - control, clusters, method="bca", confidence=confidence, n_resamples=2000, seed=seed)
+    extra = mean_interval(correct - control, clusters, bounds=DIFFERENCE, confidence=confidence)
     columns = {
         "accuracy": share.mean, "accuracy_low": share.low, "accuracy_high": share.high, "control": control.mean(0),
         "selectivity": extra.mean, "selectivity_low": extra.low, "selectivity_high": extra.high,
@@ -325,7 +325,7 @@ def _probe_label(
     if {"attn", "mlp"} <= set(modules):
         cube = correct.reshape(n, *shape)
         gap = cube[:, modules.index("attn")] - cube[:, modules.index("mlp")]
-        found = mean_interval(gap, clusters, method="bca", confidence=confidence, n_resamples=2000, seed=seed)
+        found = mean_interval(gap, clusters, bounds=DIFFERENCE, confidence=confidence)
         for end, values in (("", found.mean), ("_low", found.low), ("_high", found.high)):
             data[f"attn_minus_mlp{end}"] = ("layer", values)
     counts = np.unique(y, return_counts=True)[1]

@@ -38,6 +38,8 @@ def significant_map(
 ) -> go.Figure:
     """Mean differences of every cell: those that may be chance are pale, the others have a dark border.
 
+    Where p-values of the mean are withheld (gains against vanilla), those of the sign test decide, and the figure says so.
+
     Args:
         tests: result of `xtl.stats.significance`.
         correction: of the p-values: "max" (family-wise), "fdr" (Benjamini-Hochberg) or "none".
@@ -50,6 +52,8 @@ def significant_map(
     name, words = CORRECTIONS[check_choice("correction", correction, CORRECTIONS)]
     group = group_dim(tests, "p_max")
     tests = _chosen(tests, group, direction)
+    withheld = bool(tests[name].isnull().any())
+    name = name.replace("p", "p_sign", 1) if withheld else name
     panels, p_values = [], []
     for label in tests[group].values:
         for module in tests["module"].values:
@@ -58,7 +62,11 @@ def significant_map(
             panels.append(_panel(title, part["mean"], int(part["n"])))
             p_values.append(part[name].values)
     against = str(tests.attrs.get("against", "vanilla"))
-    caution = "; takes gains and losses as symmetric" if against == "vanilla" else ""
+    caution = (
+        "; takes gains and losses as symmetric" if tests.attrs.get("assume_symmetric") and against == "vanilla" else ""
+    )
+    if withheld:
+        caution = "; sign test: do more examples go up than down, or more down than up?"
     significant = [p <= level for p in p_values]
     found = f"{sum(map(np.sum, significant))} of {sum(p.size for p in p_values)} cells"
     figure = plots.heatmap_grid(

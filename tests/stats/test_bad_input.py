@@ -75,7 +75,7 @@ def test_a_map_with_one_flat_cell_is_not_refused() -> None:
     flat = REAL.copy(deep=True)
     flat["gain"][:, 0, 0, 0] = 0
     found = stats.significance(flat, n_resamples=200)
-    assert (found["p"].isel(module=0, source_layer=0, target_layer=0) == 1).all()
+    assert (found["p_sign"].isel(module=0, source_layer=0, target_layer=0) == 1).all()
 
 
 def test_examples_that_can_t_be_told_apart_are_refused_until_a_template_tells_them() -> None:
@@ -111,6 +111,7 @@ def test_unknown_choices_are_refused_with_the_valid_ones() -> None:
     for call, match in (
         (lambda: stats.cell_intervals(REAL, measure="acuracy"), "did you mean 'accuracy'"),
         (lambda: stats.cell_intervals(REAL, method="t"), "studentised"),
+        (lambda: stats.cell_intervals(REAL, method="adjusted"), "gains in nats have none"),
         (lambda: stats.significance(REAL, alternative="more"), "greater"),
         (lambda: stats.significance(REAL, by="language"), "target_lang"),
         (lambda: stats.held_out(REAL, strategy="target-first"), "target_first"),

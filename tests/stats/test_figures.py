@@ -42,9 +42,15 @@ def test_level_correction_and_direction_are_chosen() -> None:
         figures_controls.significant_map(REAL)
 
 
-def test_against_vanilla_the_map_says_what_the_test_takes_for_granted() -> None:
-    figure = figures_controls.significant_map(stats.significance(REAL, n_resamples=200))
-    assert "symmetric" in figure.layout.title.subtitle.text
+def test_against_vanilla_the_map_borders_what_the_sign_test_finds_and_says_so() -> None:
+    tests = stats.significance(REAL, n_resamples=1000)
+    figure = figures_controls.significant_map(tests)
+    assert "sign test" in figure.layout.title.subtitle.text
+    cover = np.asarray(figure.data[4].z, dtype=float)
+    np.testing.assert_array_equal(np.isnan(cover), tests["p_sign_max"].values[0, 0] <= 0.05)
+    assert np.isnan(cover).any()
+    taken = figures_controls.significant_map(stats.significance(REAL, assume_symmetric=True, n_resamples=200))
+    assert "symmetric" in taken.layout.title.subtitle.text
 
 
 def test_a_border_runs_round_the_cells_and_not_through_them() -> None:

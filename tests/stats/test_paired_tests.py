@@ -64,15 +64,16 @@ def test_laws_of_sign_flips(n: int, cells: int, seed: int) -> None:
 
 
 def test_copies_of_an_instance_are_flipped_together() -> None:
-    real = stats.simulate(n_instances=9, n_layers=2, planted={("attn", 0, 0): 1.0})
-    copy = real.assign_coords(target_lang=("example", ["fr"] * 9))
-    both = xr.concat([real, copy], dim="example", data_vars="minimal", coords="minimal", compat="override",
-                                       join="override")  # fmt: skip
-    alone, together = stats.significance(real), stats.significance(both, by=None)
+    real, control = stats.simulate(n_instances=9, n_layers=2, planted={("attn", 0, 0): 1.0}, control=True)
+    both = [
+        xr.concat([one, one.assign_coords(target_lang=("example", ["fr"] * 9))], dim="example", data_vars="minimal",
+                  coords="minimal", compat="override", join="override")
+        for one in (real, control)
+    ]  # fmt: skip
+    alone, together = stats.significance(real, control), stats.significance(*both, by=None)
     assert together["n"].item() == 18
-    np.testing.assert_allclose(together["p"][0], alone["p"][0])
-    np.testing.assert_allclose(together["p_max"][0], alone["p_max"][0])
-    np.testing.assert_allclose(together["cohens_d"][0], alone["cohens_d"][0])
+    for name in ("p", "p_max", "p_sign", "p_sign_max", "cohens_d"):
+        np.testing.assert_allclose(together[name][0], alone[name][0])
 
 
 @given(gained=st.integers(0, 12), lost=st.integers(0, 12), same=st.integers(0, 5))
@@ -135,12 +136,51 @@ def test_significance_of_a_sweep_finds_what_is_planted_and_says_how() -> None:
 
 
 def test_by_default_a_lone_cell_can_reach_benjamini_hochberg() -> None:
-    found = stats.significance(stats.simulate(n_instances=20, n_layers=12, planted={("attn", 3, 3): 5.0}))
+    pair = stats.simulate(n_instances=20, n_layers=12, planted={("attn", 3, 3): 5.0}, control=True)
+    found = stats.significance(*pair)
     assert found["smallest_p"].item() < 0.05 / 288
     assert found["p_fdr"].sel(module="attn", source_layer=3, target_layer=3).item() <= 0.05
 
 
 def test_five_instances_can_t_be_significant_two_sided_and_the_result_says_so() -> None:
-    found = stats.significance(stats.simulate(n_instances=5, n_layers=2, planted={("attn", 0, 0): 9.0}))
+    pair = stats.simulate(n_instances=5, n_layers=2, planted={("attn", 0, 0): 9.0}, control=True)
+    found = stats.significance(*pair)
     assert found["smallest_p"].item() == 2 / 32
-    assert found["p"].min() == 2 / 32
+    assert found["p"].min() == found["p_sign"].min() == 2 / 32
+
+
+def test_against_vanilla_a_mean_gain_has_no_p_value_but_more_ups_than_downs_have_one() -> None:
+    real, control = stats.simulate(n_instances=20, n_layers=3, planted={("attn", 0, 0): 3.0}, control=True)
+    alone, against = stats.significance(real), stats.significance(real, control)
+    assert alone[["p", "p_fdr", "p_max"]].isnull().all().to_array().all()
+    assert "give a control" in alone["reason"].item()
+    assert not against["reason"].item()
+    assert against["p_max"].notnull().all()
+    up, down = (int((sign * real["gain"].values[:, 0, 0, 0] > 0).sum()) for sign in (1, -1))
+    assert alone["p_sign"].values[0, 0, 0, 0] == pytest.approx(scipy_stats.binomtest(up, up + down).pvalue)
+    assert (alone["p_sign"] <= alone["p_sign_fdr"]).all()
+    assert alone["p_sign_max"].values[0, 0, 0, 0] <= 0.05
+    taken = stats.significance(real, assume_symmetric=True)
+    assert taken["p_max"].notnull().all()
+    assert not taken["reason"].item()
+    assert taken.attrs["assume_symmetric"]
+
+
+def test_right_answers_against_vanilla_are_symmetric_one_by_one_but_not_in_clusters() -> None:
+    real = stats.simulate(n_instances=12, languages=["es", "sw"], n_layers=2)
+    assert stats.significance(real, measure="accuracy", n_resamples=200)["p"].notnull().all()
+    pooled = stats.significance(real, measure="accuracy", by=None, n_resamples=200)
+    assert pooled["p"].isnull().all()
+    assert pooled["p_sign"].notnull().all()
+
+
+def test_the_sign_test_keeps_its_level_under_any_skew_and_the_mean_s_does_not() -> None:
+    """Gains of median 0, alike in neighbouring cells, with a long tail of losses: what the sign flips of the mean can't stand."""
+    rng, hits = np.random.default_rng(3), {"signs": 0, "mean": 0}
+    for _ in range(100):
+        noise = (rng.normal(size=(30, 1)) + rng.normal(size=(30, 40))) / np.sqrt(2)
+        gains = 1 - np.exp(1.2 * noise)
+        for name, values in (("signs", np.sign(gains)), ("mean", gains)):
+            hits[name] += bool((sign_flips(values, n_resamples=500).p_max <= 0.05).any())
+    assert hits["signs"] <= scipy_stats.binom.ppf(0.999, 100, 0.05)
+    assert hits["mean"] > 30

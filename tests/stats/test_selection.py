@@ -73,7 +73,7 @@ def test_held_out_means_equal_a_plain_loop() -> None:
 def test_without_effect_the_best_cell_gains_in_sample_and_nothing_held_out() -> None:
     inside, outside, held = [], [], []
     for seed in range(60):
-        result = stats.simulate(n_instances=24, n_layers=5, seed=seed)
+        result = stats.simulate(n_instances=30, n_layers=5, seed=seed)
         row = stats.held_out(result, n_splits=40, seed=seed).iloc[-1]
         assert row["module"] == "attn+mlp"
         inside.append(row["in_sample_gain"])

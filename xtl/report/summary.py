@@ -13,6 +13,7 @@ from xtl import plots
 from xtl.errors import InputError
 from xtl.report.sections import MEASURES, Section
 from xtl.stats import held_out
+from xtl.stats.intervals import MIN_FOR_MEAN
 
 N_SPLITS = 50
 """Halvings behind the held-out numbers."""
@@ -59,7 +60,7 @@ def in_words(sections: Sequence[Section], rows: Sequence[dict[str, Any]]) -> lis
         f"{_count(n, 'instance')} in {_count(directions, 'direction')}{where}, "
         f"each with {' or '.join(f'{c:,}' for c in cells)} transplants.{what}"
     ]
-    tested = [row for row in rows if row.get("held_low") is not None and np.isfinite(row["held_low"])]
+    tested = [row for row in rows if row.get("held_low") is not None]
     if tested:
         clear = [row for row in tested if row["held_low"] > 0]
         line = (
@@ -77,6 +78,11 @@ def in_words(sections: Sequence[Section], rows: Sequence[dict[str, Any]]) -> lis
         if len(tested) > 1:
             lucky = max(0.025 * len(tested), 0.1)
             lines.append(f"Without any effect, about {lucky:.1f} of {len(tested)} would look clear by chance.")
+    elif any("held" in row for row in rows):
+        lines.append(
+            f"Held-out gains are given without intervals, so that none is called clear: {MIN_FOR_MEAN} instances are needed. "
+            "Among fewer, rare large losses may be unseen."
+        )
     elif any("gain" in s.maps for s in sections):
         lines.append(
             "There are too few instances to measure the best cells on others than those that they were chosen on: the gains "
@@ -133,7 +139,9 @@ def _held_out(section: Section) -> dict[str, dict[str, float]]:
         return {}
     rows = {}
     for record in table.to_dict("records"):
-        row = {"held": record["gain"], "held_low": record["gain_low"], "held_high": record["gain_high"]}
+        row = {"held": record["gain"]}
+        if np.isfinite(record["gain_low"]):
+            row |= {"held_low": record["gain_low"], "held_high": record["gain_high"]}
         if not pd.isna(record.get("accuracy", np.nan)):
             row["held_accuracy"] = record["accuracy"]
         rows[str(record["module"])] = row

@@ -16,9 +16,10 @@ from jaxtyping import Bool, Float
 from scipy import special
 
 from xtl.errors import InputError
-from xtl.stats.examples import Group, record, split_groups, stack
-from xtl.stats.intervals import share_interval
-from xtl.stats.upper_bounds import difference_interval, solved
+from xtl.stats.examples import Group, check_resamples, record, split_groups, stack
+from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
+from xtl.stats.seeds import check_seeds
+from xtl.stats.upper_bounds import solved
 
 BLOCK = 2**21
 """Pairs of instances looked at together."""
@@ -40,7 +41,8 @@ def upper_bound_curve(
         real, control: as for `xtl.stats.examples.split_groups`, with `correct` and `vanilla_correct`.
         sizes: numbers of cells; None takes the powers of 2 and the number of all cells (of one module, of all modules).
         by: coord of the examples that makes the groups; None pools all, clustered by instance.
-        confidence, n_resamples, seed: of the intervals over instances (seed and resamples: the difference's only).
+        confidence: level of the intervals over instances.
+        n_resamples, seed: without effect: these intervals draw nothing. Kept for calls that give them.
 
     Returns:
         Dataset (group, module, run, cells), shares from 0 to 1: `upper_bound`, its interval over instances `low`, `high`,
@@ -55,17 +57,19 @@ def upper_bound_curve(
     >>> curve["cells"].values.tolist()
     [1, 2, 4, 8, 16, 32]
     """
+    check_resamples(n_resamples)
+    check_seeds(seed=seed)
     groups = split_groups(real, control, by=by, measures=("accuracy",))
     parts = []
     for group in groups:
         modules = group.modules()
         wanted = _sizes(sizes, modules)
-        found = [_curve(part, wanted, confidence, n_resamples, seed) for _, part in modules]
+        found = [_curve(part, wanted, confidence) for _, part in modules]
         vanilla = float(group.real["vanilla_correct"].values.astype("float64").mean())
         data = stack(found, [name for name, _ in modules], "module")
         parts.append(data.assign(vanilla=vanilla, n=group.n, n_instances=group.n_instances))
     result = stack(parts, [group.name for group in groups], by or "group")
-    return result.assign_attrs(record(real, control, confidence=confidence, n_resamples=n_resamples, seed=seed))
+    return result.assign_attrs(record(real, control, confidence=confidence, method="adjusted"))
 
 
 def solved_instances(real: xr.Dataset, control: xr.Dataset, *, by: str | None = "direction") -> pd.DataFrame:
@@ -151,7 +155,7 @@ def _missed(m: int, k: int) -> Float[np.ndarray, " counts"]:
     return np.where(possible, np.exp(np.minimum(log, 0)), 0.0)
 
 
-def _curve(group: Group, sizes: Sequence[int], confidence: float, n_resamples: int, seed: int) -> xr.Dataset:
+def _curve(group: Group, sizes: Sequence[int], confidence: float) -> xr.Dataset:
     """The curve of one group and one set of modules."""
     runs = ["real"] if group.control is None else ["real", "control"]
     m = int(np.prod(solved(group, "real").shape[1:]))
@@ -163,9 +167,7 @@ def _curve(group: Group, sizes: Sequence[int], confidence: float, n_resamples: i
         parts.append({"upper_bound": found.mean, "low": found.low, "high": found.high, "spread": spread})
         shares.append(share)
     if len(runs) == 2:
-        found = difference_interval(
-            shares[0] - shares[1], group.clusters, confidence=confidence, n_resamples=n_resamples, seed=seed
-        )
+        found = mean_interval(shares[0] - shares[1], group.clusters, bounds=DIFFERENCE, confidence=confidence)
         unknown = np.full(len(sizes), np.nan)
         parts.append({"upper_bound": found.mean, "low": found.low, "high": found.high, "spread": unknown})
         runs = [*runs, "difference"]

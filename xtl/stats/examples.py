@@ -22,6 +22,9 @@ MEASURES = ("gain", "accuracy")
 MIN_INSTANCES = 5
 """Fewer instances than this tell nothing about their own spread: 4 sign flips can't give a p-value below 1/8."""
 
+FRACTION = "fraction right"
+"""Unit of scores from 0 to 1: those of generated answers (`xtl.scoring`)."""
+
 CELL = ("module", "source_layer", "target_layer")
 KEYS = ("source_lang", "target_lang", "template", "example")
 
@@ -61,6 +64,11 @@ class Group:
         if measure == "gain":
             return self.values("gain")
         return self.values("accuracy") - self.real["vanilla_correct"].values.astype("float64")[:, None]
+
+    def bounds(self, measure: str) -> tuple[float, float] | None:
+        """Lowest and highest difference that there can be: -1 and 1 of shares and of scores that are fractions; None of nats."""
+        fractions = self.real.attrs.get("score_unit") == FRACTION and np.abs(self.differences(measure)).max() <= 1
+        return (-1.0, 1.0) if measure == "accuracy" or fractions else None
 
     def modules(self) -> list[tuple[str, Group]]:
         """Every module on its own, and after them, if there are several, all as one set, named such as "attn+mlp"."""

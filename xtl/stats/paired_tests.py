@@ -1,10 +1,14 @@
 """Could the gain be chance? Paired tests for all cells of a map, corrected for their number.
 
-*Sign flips.* If the transplant did nothing, an instance's gain would be as likely up as down. Flip the signs of instances at
-random (all languages of an instance together) and see how often a cell's mean, over its standard error, is as far out as the
-observed one. Against a control the flip swaps real and control, and the test is exact: it asks for nothing but that the two
-could be swapped. Against vanilla it also asks that gains without effect are symmetric; where a few transplants wreck the answer
-they are not, and a one-sided test finds too much (docs/statistics.md says how much). So believe the test against the control.
+*Sign flips of the mean.* Flip the signs of instances at random (all languages of an instance together) and see how often a cell's
+mean, over its standard error, is as far out as the observed one. Against a control the flip swaps real and control, and the
+test is exact: it asks for nothing but that the two could be swapped. Against vanilla nothing is swapped: the test would take
+gains without effect as symmetric. Where a few transplants wreck the answer they are not, and it would find too much
+(docs/statistics.md says how much). So p-values of a mean gain against vanilla are withheld (NaN), unless `assume_symmetric`
+takes the risk.
+
+*Sign test.* Of the instances whose value changed, did more go up than a fair coin says? Exact, whatever the skew, with a control
+and without; but the question is another one: a cell that helps most instances a little and wrecks a few is "up" here.
 
 *McNemar.* Of the instances whose answer changed, how many changed for the better? Exact, from the binomial distribution. One
 example an instance.
@@ -19,7 +23,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, check_flag
 from xtl.stats.corrections import adjust_fdr, adjust_max
 from xtl.stats.effects import cohens_d, hedges_g, odds_ratio
 from xtl.stats.examples import Group, check_resamples, cluster_sums, on_map, record, split_groups, stack
@@ -47,6 +51,7 @@ def significance(
     measure: str = "gain",
     by: str | None = "direction",
     alternative: str = "two-sided",
+    assume_symmetric: bool = False,
     n_resamples: int | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -57,6 +62,8 @@ def significance(
         measure: "gain" or "accuracy".
         by: coord of the examples that makes the groups, each with a map of its own; None pools all.
         alternative: "two-sided", "greater" (real is better) or "less".
+        assume_symmetric: without a control, take differences without effect as symmetric around 0, and so give `p`, `p_fdr`
+            and `p_max` too. Right answers of one example an instance are symmetric by themselves: a change up or down.
         n_resamples: sign flips. None takes 10,000, or more if so many could not show a lone cell to Benjamini-Hochberg
             (its p-value must get below 0.05 / cells). If there are fewer possible flips, each is taken once.
         seed: of the flips; the same for every group.
@@ -64,20 +71,27 @@ def significance(
     Returns:
         Dataset (group, module, source_layer, target_layer), the first dim named as `by` (or "group"):
         - `mean`: mean difference; `cohens_d`, `hedges_g`: the same over its standard deviation;
-        - `p`: sign-flip p-value; `p_fdr`, `p_max`: corrected over the map (`xtl.stats.corrections`);
+        - `p`: sign-flip p-value of the mean; `p_fdr`, `p_max`: corrected over the map (`xtl.stats.corrections`). NaN where
+          they are withheld: `reason` (group) says why, and is empty otherwise;
+        - `p_sign`, `p_sign_fdr`, `p_sign_max`: the same of the sign test;
         - for "accuracy": `odds_ratio`, `odds_low`, `odds_high`, `p_mcnemar`, `p_mcnemar_fdr`; but for the ratio they are NaN
           where an instance has several examples, since they take answers as independent;
-        - `n`, `n_instances`, `smallest_p` (group): no p-value can be smaller than the last.
+        - `n`, `n_instances`, `smallest_p` (group): neither `p` nor `p_max` nor `p_sign_max` can be smaller than the last.
 
     Raises:
         InputError: see `split_groups`; an unknown alternative; no cell of a group differs from the control at all.
 
     >>> from xtl import stats
-    >>> result = significance(stats.simulate(n_instances=12, planted={("mlp", 1, 2): 3.0}, seed=0))
-    >>> bool(result["p_max"].sel(module="mlp", source_layer=1, target_layer=2) < 0.05)
+    >>> real, control = stats.simulate(n_instances=20, planted={("mlp", 1, 2): 3.0}, control=True)
+    >>> place = {"module": "mlp", "source_layer": 1, "target_layer": 2}
+    >>> bool(significance(real, control)["p_max"].sel(place) < 0.05)
     True
+    >>> alone = significance(real)
+    >>> bool(alone["p_sign_max"].sel(place) < 0.05), bool(alone["p_max"].isnull().all())
+    (True, True)
     """
     check_choice("alternative", alternative, ALTERNATIVES)
+    check_flag("assume_symmetric", assume_symmetric)
     groups = split_groups(real, control, by=by, measures=(measure,))
     n_cells = int(np.prod([real.sizes[dim] for dim in ("module", "source_layer", "target_layer")]))
     wanted = max(10_000, 40 * n_cells) if n_resamples is None else check_resamples(n_resamples)
@@ -86,15 +100,23 @@ def significance(
         differences = group.differences(measure)
         if not differences.any():
             raise InputError(f"{group.name}: {measure} has no variance, no cell differs from what it is compared with")
-        flips = sign_flips(
-            cluster_sums(differences, group.clusters), alternative=alternative, n_resamples=wanted, seed=seed
-        )
+        sums = cluster_sums(differences, group.clusters)
+        settings = {"alternative": alternative, "n_resamples": wanted, "seed": seed}
+        signs = np.sign(sums) * (np.abs(sums) > 1e-9)  # what is no more than rounding is no change
+        flips = sign_flips(signs, **settings)
+        p_sign = mcnemar(signs > 0, signs < 0, alternative=alternative)
         columns = {
             "mean": differences.mean(0),
             "cohens_d": cohens_d(differences, group.clusters),
             "hedges_g": hedges_g(differences, group.clusters),
-            "p": flips.p, "p_fdr": adjust_fdr(flips.p), "p_max": flips.p_max,
+            "p_sign": p_sign, "p_sign_fdr": adjust_fdr(p_sign), "p_sign_max": flips.p_max,
         }  # fmt: skip
+        reason = "" if assume_symmetric or control is not None else _asymmetric(group, measure)
+        if reason:
+            columns |= {name: np.full(len(p_sign), np.nan) for name in ("p", "p_fdr", "p_max")}
+        else:
+            flips = sign_flips(sums, **settings)
+            columns |= {"p": flips.p, "p_fdr": adjust_fdr(flips.p), "p_max": flips.p_max}
         if measure == "accuracy":
             columns |= _answers(group, differences, alternative)
         smallest = (
@@ -102,10 +124,13 @@ def significance(
         )
         parts.append(
             xr.Dataset({name: on_map(values, group.real) for name, values in columns.items()}).assign(
-                n=group.n, n_instances=group.n_instances, smallest_p=smallest
+                n=group.n, n_instances=group.n_instances, smallest_p=smallest, reason=reason
             )
         )
-    settings = {"measure": measure, "alternative": alternative, "n_resamples": wanted, "seed": seed}
+    settings = {
+        "measure": measure, "alternative": alternative, "assume_symmetric": assume_symmetric, "n_resamples": wanted,
+        "seed": seed,
+    }  # fmt: skip
     return stack(parts, [group.name for group in groups], by or "group").assign_attrs(record(real, control, **settings))
 
 
@@ -180,6 +205,16 @@ def mcnemar(
     if alternative == "two-sided":
         return np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(gained, lost), changed, 0.5))
     return np.asarray(stats.binom.cdf(lost if alternative == "greater" else gained, changed, 0.5))
+
+
+def _asymmetric(group: Group, measure: str) -> str:
+    """Why differences to vanilla can't be flipped; empty if they can: right answers of one example an instance."""
+    if measure == "accuracy" and group.n == group.n_instances:
+        return ""
+    return (
+        "against vanilla, differences without effect need not be symmetric, so a mean has no p-value: give a control, or "
+        "see p_sign"
+    )
 
 
 def _answers(group: Group, differences: np.ndarray, alternative: str) -> dict[str, np.ndarray]:

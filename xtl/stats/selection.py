@@ -15,13 +15,12 @@ Strategies:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Float, Int
-from scipy import stats
 
 from xtl.errors import check_choice
 from xtl.stats.examples import (
@@ -34,7 +33,7 @@ from xtl.stats.examples import (
     record,
     split_groups,
 )
-from xtl.stats.intervals import none_of, share_interval, wilson
+from xtl.stats.intervals import DIFFERENCE, SHARE, Interval, adjusted, mean_interval, share_interval, spread
 from xtl.stats.seeds import generator
 
 STRATEGIES = ("overall", "target_first", "source_first")
@@ -109,8 +108,8 @@ def held_out(
         with `gain_low`, `gain_high`; `in_sample_gain` of the cell chosen on all; with right answers known also `accuracy`,
         `vanilla_accuracy` and `accuracy_gain`, each with its ends; with a control, `control_...` the same of the control,
         and `gain_over_control`, `accuracy_over_control`. Settings in `attrs`. The intervals are for the true mean of the cells
-        that were chosen (`split_error`; shares: Wilson's, with as many answers as would have that error); the ends of a gain
-        are NaN where all instances are equal.
+        that were chosen (`held_out_interval`); the ends of a gain in nats are NaN with fewer than 29 instances (`reason`
+        says so; empty otherwise) and where all instances are equal.
 
     Raises:
         InputError: see `xtl.stats.examples.split_groups`; an unknown strategy or measure; fewer than 10 splits.
@@ -140,8 +139,9 @@ def held_out(
             cells = chosen_cells(maps, part.clusters, halves, map_shape(part), strategy)
             best = choose([values.mean(0)[None] for values in maps], map_shape(part), strategy)[0]
             row["in_sample_gain"] = part.values("gain")[:, best].mean()
+            row["reason"] = ""
             for measure in measures:
-                row |= _measured(part, measure, halves, cells, confidence)
+                row |= _measured(part, measure, halves, cells, confidence, seed)
             rows.append(row)
     table = pd.DataFrame(rows)
     settings = {
@@ -238,43 +238,72 @@ def split_error(means: Float[np.ndarray, " splits"]) -> float:
     return float(np.sqrt((1 + 1 / len(means)) * means.var(ddof=1)))
 
 
+def held_out_interval(
+    picked: Float[np.ndarray, "splits examples"],
+    clusters: Int[np.ndarray, " examples"],
+    halves: np.ndarray,
+    *,
+    bounds: tuple[float, float] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The mean over splits of what each half has at the cell that the other half chose, with its interval.
+
+    The interval is that of `mean_interval` (by the same bounds, refused for the same reason) of what each example adds to the
+    mean, stretched where `split_error` is the larger standard error: other instances would also have chosen other cells.
+
+    Args:
+        picked: every example's value at the cells [2, splits] that `chosen_cells` chose: `values[:, cells.ravel()].T`.
+        clusters, halves: as for `held_out_means`.
+        bounds, confidence, seed: as for `mean_interval`.
+
+    >>> picked = np.tile(np.random.default_rng(0).normal(1, 1, 40), (100, 1))  # always the same cell
+    >>> found = held_out_interval(picked, np.arange(40), split_halves(40, 50, seed=0))
+    >>> bool(abs(found.mean[0] - picked[0].mean()) < 1e-9), bool(found.low[0] < 1 < found.high[0])
+    (True, True)
+    """
+    outside = np.concatenate([~halves, halves])[:, clusters]
+    shares = picked * outside / outside.sum(1, keepdims=True)
+    added = shares.mean(0)[:, None] * len(clusters)  # of each example; their mean is that of the splits
+    sizes, mean = np.bincount(clusters).astype("float64"), added.mean(0)
+    own = spread(cluster_sums(added, clusters), sizes, mean)
+    error = np.maximum(own, split_error(shares.sum(1)))
+    if bounds is not None:
+        mean = np.clip(mean, *bounds)
+        return Interval(mean, *adjusted(mean, error, len(sizes), bounds, confidence), "adjusted")
+    found = mean_interval(added, clusters, confidence=confidence, n_resamples=2000, seed=seed)
+    stretch = np.divide(error, own, out=np.ones(1), where=own > 1e-12)
+    return replace(found, low=mean - stretch * (mean - found.low), high=mean + stretch * (found.high - mean))
+
+
 def _measured(
-    group: Group, measure: str, halves: np.ndarray, cells: np.ndarray, confidence: float
+    group: Group, measure: str, halves: np.ndarray, cells: np.ndarray, confidence: float, seed: int
 ) -> dict[str, object]:
     """Held-out means, with intervals: of the real run, vanilla and the control."""
     runs = ["real"] if group.control is None else ["real", "control"]
-    means = {run: held_out_means(group.values(measure, run), group.clusters, halves, cells) for run in runs}
+    values = {run: group.values(measure, run) for run in runs}
+    bounds = group.bounds(measure)
     columns: dict[str, object] = {}
-    n, t = group.n_instances, float(stats.t.ppf((1 + confidence) / 2, group.n_instances - 1))
 
-    def add(name: str, value: float, low: float, high: float) -> None:
-        columns.update({name: value, f"{name}_low": low, f"{name}_high": high})
+    def add(name: str, found: Interval) -> None:
+        ends = {"": found.mean, "_low": found.low, "_high": found.high}
+        columns.update({name + end: float(value[0]) for end, value in ends.items()})
+        if found.reason:
+            columns["reason"] = found.reason
 
-    def add_difference(name: str, splits: np.ndarray) -> None:
-        value, error = float(splits.mean()), split_error(splits)
-        reach = t * error if error > 1e-12 else np.nan if measure == "gain" else none_of(n, confidence)
-        add(name, value, value - reach, value + reach)
-
-    def add_share(name: str, splits: np.ndarray) -> None:
-        value, error = (
-            float(np.clip(splits.mean(), 0, 1)),
-            split_error(splits) * t / float(stats.norm.ppf((1 + confidence) / 2)),
-        )
-        size = value * (1 - value) / error**2 if error > 1e-12 else n
-        low, high = wilson(np.array([value]), np.array([float(size)]), confidence)
-        add(name, value, float(low[0]), float(high[0]))
+    def add_held_out(name: str, some: np.ndarray, bounds: tuple[float, float] | None) -> None:
+        picked = some[:, cells.ravel()].T
+        add(name, held_out_interval(picked, group.clusters, halves, bounds=bounds, confidence=confidence, seed=seed))
 
     for run, name in (("real", measure), ("control", f"control_{measure}")):
-        if run in means:
-            (add_difference if measure == "gain" else add_share)(name, means[run])
+        if run in values:
+            add_held_out(name, values[run], SHARE if measure == "accuracy" else bounds)
     if measure == "accuracy":
         vanilla = group.real["vanilla_correct"].values.astype("float64")[:, None]
-        found = share_interval(vanilla, group.clusters, confidence=confidence)
-        add("vanilla_accuracy", *(float(end[0]) for end in (found.mean, found.low, found.high)))
-        before = held_out_means(vanilla, group.clusters, halves, np.zeros_like(cells))
-        add_difference("accuracy_gain", means["real"] - before)
-    if "control" in means:
-        add_difference(f"{measure}_over_control", means["real"] - means["control"])
+        add("vanilla_accuracy", share_interval(vanilla, group.clusters, confidence=confidence))
+        add_held_out("accuracy_gain", values["real"] - vanilla, DIFFERENCE)
+    if "control" in values:
+        add_held_out(f"{measure}_over_control", values["real"] - values["control"], bounds)
     return columns
 
 

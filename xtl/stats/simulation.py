@@ -17,7 +17,7 @@ from xtl.errors import InputError, check_choice, check_flag
 from xtl.stats.examples import CELL
 from xtl.stats.seeds import generator
 
-SHAPES = ("heavy", "normal", "skewed")
+SHAPES = ("heavy", "normal", "skewed", "lopsided")
 Planted = Mapping[tuple[str, int, int], float]
 
 
@@ -54,8 +54,8 @@ def simulate(
         modules, n_layers: the map.
         planted: cells (module, source layer, target layer) and the gain (nats; the noise has a standard deviation of about
             1) that they have in the real run and not in the control.
-        shape: of the noise: "heavy" (t with 4 degrees of freedom, symmetric), "normal", or "skewed" (mean 0, long tail of
-            losses: minus a lognormal).
+        shape: of the noise: "heavy" (t with 4 degrees of freedom, symmetric), "normal", "skewed" (mean 0, long tail of
+            losses: minus a lognormal), or "lopsided" (the same with median 0: its mean lies below).
         smoothness: how many layers away cells are still alike (standard deviation of the kernel); 0: independent cells.
         ties: share of the places (example, cell) with a gain of exactly 0.
         seed: of everything.
@@ -141,11 +141,13 @@ def _noise(rng: np.random.Generator, n: int, n_modules: int, n_layers: int, smoo
 
 
 def _shaped(noise: np.ndarray, shape: str) -> np.ndarray:
-    """Standard normal noise with other tails, mean 0, variance about 1."""
+    """Standard normal noise with other tails, mean 0 (lopsided: median 0), variance about 1."""
     if shape == "normal":
         return noise
     if shape == "skewed":
         return (np.exp(0.5) - np.exp(noise)) / np.sqrt(np.exp(2) - np.exp(1))
+    if shape == "lopsided":
+        return (1 - np.exp(noise)) / np.sqrt(np.exp(2) - np.exp(1))
     from scipy import stats
 
     return np.asarray(stats.t.ppf(stats.norm.cdf(noise), 4)) / np.sqrt(2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
 from xtl.errors import InputError
 from xtl.stats.examples import record
+from xtl.stats.intervals import bracket
 from xtl.stats.selection import held_out
 from xtl.stats.upper_bounds import layer_upper_bounds
 
@@ -45,8 +45,8 @@ def summary_table(
         real, control: as for `xtl.stats.examples.split_groups`, with right answers known.
         strategy, choose_by, n_splits: of the best fixed cell, as for `xtl.stats.held_out`.
         confidence: level of the intervals.
-        n_resamples: of the bootstrap of `corrected`.
-        seed: of splits and resamples.
+        n_resamples: without effect: the intervals of right answers draw nothing. Kept for calls that give it.
+        seed: of the splits.
 
     Returns:
         A row a `direction`, `module` (and all modules as one set) and `quantity` (the keys of `QUANTITIES`, in that order), with
@@ -60,7 +60,7 @@ def summary_table(
     >>> from xtl import stats
     >>> table = summary_table(*stats.simulate(control=True, planted={("attn", 2, 3): 3.0}))
     >>> summary_wide(table).loc[("en->es", "attn"), "corrected"]
-    '+30% [+17, +50]'
+    '+30% [+7, +46]'
     """
     tables = []
     pooled: tuple[str | None, ...] = ("direction", None)
@@ -124,6 +124,4 @@ def _text(row: Mapping[Hashable, Any]) -> str:
     """One estimate in per cent; differences with their sign."""
     sign = "+" if row["quantity"] in DIFFERENCES else ""
     value, low, high = (100 * float(row[name]) for name in ("value", "low", "high"))
-    if np.isnan(low):
-        return f"{value:{sign}.0f}%"
-    return f"{value:{sign}.0f}% [{low:{sign}.0f}, {high:{sign}.0f}]"
+    return f"{value:{sign}.0f}% {bracket(low, high, f'{sign}.0f')}"

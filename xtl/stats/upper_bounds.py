@@ -4,18 +4,19 @@ An instance counts as solved if *any* cell of a set solves it: a source row, a t
 union over a thousand tries solves a lot by luck: with a chance of 5% a try, independent, 32 tries solve 81%. The same union over
 a control, whose source prompt can't hold the answer, shows how much; real minus control is the corrected upper bound.
 
-Instances are resampled as a whole, real and control together (paired). Where no instance differs between the two, the
-bootstrap has nothing to resample; the interval is then that of "none of n" (Clopper-Pearson), not a point.
+Intervals are over instances, real and control together (paired). They are those of bounded values (`xtl.stats.intervals`), which
+hold near 100% and where no instance differs between the two: the difference is then 0, but not certainly.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from xtl.stats.examples import Group, record, split_groups, stack
-from xtl.stats.intervals import Interval, mean_interval, none_of, share_interval
+from xtl.stats.examples import Group, check_resamples, record, split_groups, stack
+from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
+from xtl.stats.seeds import check_seeds
 
 SETS = {"source_row": "source_layer", "target_column": "target_layer", "overall": None}
 
@@ -34,8 +35,8 @@ def layer_upper_bounds(
     Args:
         real, control: as for `xtl.stats.examples.split_groups`, with `correct` and `vanilla_correct`.
         by: coord of the examples that makes the groups; None pools all, clustered by instance.
-        confidence: level of the intervals: Wilson's for real and control, the paired BCa bootstrap for the difference.
-        n_resamples, seed: of the bootstrap.
+        confidence: level of the intervals (`xtl.stats.intervals`, "adjusted"; that of the difference is paired).
+        n_resamples, seed: without effect: these intervals draw nothing. Kept for calls that give them.
 
     Returns:
         Dataset, shares from 0 to 1 (differences from -1 to 1):
@@ -52,16 +53,18 @@ def layer_upper_bounds(
     >>> bounds["overall"].sel(direction="en->es", module="attn+mlp", run=["real", "control"]).values.tolist()
     [0.75, 0.7]
     """
+    check_resamples(n_resamples)
+    check_seeds(seed=seed)
     groups = split_groups(real, control, by=by, measures=("accuracy",))
     parts = []
     for group in groups:
         modules = group.modules()
-        found = [_bounds(part, confidence, n_resamples, seed) for _, part in modules]
+        found = [_bounds(part, confidence) for _, part in modules]
         vanilla = float(group.real["vanilla_correct"].values.astype("float64").mean())
         data = stack(found, [name for name, _ in modules], "module")
         parts.append(data.assign(vanilla=vanilla, n=group.n, n_instances=group.n_instances))
     result = stack(parts, [group.name for group in groups], by or "group")
-    return result.assign_attrs(record(real, control, confidence=confidence, n_resamples=n_resamples, seed=seed))
+    return result.assign_attrs(record(real, control, confidence=confidence, method="adjusted"))
 
 
 def solved(group: Group, run: str) -> Bool[np.ndarray, "examples modules source_layers target_layers"]:
@@ -84,44 +87,15 @@ def any_cell(
     return right.any(axis=axes).astype("float64").reshape(len(right), -1)
 
 
-def difference_interval(
-    differences: Float[np.ndarray, "examples cells"],
-    clusters: Int[np.ndarray, " examples"],
-    *,
-    confidence: float = 0.95,
-    n_resamples: int = 10_000,
-    seed: int = 0,
-) -> Interval:
-    """Mean of paired differences of shares (-1 to 1) with its BCa interval; without variance, that of "none of n".
-
-    >>> found = difference_interval(np.zeros((20, 1)), np.arange(20), n_resamples=100)
-    >>> f"{found.low[0]:.3f} {found.high[0]:.3f}"  # 1 - 0.025^(1/20)
-    '-0.168 0.168'
-    """
-    found = mean_interval(
-        differences, clusters, method="bca", confidence=confidence, n_resamples=n_resamples, seed=seed
-    )
-    flat = np.isnan(found.low)
-    reach = none_of(int(clusters.max()) + 1, confidence)
-    low = np.where(flat, np.maximum(found.mean - reach, -1), found.low)
-    high = np.where(flat, np.minimum(found.mean + reach, 1), found.high)
-    return Interval(found.mean, low, high)
-
-
-def _bounds(group: Group, confidence: float, n_resamples: int, seed: int) -> xr.Dataset:
+def _bounds(group: Group, confidence: float) -> xr.Dataset:
     """All upper bounds of one group and one set of modules."""
     runs = ["real"] if group.control is None else ["real", "control"]
     right = {run: solved(group, run) for run in runs}
     shares = {run: np.concatenate([any_cell(right[run], axis) for axis in SETS.values()], axis=1) for run in runs}
     found = {run: share_interval(shares[run], group.clusters, confidence=confidence) for run in runs}
     if group.control is not None:
-        found["difference"] = difference_interval(
-            shares["real"] - shares["control"],
-            group.clusters,
-            confidence=confidence,
-            n_resamples=n_resamples,
-            seed=seed,
-        )
+        gap = shares["real"] - shares["control"]
+        found["difference"] = mean_interval(gap, group.clusters, bounds=DIFFERENCE, confidence=confidence)
     data, start = xr.Dataset(), 0
     for name, axis in SETS.items():
         columns = slice(start, start + (group.real.sizes[axis] if axis else 1))
