@@ -14,7 +14,7 @@ What would falsify the claim that latent knowledge waits to be used: a differenc
 >>> from xtl import stats
 >>> data = compute(*stats.simulate(control=True, planted={("attn", 2, 3): 3.0}), n_resamples=500)
 >>> in_words(data, "en->es")[1]
-'Under simulated control it is 67%: a difference of +27 points [+13, +47].'
+'Under simulated control it is 67%: a difference of +27 points [+5, +43].'
 """
 
 from __future__ import annotations

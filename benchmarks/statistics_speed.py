@@ -1,4 +1,4 @@
-"""How long do the statistics of a map take, and how much memory? No model; simulated gains.
+"""How much processor time and memory do the statistics of a map take? No model; simulated gains.
 
 python benchmarks/statistics_speed.py [--layers 32] [--instances 50] [--resamples 10000] [--out FILE.json]
 """
@@ -44,9 +44,9 @@ def main() -> None:
     before = _peak()
     rows = []
     for name, call in work.items():
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        rows.append({"what": name, "seconds": round(time.perf_counter() - start, 3)})
+        rows.append({"what": name, "seconds": round(time.process_time() - start, 3)})
         print(f"  {name:34} {rows[-1]['seconds']:7.2f} s", flush=True)
     total, added = sum(row["seconds"] for row in rows), _peak() - before
     print(f"  {'all':34} {total:7.2f} s, at most {added:.0f} MB more than the data ({before:.0f} MB in use before)")

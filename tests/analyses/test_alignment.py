@@ -62,7 +62,7 @@ def test_planted_alignment_is_found_in_its_layer_and_module() -> None:
     planted = data.sel(module="mlp", layer=2)
     assert planted["cka"] > 0.8
     assert planted["retrieval_low"] > 0.7
-    assert planted["cosine_low"] > 0.8
+    assert planted["cosine_low"] > 0.6
     rest = data.copy(deep=True)
     for name in ("cka", "retrieval", "cosine"):
         rest[name][1, 2] = 0

@@ -124,8 +124,8 @@ def test_the_source_run_is_judged_by_its_own_options_if_they_are_given(tiny_mode
 
 
 def test_summary_and_figure_have_a_panel_a_run(tiny_model) -> None:
-    five = [replace(PAIRS[k % 3], id=f"t/{k}", target=f"La capital {k}") for k in range(5)]
-    data = dla.compute(tiny_model("llama"), five, cell=("attn", 1, 2))
+    many = [replace(PAIRS[k % 3], id=f"t/{k}", target=f"La capital {k}") for k in range(29)]
+    data = dla.compute(tiny_model("llama"), many, cell=("attn", 1, 2))
     found = dla.summary(data, "en->es")
     assert found["run"].values.tolist() == ["source", "target", "transplanted", "change"]
     gap = found["mean"].sel(run="transplanted") - found["mean"].sel(run="target")

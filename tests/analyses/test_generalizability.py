@@ -60,7 +60,8 @@ def test_levels_hold_every_example_once_and_find_the_planted_one() -> None:
     assert data["level"].values.tolist() == ["class 2", "class 5", "Africa", "Europe"]
     n = data["level_n"]
     assert int(n.sel(level=["class 2", "class 5"]).sum()) == int(n.sel(level=["Africa", "Europe"]).sum()) == 24
-    assert data["level_value"].sel(level="Africa") > data["level_high"].sel(level="Europe")
+    assert data["level_value"].sel(level="Africa") > data["level_value"].sel(level="Europe") + 4
+    assert data["level_high"].isnull().all()  # 6 instances a level
     whole = float(results["gain"].sel(module="attn", source_layer=0, target_layer=1).mean())
     weighted = (data["level_value"] * n).sel(level=["class 2", "class 5"]).sum() / 24
     assert float(weighted) == pytest.approx(whole, abs=1e-5)

@@ -47,7 +47,7 @@ def test_planted_labels_are_found_where_they_are_and_nowhere_else(data) -> None:
     accuracy, chance = data["accuracy"], data["chance"]
     assert accuracy.sel(label="language", module="attn", layer=1) > 0.95
     assert accuracy.sel(label="colour", module="mlp", layer=2) > 0.95
-    assert data["selectivity_low"].sel(label="colour", module="mlp", layer=2) > 0.2
+    assert data["selectivity_low"].sel(label="colour", module="mlp", layer=2) > 0.1
     others = accuracy.sel(label="colour").values.copy()
     others[1, 2] = others[0, 2] = np.nan
     assert np.nanmax(others) < float(chance.sel(label="colour")) + 0.3

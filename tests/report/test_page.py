@@ -124,10 +124,13 @@ def test_answers_without_scores_show_what_changed() -> None:
 
 
 def test_the_sentences_agree_with_the_numbers() -> None:
-    text = page.render(synthetic_results(per_direction=12))
+    text = page.render(synthetic_results(per_direction=30))
     assert "The largest lift of Spanish comes from attn at target layer 4" in text
     assert "in 2 of 4 combinations" in text  # attn has the planted cell, mlp nothing
-    harmful = synthetic_results(per_direction=12)
+    few = page.render(synthetic_results(per_direction=12))
+    assert "none is called clear: 29 instances are needed" in few
+    assert "too few instances" in few
+    harmful = synthetic_results(per_direction=30)
     harmful["gain"] = -abs(harmful["gain"])
     assert "No target layer of any module lifts Spanish" in page.render(harmful)
     assert "in 0 of 4 combinations" in page.render(harmful)

@@ -69,7 +69,7 @@ def upper_bound_curve(
         data = stack(found, [name for name, _ in modules], "module")
         parts.append(data.assign(vanilla=vanilla, n=group.n, n_instances=group.n_instances))
     result = stack(parts, [group.name for group in groups], by or "group")
-    return result.assign_attrs(record(real, control, confidence=confidence, method="adjusted"))
+    return result.assign_attrs(record(real, control, method="adjusted", confidence=confidence, seed=seed))
 
 
 def solved_instances(real: xr.Dataset, control: xr.Dataset, *, by: str | None = "direction") -> pd.DataFrame:

@@ -286,7 +286,8 @@ def _draw(n: int, n_resamples: int, seed: int) -> Int[np.ndarray, "resamples ins
     step = max(1, CHUNK // n)
     for start in range(0, n_resamples, step):
         rows = counts[start : start + step]
-        rows[:] = rng.multinomial(n, np.full(n, 1 / n), size=len(rows))
+        drawn = rng.integers(0, n, rows.shape) + n * np.arange(len(rows))[:, None]
+        rows[:] = np.bincount(drawn.ravel(), minlength=rows.size).reshape(rows.shape)
     return counts
 
 

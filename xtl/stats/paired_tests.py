@@ -17,6 +17,7 @@ example an instance.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -101,9 +102,9 @@ def significance(
         if not differences.any():
             raise InputError(f"{group.name}: {measure} has no variance, no cell differs from what it is compared with")
         sums = cluster_sums(differences, group.clusters)
-        settings = {"alternative": alternative, "n_resamples": wanted, "seed": seed}
+        flip = partial(sign_flips, alternative=alternative, n_resamples=wanted, seed=seed)
         signs = np.sign(sums) * (np.abs(sums) > 1e-9)  # what is no more than rounding is no change
-        flips = sign_flips(signs, **settings)
+        flips = flip(signs)
         p_sign = mcnemar(signs > 0, signs < 0, alternative=alternative)
         columns = {
             "mean": differences.mean(0),
@@ -115,7 +116,7 @@ def significance(
         if reason:
             columns |= {name: np.full(len(p_sign), np.nan) for name in ("p", "p_fdr", "p_max")}
         else:
-            flips = sign_flips(sums, **settings)
+            flips = flip(sums)
             columns |= {"p": flips.p, "p_fdr": adjust_fdr(flips.p), "p_max": flips.p_max}
         if measure == "accuracy":
             columns |= _answers(group, differences, alternative)

@@ -64,7 +64,7 @@ def layer_upper_bounds(
         data = stack(found, [name for name, _ in modules], "module")
         parts.append(data.assign(vanilla=vanilla, n=group.n, n_instances=group.n_instances))
     result = stack(parts, [group.name for group in groups], by or "group")
-    return result.assign_attrs(record(real, control, confidence=confidence, method="adjusted"))
+    return result.assign_attrs(record(real, control, method="adjusted", confidence=confidence, seed=seed))
 
 
 def solved(group: Group, run: str) -> Bool[np.ndarray, "examples modules source_layers target_layers"]:
