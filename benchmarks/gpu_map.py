@@ -60,7 +60,7 @@ def main() -> None:
     model = build(shape, arguments.device, getattr(torch, arguments.dtype))
     source = random_prompt(model, arguments.source_tokens, 0)
     target = random_prompt(model, arguments.target_tokens, 1)
-    question = Question(((11,), (13,), (17,)), 0, True)
+    question = Question(((11,), (13,), (17,)), 0, True, ("a", "b", "c"))
     layers = tuple(range(model.cfg.n_layers))
     plan = Plan(source, target, tuple(get_modules(["attn", "mlp"])), layers, layers, question.continuations, True)
     sweep = Sweep(ParallelPair(source, target), plan, question, None, 0)

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -115,11 +115,27 @@ def encode(model: Model, prompt: Prompt, argument: str = "prompt") -> list[int]:
     return ids
 
 
+class Continuation(NamedTuple):
+    """Token ids of a text that continues a prompt, and whether it was tokenised alone, without the prompt before it."""
+
+    ids: list[int]
+    alone: bool
+
+
 def encode_continuation(model: Model, prompt: Prompt, prompt_ids: list[int], text: str) -> list[int]:
-    """Token ids of `text` as it continues `prompt`, without the prompt's own tokens.
+    """Token ids of `text` as it continues `prompt`, without the prompt's own tokens; see `continue_prompt`."""
+    return continue_prompt(model, prompt, prompt_ids, text).ids
+
+
+def continue_prompt(model: Model, prompt: Prompt, prompt_ids: list[int], text: str) -> Continuation:
+    """`text` as it continues `prompt`, without the prompt's own tokens.
 
     The two are tokenised together and the prompt's tokens taken off. Where they merge across the boundary (the prompt's
-    tokens are no prefix of the whole), the text is tokenised alone: the prompt's last token must stay what it is.
+    tokens are no prefix of the whole: "Ans" and "wer" are one token, "Answer"), the text is tokenised alone: the prompt's last
+    token must stay what it is. A text that continues token ids is always tokenised alone.
+
+    Raises:
+        InputError: the model has no tokenizer; a text without tokens.
     """
     check_characters(f"continuation {text!r}", text)
     if model.tokenizer is None:
@@ -127,11 +143,11 @@ def encode_continuation(model: Model, prompt: Prompt, prompt_ids: list[int], tex
     if isinstance(prompt, str):
         whole = encode(model, prompt + text)
         if whole[: len(prompt_ids)] == prompt_ids and len(whole) > len(prompt_ids):
-            return whole[len(prompt_ids) :]
+            return Continuation(whole[len(prompt_ids) :], alone=False)
     ids = _alone(model, text)
     if not ids:
         raise InputError(f"{text!r} has no tokens in this model's tokenizer")
-    return ids
+    return Continuation(ids, alone=True)
 
 
 def _alone(model: Model, text: str) -> list[int]:

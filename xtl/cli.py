@@ -15,10 +15,10 @@ import typer
 
 from xtl import __version__
 from xtl.commands import analyses, protocols, publish, runs
-from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
+from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOption, loads_model, parse_chat
 from xtl.commands.output import STOPPED, check_out, keeping_maps, was_stopped
 from xtl.commands.runs import parse_layers
-from xtl.errors import InputError, XtlError
+from xtl.errors import InputError, XtlError, check_choice
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -175,6 +175,7 @@ def sweep(
         str | None, typer.Option(help="Layers to write, in the same form; all by default.")
     ] = None,
     engine: EngineOption = "auto",
+    normalise: NormaliseOption = "none",
     split: Annotated[str | None, typer.Option(help="Benchmarks: sample, unseen or (hub) all.")] = None,
     origin: Annotated[str | None, typer.Option(help="Benchmarks: released or hub.")] = None,
     data: Annotated[
@@ -190,9 +191,11 @@ def sweep(
     loading: Loading = Loading(),
 ) -> None:
     """Build the maps of a task: every source layer x target layer, by module; write a table and a report."""
+    from xtl.scoring.likelihood import NORMALISATIONS
     from xtl.tasks import get_task
     from xtl.tasks.benchmark import Benchmark
 
+    check_choice("--normalise", normalise, NORMALISATIONS)
     found = get_task(task)
     where = {name: value for name, value in (("split", split), ("origin", origin), ("folder", data)) if value}
     if where and not isinstance(found, Benchmark):
@@ -209,6 +212,7 @@ def sweep(
             "source_layers": parse_layers("--source-layers", source_layers),
             "target_layers": parse_layers("--target-layers", target_layers),
             "engine": engine,
+            "normalise": normalise,
         },
         model=model,
         loading=loading,

@@ -258,7 +258,7 @@ class Explorer:
         return torch.stack([store[layer][0] for layer in layers]).float().cpu()
 
     def _lens(self, stream: Float[Tensor, "layer d_model"], token: int) -> tuple[list[float], list[bool]]:
-        """By layer: the token's probability if the model ended there, and whether no other is likelier."""
+        """By layer: the token's probability if the model ended there, and whether it is likelier than every other."""
         if self._head is None:
             from analyses._head import Head
 
@@ -268,14 +268,14 @@ class Explorer:
         weight = head.readout.weight
         normed = head.norm(stream).to(weight.device, weight.dtype)
         logit = (normed @ weight[token] + head.readout.bias[token]).float()
-        likelier = torch.zeros(len(stream), dtype=torch.bool)
+        as_likely = torch.zeros(len(stream), dtype=torch.bool)
         for start in range(0, weight.shape[0], 32768):
             part = slice(start, start + 32768)
             rest = (normed @ weight[part].T + head.readout.bias[part]).float()
             if start <= token < start + 32768:
                 rest[:, token - start] = -torch.inf
-            likelier |= (rest.amax(-1) > logit).cpu()
-        return own.exp().tolist(), (~likelier).tolist()
+            as_likely |= (rest.amax(-1) >= logit).cpu()
+        return own.exp().tolist(), (~as_likely).tolist()
 
     def _text(self, token: int) -> str:
         return str(token) if self.model.tokenizer is None else self.model.tokenizer.decode([token])

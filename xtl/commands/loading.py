@@ -26,6 +26,13 @@ ChatOption = Annotated[
         help="Wrap prompts in the model's chat template: true, auto (where it has one) or false (raw prompts, as in the paper).",
     ),
 ]
+NormaliseOption = Annotated[
+    str,
+    typer.Option(
+        "--normalise",
+        help="Divide log-probabilities by the length of options: none, token or byte (UTF-8); sums favour short options.",
+    ),
+]
 CHAT: dict[str, bool | str] = {"false": False, "true": True, "auto": "auto"}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
+from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOption, loads_model, parse_chat
 from xtl.commands.output import RESULTS, STOPPED, check_out, keeping_maps
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, check_choice
@@ -56,6 +56,7 @@ def protocol(
     languages: Annotated[str | None, typer.Option(help="Codes, separated by commas; all by default.")] = None,
     limit: Annotated[int | None, typer.Option(help="Instances a language; all by default.")] = None,
     score: Annotated[str | None, typer.Option(help="likelihood, paper, strict, em, f1 or distribution.")] = None,
+    normalise: NormaliseOption = "none",
     split: Annotated[
         str | None,
         typer.Option(help="sample, unseen or (hub; tasks without a sample) all; the protocol's own by default."),
@@ -121,7 +122,7 @@ def protocol(
         chat=parse_chat(chat),
     )
     codes = None if languages is None else [code.strip() for code in languages.split(",")]
-    protocols.score_settings(chosen, score)
+    protocols.score_settings(chosen, score, normalise)
     controlled: dict[str, Any] = {
         "control": control,
         "control_seed": control_seed,
@@ -133,8 +134,9 @@ def protocol(
     codes = list(groups)
     learned = None if sample is None else _results(sample)
     if learned is not None:
-        protocols.check_sample(learned, chosen, groups, score)
-    settings: dict[str, Any] = {"score": score, "split": split, "data": where, "progress": True}
+        protocols.check_sample(learned, chosen, groups, score, normalise=normalise)
+    settings: dict[str, Any] = {"score": score, "normalise": normalise, "split": split, "data": where}
+    settings["progress"] = True
     grid: dict[str, Any] = {
         "modules": [module.strip() for module in (modules or "attn,mlp").split(",")],
         "source_layers": parse_layers("--source-layers", source_layers),

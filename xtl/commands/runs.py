@@ -41,6 +41,9 @@ def run(
     ] = None,
     modules: Annotated[str | None, typer.Option(help="Modules, separated by commas.")] = None,
     score: Annotated[str | None, typer.Option(help="likelihood, none, paper, strict, em, f1 or contains.")] = None,
+    normalise: Annotated[
+        str | None, typer.Option(help="Divide log-probabilities by the length of options: none, token or byte (UTF-8).")
+    ] = None,
     chat: Annotated[
         str | None,
         typer.Option(help="Wrap prompts in the model's chat template: true, auto or false (raw, as in the paper)."),
@@ -90,6 +93,7 @@ def run(
         "modules": _listed(modules),
         "chat": None if chat is None else parse_chat(chat),
         "score": score,
+        "normalise": normalise,
         "control": control,
         "control_seed": control_seed,
         "control_language": control_language,

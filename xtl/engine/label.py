@@ -17,26 +17,36 @@ from xtl.engine.prepare import Sweep
 from xtl.packages import versions
 from xtl.pairs import ParallelPair, check_prompt
 from xtl.scoring.distribution import similarity
-from xtl.scoring.likelihood import UNIT
+from xtl.scoring.likelihood import NORMALISATIONS, UNITS
 from xtl.transplants import STEPS
 
 DIMS = ("module", "source_layer", "target_layer")
 
 
 def label_scores(model: Model, sweep: Sweep, logprobs: Float[Tensor, "runs continuation"], engine: str) -> xr.Dataset:
-    """The result of scored continuations; row 0 is vanilla, the rest are the cells in the plan's order."""
+    """The result of scored continuations; row 0 is vanilla, the rest are the cells in the plan's order.
+
+    Beside the score that was chosen stand all of them, raw and normalised, under names of their own.
+    """
     question = sweep.question
     assert question is not None
-    data = _score_variables(sweep, question.score(logprobs.double()).numpy(), UNIT)
+    logprobs = logprobs.double()
+    data = _score_variables(sweep, question.score(logprobs).numpy(), question.unit)
     if question.has_options:
         data |= _correct_variables(sweep, question.correct(logprobs).numpy())
-        if sweep.pair.distribution is not None:
-            alike = similarity(logprobs.double().numpy(), list(sweep.pair.distribution))
-            data |= {
-                "similarity": (DIMS, alike[1:].reshape(_shape(sweep)).astype(np.float32)),
-                "vanilla_similarity": np.float32(alike[0]),
-            }
-    return _dataset(model, sweep, data, engine, {"score": question.description, "score_unit": UNIT})
+    for normalise, suffix in NORMALISATIONS.items():
+        own = _score_variables(sweep, question.score(logprobs, normalise).numpy(), UNITS[normalise])
+        if question.has_options:
+            own |= _correct_variables(sweep, question.correct(logprobs, normalise).numpy())
+        data |= {f"{name}_{suffix}": values for name, values in own.items() if name != "gain"}
+    if question.has_options and sweep.pair.distribution is not None:
+        alike = similarity(question.values(logprobs).numpy(), list(sweep.pair.distribution))
+        data |= {
+            "similarity": (DIMS, alike[1:].reshape(_shape(sweep)).astype(np.float32)),
+            "vanilla_similarity": np.float32(alike[0]),
+        }
+    attrs = {"score": question.description, "score_unit": question.unit, "normalise": question.normalise}
+    return _dataset(model, sweep, data, engine, attrs).assign_coords(options=question.described())
 
 
 def label_answers(model: Model, sweep: Sweep, answers: Sequence[Generated], engine: str) -> xr.Dataset:
@@ -83,7 +93,8 @@ def _score_variables(sweep: Sweep, scores: np.ndarray, unit: str) -> dict[str, A
 
 
 def _correct_variables(sweep: Sweep, correct: np.ndarray) -> dict[str, Any]:
-    return {"correct": (DIMS, correct[1:].reshape(_shape(sweep))), "vanilla_correct": correct[0]}
+    cells = correct[1:].reshape(_shape(sweep)).copy()  # of its own, with no tensor behind it
+    return {"correct": (DIMS, cells), "vanilla_correct": correct[0]}
 
 
 def _gold_text(pair: ParallelPair) -> str:

@@ -18,6 +18,7 @@ from xtl.engine.prepare import Settings, Sweep, prepare
 from xtl.errors import InputError, check_flag
 from xtl.pairs import ParallelPair
 from xtl.progress import SweepProgress
+from xtl.scoring.likelihood import MixedOptions
 
 Activations = Callable[[ParallelPair], Mapping[tuple[str, int], Float[Tensor, " d_model"]]]
 """What to write for a pair, by module name and source layer."""
@@ -80,7 +81,12 @@ def sweep_many(
         if not pairs:
             raise InputError("pairs is empty: give at least one ParallelPair")
         _check_alike(pairs)
-        n_cells = sum(prepare(model, pair, **arguments).plan.n_cells for pair in pairs)
+        n_cells, mixed = 0, MixedOptions()
+        for pair in pairs:
+            prepared = prepare(model, pair, **arguments)
+            n_cells += prepared.plan.n_cells
+            mixed.add(prepared.question.mixed if prepared.question else None)
+        mixed.warn()
     return _run_each(model, pairs, engine, arguments, n_cells, activations, keep, progress)
 
 
@@ -97,6 +103,7 @@ def _run_each(
     n_pairs = len(pairs) if isinstance(pairs, Sequence) else None
     before = computed = 0
     first: ParallelPair | None = None
+    mixed = MixedOptions()
     with SweepProgress(n_pairs, n_cells, shown=progress is True) as bar:
         bar.note = slow_note(model, engine)
 
@@ -113,6 +120,7 @@ def _run_each(
             _check_alike([first, pair])
             given = None if activations is None else activations(pair)
             prepared = prepare(model, pair, activations=given, **arguments)
+            mixed.add(prepared.question.mixed if prepared.question else None)
             n = prepared.plan.n_cells
             outputs = None if keep is None else keep.get(model, prepared, engine)
             if outputs is not None:
@@ -126,6 +134,8 @@ def _run_each(
                 bar.pairs(index + 1)
             before += n
             yield label(model, prepared, outputs, engine).assign_coords(example=pair.id or str(index))
+    if n_pairs is None:  # a list's were told of before the first map
+        mixed.warn()
 
 
 def _check_alike(pairs: Sequence[ParallelPair]) -> None:
@@ -143,6 +153,7 @@ def concat_maps(maps: Iterable[xr.Dataset]) -> xr.Dataset:
     if not maps:
         raise InputError("maps is empty: there is nothing to put together")
     per_example = ["source_lang", "target_lang", "source", "target", "gold"]
+    per_example += ["options"] if all("options" in one.coords for one in maps) else []
     together = xr.concat(
         maps,
         dim="example",

@@ -19,6 +19,7 @@ from xtl.engine.verify import verify_answers, verify_scores
 from xtl.errors import InputError, ModelError, Whole
 from xtl.layers import Layers
 from xtl.pairs import ParallelPair, Prompt, check_question
+from xtl.scoring.likelihood import MixedOptions
 from xtl.scoring.text import TextScore
 from xtl.transplants import check_source_and_target
 
@@ -58,6 +59,7 @@ def sweep(
     target_layers: Layers | None = None,
     max_new_tokens: Whole | None = None,
     text_score: TextScore | None = None,
+    normalise: str = "none",
     steps: str = "first",
     engine: str = "auto",
     verify: Whole = 1,
@@ -83,6 +85,8 @@ def sweep(
         target_layers: layers to write, in the same form; all by default.
         max_new_tokens: generate an answer of at most so many tokens in every cell (the paper: 20); None scores by likelihood.
         text_score: how to score the generated answers (see `xtl.scoring.text`); None leaves them unscored.
+        normalise: what likelihood is divided by: "none", "token" (the tokens of each option, or of the answer) or "byte" (its
+            UTF-8 bytes). A sum over tokens favours short options (see docs/scoring.md).
         steps: "first" patches the pass over the prompt alone (the paper's rule); "every" also the tokens after it.
         engine: "packed" (all cells at once), "batched" (cells as a batch), "loop" (one `run_with_hooks` a cell), or "auto": the
             first of these that can run the model. All are exact. The result's attributes say which it was.
@@ -95,11 +99,13 @@ def sweep(
 
     Returns:
         A Dataset with dims `module, source_layer, target_layer`. By likelihood: `score` and `gain` (float32, nats), `correct`
-        (bool, with options), the scalars `vanilla_score` and `vanilla_correct`; for a pair with a `distribution` also
-        `similarity` and `vanilla_similarity` (1 - Jensen-Shannon distance of the options' probabilities from it). Generated:
-        `text`, `tokens` (int32, with a dim `step`; -1 after the end), `vanilla_text`, `vanilla_tokens`, and with `text_score`
-        also `score`, `gain` (from 0 to 1) and `correct`. Coords for languages, prompts and gold; attributes that say model,
-        backend, engine, score and versions.
+        (bool, with options; a tie is not right), the scalars `vanilla_score` and `vanilla_correct`. Whatever `normalise` is, the
+        same (but `gain`) of each normalisation: `score_raw`, `score_per_token`, `score_per_byte`, `correct_raw`, ... The coord
+        `options` is JSON that says of each option its tokens, its bytes and whether it was tokenised alone. For a pair with a
+        `distribution` also `similarity` and `vanilla_similarity` (1 - Jensen-Shannon distance of the options' probabilities from
+        it). Generated: `text`, `tokens` (int32, with a dim `step`; -1 after the end), `vanilla_text`, `vanilla_tokens`, and with
+        `text_score` also `score`, `gain` (from 0 to 1) and `correct`. Coords for languages, prompts and gold; attributes that say
+        model, backend, engine, score and versions.
 
     Raises:
         InputError: an unknown module or engine, a layer out of range, bad prompts or options (see `ParallelPair`).
@@ -127,11 +133,16 @@ def sweep(
         target_layers=target_layers,
         max_new_tokens=max_new_tokens,
         text_score=text_score,
+        normalise=normalise,
         steps=steps,
         verify=verify,
         chunk_size=chunk_size,
         activations=activations,
     )
+    if prepared.question is not None:
+        mixed = MixedOptions()
+        mixed.add(prepared.question.mixed)
+        mixed.warn()
     return run(model, prepared, engine, progress)
 
 

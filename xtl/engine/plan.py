@@ -33,8 +33,8 @@ class Plan:
         modules: in the order of the result.
         source_layers, target_layers: 0-based, in the order of the result.
         continuations: token ids to score after the target prompt; none when an answer is generated.
-        up_to_constant: whether the score stays the same when a constant is added to all continuations' log-probabilities
-            (so among options); an engine may then leave out what all of them share.
+        up_to_constant: whether every score stays the same when a constant is added to all continuations' log-probabilities
+            (so among options of equal lengths); an engine may then leave out what all of them share.
         max_new_tokens: most tokens to generate; None when continuations are scored.
         every_step: whether tokens after the prompt are patched too (`steps="every"`).
         chunk_size: cells at a time; None leaves it to the engine.

@@ -15,7 +15,7 @@ from xtl.errors import InputError, Whole, as_whole, check_choice, check_whole
 from xtl.hooks import Module, get_modules
 from xtl.layers import Layers, check_layers
 from xtl.pairs import ParallelPair
-from xtl.scoring.likelihood import Question, prepare_question
+from xtl.scoring.likelihood import NORMALISATIONS, Question, prepare_question
 from xtl.scoring.text import TextScore
 from xtl.transplants import STEPS
 
@@ -28,6 +28,7 @@ class Settings(TypedDict, total=False):
     target_layers: Layers | None
     max_new_tokens: Whole | None
     text_score: TextScore | None
+    normalise: str
     steps: str
     engine: str
     verify: Whole
@@ -62,6 +63,7 @@ def prepare(
     target_layers: Layers | None = None,
     max_new_tokens: Whole | None = None,
     text_score: TextScore | None = None,
+    normalise: str = "none",
     steps: str = "first",
     verify: Whole = 1,
     chunk_size: Whole | str = "auto",
@@ -70,11 +72,14 @@ def prepare(
     """Check and tokenise everything that a sweep needs. Arguments as for `xtl.sweep`. Raises `InputError`."""
     verify = check_whole("verify", verify, 0)
     check_choice("steps", steps, STEPS)
+    check_choice("normalise", normalise, NORMALISATIONS)
     size = as_whole(chunk_size)
     if chunk_size != "auto" and (size is None or size < 1):
         raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {chunk_size!r}")
     if max_new_tokens is not None:
         max_new_tokens = check_whole("max_new_tokens", max_new_tokens, 1)
+        if normalise != "none":
+            raise InputError(f"normalise={normalise!r} is for likelihood: leave it out, or max_new_tokens")
     elif text_score is not None:
         raise InputError(f"text_score {text_score.name!r} scores generated answers: give max_new_tokens too")
     cells = check_cells(model, modules, source_layers, target_layers)
@@ -84,7 +89,7 @@ def prepare(
     question = None
     if max_new_tokens is None:
         options = None if pair.options is None else tuple(pair.options)
-        question = prepare_question(model, pair.target, target_ids, options, pair.gold, pair.answer)
+        question = prepare_question(model, pair.target, target_ids, options, pair.gold, pair.answer, normalise)
     plan = Plan(
         source_ids=source_ids,
         target_ids=target_ids,
@@ -92,7 +97,7 @@ def prepare(
         source_layers=cells[1],
         target_layers=cells[2],
         continuations=question.continuations if question else (),
-        up_to_constant=question.has_options if question else False,
+        up_to_constant=question.up_to_constant if question else False,
         max_new_tokens=max_new_tokens,
         every_step=steps == "every",
         chunk_size=size,

@@ -13,13 +13,13 @@ from xtl.engine.loop import generate_cells, score_cells, write_hooks
 from xtl.engine.plan import Cell, Generated, Plan
 from xtl.engine.precision import tolerance
 from xtl.errors import ModelError
-from xtl.scoring.likelihood import Question
+from xtl.scoring.likelihood import UNITS, Question
 
 
 def verify_scores(
     model: Model, plan: Plan, question: Question, logprobs: Float[Tensor, "runs continuation"], n_cells: int
 ) -> float:
-    """Compare the scores of `n_cells` cells with the loop's; return the largest difference, in nats.
+    """Compare the scores of `n_cells` cells with the loop's, raw and normalised; return the largest difference, in nats.
 
     Args:
         model: HookedTransformer or TransformerBridge.
@@ -34,15 +34,17 @@ def verify_scores(
     drawn = _draw(plan, n_cells)
     largest = 0.0
     for index, (cell, want) in zip(drawn, score_cells(model, plan, drawn.values()), strict=True):
-        got = question.score(logprobs[1 + index].double())
-        reference = question.score(want.double())
-        difference = float((got - reference).abs())
-        if not difference <= tolerance(model) * max(1.0, float(want.abs().max())):
-            raise ModelError(
-                f"the engine's map failed its check: cell {cell} has score {float(got):.6g}, the plain loop gives "
-                f"{float(reference):.6g} (nats); use engine='loop' and please report the model"
-            )
-        largest = max(largest, difference)
+        allowed = tolerance(model) * max(1.0, float(want.abs().max()))
+        for normalise, unit in UNITS.items():
+            got = float(question.score(logprobs[1 + index].double(), normalise))
+            reference = float(question.score(want.double(), normalise))
+            difference = abs(got - reference)
+            if not difference <= allowed / min(question.lengths(normalise)):
+                raise ModelError(
+                    f"the engine's map failed its check: cell {cell} has score {got:.6g}, the plain loop gives "
+                    f"{reference:.6g} ({unit}); use engine='loop' and please report the model"
+                )
+            largest = max(largest, difference)
     return largest
 
 

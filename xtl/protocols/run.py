@@ -17,6 +17,7 @@ from xtl.engine.many import concat_maps, sweep_many
 from xtl.errors import InputError, XtlError, check_choice, check_whole
 from xtl.models.chat import chat_pairs
 from xtl.pairs import ParallelPair
+from xtl.scoring.likelihood import NORMALISATIONS
 from xtl.scoring.names import get_text_score
 from xtl.stats import select_cell
 from xtl.stats.selection import STRATEGIES
@@ -87,6 +88,7 @@ def pairwise(
     languages: Sequence[str] | None = None,
     *,
     score: str | None = None,
+    normalise: str = "none",
     split: str | None = None,
     data: Data | None = None,
     modules: Sequence[str] = ("attn", "mlp"),
@@ -104,6 +106,7 @@ def pairwise(
         languages: codes other than English; by default all that the data has (a warning names those that are left out, and why).
         score: "likelihood" (the default for tasks that are not the paper's), "paper" (the default for those that are), "strict",
             "em", "f1": these have the model answer, 20 tokens at most, greedily.
+        normalise: what likelihood is divided by (see `xtl.sweep`).
         split: "sample" (the default of a benchmark), "unseen", or "all" (the default of a task without a sample of its own).
         data: where the instances come from, and how many.
         modules: what is transplanted.
@@ -130,7 +133,7 @@ def pairwise(
     groups = gather(task, languages, split, data)
     others = control_pairs(task, groups, split, data, control, control_language)
     pairs = chat_pairs(model, [pair for group in groups.values() for pair in group], data.chat)
-    scoring = score_settings(task, score)
+    scoring = score_settings(task, score, normalise)
     settings = {"modules": modules, **scoring, **settings}
     if control is None:
         maps = concat_maps(sweep_many(model, pairs, progress=progress, **settings))
@@ -188,6 +191,7 @@ def select(
     strategy: str = "target_first",
     per: str = "language",
     score: str | None = None,
+    normalise: str = "none",
     split: str = "unseen",
     data: Data | None = None,
     progress: bool = False,
@@ -196,7 +200,7 @@ def select(
     """Choose the best cell on the sample and measure it on unseen data.
 
     Args:
-        model, task, languages, score, data, progress: as for `pairwise`.
+        model, task, languages, score, normalise, data, progress: as for `pairwise`.
         sample: what `pairwise` gave on the sample; run here if it isn't given, on the split "sample".
         strategy: "target_first", "source_first" or "overall" (see `xtl.stats.select_cell`).
         per: choose a cell for each "language", or one for the whole "task".
@@ -216,11 +220,17 @@ def select(
     check_choice("per", per, PER)
     data = data or Data()
     groups = gather(task, languages, split, data)
-    scoring = score_settings(task, score)
+    scoring = score_settings(task, score, normalise)
     if sample is not None:
-        check_sample(sample, task, groups, score, model_info(model).name)
+        check_sample(sample, task, groups, score, model_info(model).name, normalise)
     else:
-        choosing: dict[str, Any] = {"score": score, "split": "sample", "data": data, "progress": progress}
+        choosing: dict[str, Any] = {
+            "score": score,
+            "normalise": normalise,
+            "split": "sample",
+            "data": data,
+            "progress": progress,
+        }
         sample = pairwise(model, task, list(groups), **choosing, **settings)
     settings = {name: value for name, value in settings.items() if name not in GRID}
     measure = "accuracy" if "correct" in sample else "gain"
@@ -324,6 +334,7 @@ def check_sample(
     measured: Mapping[str, Sequence[ParallelPair]],
     score: str | None,
     model: str | None = None,
+    normalise: str = "none",
 ) -> None:
     """Raise `InputError` where cells can't be chosen on these results: another task, model, language or score, a control, or the
     very instances that are measured (by language)."""
@@ -334,7 +345,9 @@ def check_sample(
         raise InputError(f"sample is of model {attrs['model']!r}, not of {model!r}")
     if attrs.get("control"):
         raise InputError(f"sample is of the control {attrs['control']!r}: choose on a run without one")
-    text_score = score_settings(task, score).get("text_score")
+    text_score = score_settings(task, score, normalise).get("text_score")
+    if (had := attrs.get("normalise", "none")) != normalise:
+        raise InputError(f"sample is scored with normalise {had!r}, not {normalise!r}")
     has, wanted = attrs.get("text_score", "likelihood"), text_score.name if text_score else "likelihood"
     if has != wanted:
         raise InputError(f"sample is scored by {has}, not by {wanted}")
@@ -357,13 +370,16 @@ def paper_defaults(task: Task) -> PaperDefaults:
     return PAPER.get(task.kind, PAPER["understanding"])
 
 
-def score_settings(task: Task, score: str | None) -> dict[str, Any]:
+def score_settings(task: Task, score: str | None, normalise: str = "none") -> dict[str, Any]:
     """The settings of a sweep that scores so. Raises `InputError` for a score that the task doesn't have."""
+    check_choice("normalise", normalise, NORMALISATIONS)
     score = score or ("paper" if "paper" in task.text_scores else "likelihood")
     if score in ("likelihood", "distribution"):
         if score == "distribution" and "distribution" not in task.text_scores:
             raise InputError(f"score 'distribution' needs shares of people; task {task.name!r} has none")
-        return {}
+        return {} if normalise == "none" else {"normalise": normalise}
+    if normalise != "none":
+        raise InputError(f"normalise {normalise!r} is for scores by likelihood, not for {score}")
     check_choice("score", score, ["likelihood", *task.text_scores])
     return {
         "max_new_tokens": paper_defaults(task).max_new_tokens,

@@ -11,6 +11,7 @@ import xarray as xr
 from xtl.errors import InputError, check_choice
 from xtl.protocols.run import language_of
 from xtl.runs.files import write_text
+from xtl.scoring.likelihood import UNITS
 
 FORMATS = (".csv", ".tex")
 
@@ -79,7 +80,7 @@ def values(results: xr.Dataset, measure: str) -> tuple[xr.DataArray, np.ndarray,
     """A measure of the cells and of vanilla, and what to multiply it by: 100 for percent."""
     names = {"accuracy": ("correct", "score"), "score": ("score",), "similarity": ("similarity",)}
     found = [name for name in names[check_choice("measure", measure, names)] if name in results]
-    in_nats = results.attrs.get("score_unit") == "nats"
+    in_nats = results.attrs.get("score_unit") in UNITS.values()
     if not found or (measure == "accuracy" and found[0] == "score" and in_nats):
         raise InputError(f"results have no {measure}; they have: {', '.join(map(str, results.data_vars))}")
     return results[found[0]], results[f"vanilla_{found[0]}"].values, 1.0 if measure == "score" else 100.0
@@ -95,7 +96,7 @@ def measure_of(results: xr.Dataset, score: str | None) -> str:
     """What a table of results shows that were scored so: `similarity`, `accuracy`, or the `score` itself where it is in nats."""
     if score == "distribution":
         return "similarity"
-    return "score" if "correct" not in results and results.attrs.get("score_unit") == "nats" else "accuracy"
+    return "score" if "correct" not in results and results.attrs.get("score_unit") in UNITS.values() else "accuracy"
 
 
 def finish(results: xr.Dataset, rows: dict[str, pd.Series], measure: str = "accuracy") -> pd.DataFrame:

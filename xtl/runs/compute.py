@@ -159,7 +159,8 @@ class Computer:
         if self.study.control is not None:
             result = result.assign_attrs(control=self.study.control, seed=self.study.control_seed)
         cells, vanilla = encode_map(result, job, self.label)
-        return MapFiles(job.number, cells, vanilla, time.monotonic() - start, sweep.plan.n_cells)
+        mixed = sweep.question.mixed if sweep.question else None
+        return MapFiles(job.number, cells, vanilla, time.monotonic() - start, sweep.plan.n_cells, mixed)
 
     def prepare(self, job: Job) -> Any:
         """The job's sweep, checked and tokenised."""
@@ -176,6 +177,7 @@ class Computer:
             **self._cells(),
             max_new_tokens=study.max_new_tokens,
             text_score=text_score,
+            normalise=study.normalise,
             steps=study.steps,
             verify=study.verify,
             chunk_size=study.chunk_size,

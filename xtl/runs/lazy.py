@@ -27,7 +27,8 @@ from xtl.errors import InputError, check_choice
 from xtl.runs.files import sha256
 from xtl.runs.journal import Journal
 from xtl.runs.store import read_manifest
-from xtl.runs.tables import CELL, METADATA, PER_PAIR, PROMPTS, VALUES, rows_by_pair
+from xtl.runs.tables import CELL, EACH, METADATA, OPTIONS, PER_PAIR, PROMPTS, VALUES, rows_by_pair
+from xtl.scoring.likelihood import NORMALISATIONS, UNITS
 
 KEPT = 16
 """Columns of shards that are kept in memory."""
@@ -66,13 +67,17 @@ def open_run(path: str | os.PathLike[str], *, model: str | None = None, task: st
     columns = files.columns(int(numbers[0]))
     data: dict[str, Any] = {}
     for name in VALUES:
+        own = f"vanilla_{name}"
+        if name in EACH and (own not in table or table[own].isna().any()):
+            continue  # an earlier version computed some of the maps
         if name in columns:
             array = CellArray(files, name, numbers, shape, _steps(files) if name == "tokens" else None)
             dims = ("example", *CELL, *(["step"] if name == "tokens" else []))
             data[name] = xr.Variable(dims, indexing.LazilyIndexedArray(array), _unit(files, name))
-        if (own := f"vanilla_{name}") in table and table[own].notna().all():
+        if own in table and table[own].notna().all():
             data[own] = _vanilla(table[own], name, _steps(files), _unit(files, name))
-    coords = {name: ("example", table[name].to_numpy(dtype=object)) for name in COORDS}
+    named = [*COORDS, *([OPTIONS] if OPTIONS in table and table[OPTIONS].notna().all() else [])]
+    coords = {name: ("example", table[name].to_numpy(dtype=object)) for name in named}
     coords = {name: (dim, values.astype(str)) for name, (dim, values) in coords.items()}
     attrs = files.attrs(table)
     return xr.Dataset(
@@ -158,7 +163,8 @@ class RunFiles:
         """Raise `InputError` where tasks hold different things."""
         firsts = table.drop_duplicates("task")
         kinds = {
-            task: tuple(self.columns(int(number))) for task, number in zip(firsts["task"], firsts["pair"], strict=True)
+            task: tuple(name for name in self.columns(int(number)) if name not in EACH)
+            for task, number in zip(firsts["task"], firsts["pair"], strict=True)
         }
         if len(set(kinds.values())) > 1:
             raise InputError(f"the tasks' maps hold different things; open one at a time, task=: {', '.join(kinds)}")
@@ -271,6 +277,9 @@ def _steps(files: RunFiles) -> int:
 
 
 def _unit(files: RunFiles, name: str) -> dict[str, Any]:
+    for normalise, suffix in NORMALISATIONS.items():
+        if name == f"score_{suffix}":
+            return {"unit": UNITS[normalise]}
     unit = files.shared_attr("score_unit")
     return {"unit": unit} if name in ("score", "gain") and unit else {}
 

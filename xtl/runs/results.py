@@ -1,7 +1,8 @@
 """A map as a tidy table, and back.
 
 One row a cell and instance: `example, source_lang, target_lang, module, source_layer, target_layer, score, gain, correct,
-vanilla_score, vanilla_correct, source, target, gold`. pandas, polars, DuckDB and `datasets` read the Parquet file as it is.
+vanilla_score, vanilla_correct, source, target, gold`, and each likelihood under its own name (`score_per_byte`, ...). pandas,
+polars, DuckDB and `datasets` read the Parquet file as it is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import xarray as xr
 
 from xtl.errors import InputError
 from xtl.runs.files import write_whole
+from xtl.runs.tables import VALUES
 
 CELL = ["example", "module", "source_layer", "target_layer"]
 METADATA = b"xtl"
@@ -98,7 +100,7 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
         raise InputError(
             f"{str(path)!r} is not whole: {len(frame)} rows do not make maps of {' x '.join(map(str, cells))} cells"
         )
-    per_cell = [name for name in ("score", "gain", "correct", "similarity", "text", "tokens") if name in frame]
+    per_cell = [name for name in VALUES if name in frame]
     per_example = [name for name in frame if name not in [*CELL, *per_cell]]
     first_rows = frame.iloc[:: math.prod(cells)]
     measured = [name for name in per_example if name.startswith("vanilla")]

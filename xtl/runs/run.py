@@ -20,6 +20,7 @@ from xtl.runs.jobs import Job, make_jobs
 from xtl.runs.store import MapFiles, Store
 from xtl.runs.study import Study
 from xtl.runs.workers import Report, alone, make_crew, parse_workers, share_out
+from xtl.scoring.likelihood import MixedOptions
 
 STATUS_EVERY = 2.0
 """Seconds between writes of `progress.json`."""
@@ -98,6 +99,7 @@ def run_study(
         raise InputError(f"out {str(folder)!r} is a file; give a folder")
     jobs = make_jobs(study)
     stopped = False
+    mixed = MixedOptions()
     with Store(folder, jobs, allow_versions) as store:
         todo = [job for job in jobs.all if job.number not in store.done]
         before = len(jobs) - len(todo)
@@ -112,14 +114,14 @@ def run_study(
         }
         try:
             with bar:
-                _take_in(store, todo, _reports(workers, actors, computer, todo, bar), bar)
+                _take_in(store, todo, _reports(workers, actors, computer, todo, bar), bar, mixed)
         except KeyboardInterrupt:
             stopped = True
         store.compact_all()
         if len(store.done) == len(jobs):
             shutil.rmtree(shared, ignore_errors=True)
         write_status(store, bar, ended=True)
-        return Outcome(
+        outcome = Outcome(
             folder,
             len(jobs),
             before,
@@ -128,6 +130,8 @@ def run_study(
             store.damaged,
             stopped,
         )
+    mixed.warn()
+    return outcome
 
 
 def _reports(
@@ -149,7 +153,7 @@ def _reports(
     return alone(Computer(**computer), todo, count)
 
 
-def _take_in(store: Store, todo: list[Job], reports: Iterator[Report], bar: SweepProgress) -> None:
+def _take_in(store: Store, todo: list[Job], reports: Iterator[Report], bar: SweepProgress, mixed: MixedOptions) -> None:
     """Keep what is reported; close the workers whatever happens."""
     by_number = {job.number: job for job in todo}
     slow: set[str] = set()
@@ -173,6 +177,7 @@ def _take_in(store: Store, todo: list[Job], reports: Iterator[Report], bar: Swee
             else:
                 assert isinstance(report, MapFiles)
                 store.add(report)
+                mixed.add(report.mixed)
                 cells += report.n_cells
                 bar.done_cells = cells
                 bar.pairs(bar.done_pairs + 1)

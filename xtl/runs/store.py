@@ -50,6 +50,7 @@ class MapFiles:
         vanilla: bytes of its part of `vanilla`.
         seconds: what it took to compute.
         n_cells: its cells.
+        mixed: an option that was tokenised alone where others were not, if there is one (see `Question.mixed`).
     """
 
     number: int
@@ -57,6 +58,7 @@ class MapFiles:
     vanilla: bytes = field(repr=False)
     seconds: float = 0.0
     n_cells: int = 0
+    mixed: str | None = None
 
 
 class Store:

@@ -131,6 +131,7 @@ class Study(_Strict):
         chat: whether prompts are wrapped in the model's chat template: False (raw, as in the paper), True, or "auto", which wraps
             for models that have one (see `xtl.chat_pairs`).
         score: one of `SCORES`.
+        normalise: what likelihood is divided by: "none", "token" or "byte" (see `xtl.sweep`).
         limit: instances of each task and direction; None for all.
         control: run a control of `xtl.controls.CONTROLS` in place of the transplants; None for the transplants.
         control_seed: of the control's random choices.
@@ -151,6 +152,7 @@ class Study(_Strict):
     modules: tuple[StrictStr, ...] = Field(("attn", "mlp"), min_length=1)
     chat: StrictBool | StrictStr = False
     score: StrictStr = "likelihood"
+    normalise: StrictStr = "none"
     control: StrictStr | None = None
     control_seed: WholeNumber = 0
     control_language: StrictStr | None = None
@@ -209,9 +211,13 @@ class Study(_Strict):
         from xtl.hooks import get_modules
         from xtl.models.chat import CHAT
         from xtl.models.load import BACKENDS, DTYPES, QUANTIZATIONS, resolve_name
+        from xtl.scoring.likelihood import NORMALISATIONS
         from xtl.transplants import STEPS
 
         check_choice("score", self.score, SCORES)
+        check_choice("normalise", self.normalise, NORMALISATIONS)
+        if self.normalise != "none" and self.score != "likelihood":
+            raise InputError(f"normalise {self.normalise!r} is for the score likelihood, not for {self.score}")
         check_choice("steps", self.steps, STEPS)
         check_choice("engine", self.engine, ["auto", *ENGINES])
         get_modules(self.modules)

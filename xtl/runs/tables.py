@@ -19,10 +19,17 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from xtl.runs.jobs import Job
+from xtl.scoring.likelihood import NORMALISATIONS
 
 CELL = ("module", "source_layer", "target_layer")
 KEYS = ("pair", "model", "task", "source_lang", "target_lang", "example")
 """Columns that both tables begin with."""
+EACH = {
+    f"{name}_{suffix}": kind
+    for suffix in NORMALISATIONS.values()
+    for name, kind in (("score", pa.float32()), ("correct", pa.bool_()))
+}
+"""Each likelihood, raw and normalised, whichever of them the score is; runs of earlier versions have none of these."""
 VALUES = {
     "score": pa.float32(),
     "gain": pa.float32(),
@@ -30,11 +37,14 @@ VALUES = {
     "similarity": pa.float32(),
     "text": pa.string(),
     "tokens": pa.list_(pa.int32()),
+    **EACH,
 }
 """What a map may hold for each cell, and for vanilla under the name `vanilla_...` (but for `gain`)."""
 PER_PAIR = {"verified_cells": pa.int32(), "verified_largest_difference": pa.float64()}
 """Attributes of a map that differ from pair to pair; columns of `vanilla`."""
 PROMPTS = ("source", "target", "gold")
+OPTIONS = "options"
+"""What was scored by likelihood, as JSON: of each option its tokens, its bytes and whether it was tokenised alone."""
 METADATA = b"xtl"
 
 
@@ -57,6 +67,8 @@ def encode_map(result: xr.Dataset, job: Job, model: str) -> tuple[bytes, bytes]:
         cells[dim] = labels.take(pa.array(index.ravel()))
     vanilla = {name: _constant(value, 1) for name, value in keys.items()}
     vanilla |= {name: pa.array([str(result[name].item())], pa.string()) for name in PROMPTS}
+    if OPTIONS in result.coords:
+        vanilla[OPTIONS] = pa.array([str(result[OPTIONS].item())], pa.string())
     for name, kind in VALUES.items():
         if name in result:
             cells[name] = _column(result[name].values, n_cells, kind)
@@ -101,7 +113,9 @@ def join_tables(files: Sequence[bytes]) -> bytes:
     for table in tables:
         for number, rows in rows_by_pair(table):
             pieces[number] = table.slice(rows.start, rows.stop - rows.start)
-    joined = pa.concat_tables([pieces[number].replace_schema_metadata() for number in sorted(pieces)])
+    # An earlier version may have begun the run, whose maps hold less.
+    parts = [pieces[number].replace_schema_metadata() for number in sorted(pieces)]
+    joined = pa.concat_tables(parts, promote_options="default")
     return to_bytes(joined.combine_chunks(), common)
 
 
