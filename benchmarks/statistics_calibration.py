@@ -309,6 +309,13 @@ def show(rows: Rows) -> None:
     for what, data in dict.fromkeys((row["what"], row["data"]) for row in rows):
         cells = [_cell(row) for row in rows if (row["what"], row["data"]) == (what, data)]
         print(f"| {what} | {data} | {' | '.join(cells)} |")
+    if "in sample" in rows[0]:
+        print("\n| estimate, n = 50 | data | in sample | held out | true |\n|---|---|---|---|---|")
+        for row in rows:
+            if row["n"] == 50:
+                values = " | ".join(f"{row[name]:.2f}" for name in ("in sample", "held out", "true"))
+                print(f"| {row['what']} | {row['data']} | {values} |")
+        print()
     least = min((row for row in rows if row["n"] >= 20 and row["refused"] < 1), key=lambda row: row["coverage"])
     print(f"lowest from n = 20: {_cell(least)} ({least['what']}, {least['data']}, n = {least['n']})", flush=True)
 

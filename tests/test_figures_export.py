@@ -70,6 +70,17 @@ def test_a_png_has_600_dots_an_inch(run: Path, tmp_path: Path) -> None:
     assert len(pd.read_csv(table)) == 2 * 2 * 3  # held out and in-sample, of each direction and set of modules
 
 
+def test_a_held_out_gain_without_interval_says_why_it_has_no_bar() -> None:
+    few, enough = (
+        KINDS["held_out"](synthetic_results(per_direction=n), Size(pixels("3.3in"), "paper")).data[0] for n in (12, 29)
+    )
+    assert "too few instances" in few.name
+    assert "too few instances" not in enough.name
+    assert len(few.x) == len(enough.x)
+    assert set(few.error_x.array) == {0}
+    assert min(enough.error_x.array) > 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("style", STYLES)
 def test_every_kind_fits_its_width_with_labels_of_its_size_and_says_its_data(kind: str, style: str) -> None:

@@ -106,9 +106,10 @@ def held_out(results: xr.Dataset, size: Size) -> go.Figure:
     height = (1.9 * len(names) + 6.5) * size.label
     figure = go.Figure(layout={"height": math.ceil(height)})
     low, high = (table["gain"] - table["gain_low"], table["gain_high"] - table["gain"])
+    label = "held out, 95% interval" + (" (no bar: too few instances)" if (table["reason"] != "").any() else "")
     figure.add_trace(
         go.Scatter(
-            x=table["gain"], y=names, mode="markers", name="held out, 95% interval", marker={"color": COLOURS[0], "size": 6},
+            x=table["gain"], y=names, mode="markers", name=label, marker={"color": COLOURS[0], "size": 6},
             error_x={"array": high.fillna(0), "arrayminus": low.fillna(0), "symmetric": False, "thickness": 1.2, "width": 3},
         )
     )  # fmt: skip

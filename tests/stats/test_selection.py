@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from xtl import stats
 from xtl.errors import InputError
-from xtl.stats.selection import STRATEGIES, choose, chosen_cells, held_out_means, split_halves
+from xtl.stats.intervals import mean_interval
+from xtl.stats.selection import STRATEGIES, choose, chosen_cells, held_out_interval, held_out_means, split_halves
 
 
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 4))
@@ -160,3 +161,29 @@ def test_transfer_measures_on_other_instances_and_its_diagonal_is_held_out() -> 
     assert matrix.sel(chosen_on="en->es", measured_on="en->sw") < 0
     with pytest.raises(InputError, match="but one direction"):
         stats.cell_transfer(stats.simulate())
+
+
+def test_held_out_gains_of_few_instances_have_no_interval_but_right_answers_do() -> None:
+    few = stats.held_out(stats.simulate(n_instances=12, n_layers=3), n_splits=20)
+    assert few[["gain_low", "gain_high"]].isna().all(axis=None)
+    assert few["gain"].notna().all()
+    assert few["reason"].str.startswith("12 instances are too few").all()
+    assert ((few["accuracy_low"] <= few["accuracy"]) & (few["accuracy"] <= few["accuracy_high"])).all()
+    enough = stats.held_out(stats.simulate(n_instances=29, n_layers=3), n_splits=20)
+    assert enough[["gain_low", "gain_high"]].notna().all(axis=None)
+    assert (enough["reason"] == "").all()
+
+
+@pytest.mark.parametrize("bounds", [None, (-4.0, 4.0)])
+def test_held_out_at_a_cell_known_beforehand_is_the_mean_and_never_surer_than_its_interval(
+    bounds: tuple[float, float] | None,
+) -> None:
+    """The halvings then add nothing: every instance is held out in one half of each."""
+    values = np.random.default_rng(2).uniform(-1, 3, (40, 1))
+    halves, clusters = split_halves(40, 100, seed=0), np.arange(40)
+    found = held_out_interval(np.tile(values[:, 0], (200, 1)), clusters, halves, bounds=bounds)
+    plain = mean_interval(values, clusters, bounds=bounds, n_resamples=2000)
+    assert found.mean[0] == pytest.approx(plain.mean[0])
+    assert found.low[0] <= plain.low[0] + 1e-9
+    assert found.high[0] >= plain.high[0] - 1e-9
+    assert (found.high - found.low)[0] < 1.3 * (plain.high - plain.low)[0]
