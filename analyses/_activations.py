@@ -15,13 +15,13 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, backend_name, check_fits, check_hooks_exist, encode, model_info
+from xtl.backend import Model, check_fits, check_hooks_exist, encode, model_info
 from xtl.engine.plan import Plan
 from xtl.errors import InputError, check_layer
 from xtl.hooks import Hooks, get_modules, transplant_at
+from xtl.models.identity import identity_key
 from xtl.pairs import ParallelPair, Prompt
 from xtl.runs.activations import ActivationCache
-from xtl.runs.manifest import hash_weights
 from xtl.transplants import read_activations
 
 
@@ -120,7 +120,7 @@ def read_last(
 def open_cache(model: Model, folder: Path | None) -> ActivationCache:
     """A cache of this model's activations, on disk too where a folder is given: the next analysis finds them there.
 
-    The key is that of runs (`xtl run --activations disk`): weights, precision and backend.
+    The key is that of runs (`xtl run --activations disk`): the model's identity.
 
     Raises:
         InputError: the folder is a file.
@@ -130,8 +130,7 @@ def open_cache(model: Model, folder: Path | None) -> ActivationCache:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"activations {str(folder)!r} is a file; give a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    dtype = str(model.cfg.dtype).removeprefix("torch.")
-    return ActivationCache(f"{hash_weights(model)} {dtype} {backend_name(model)}", folder)
+    return ActivationCache(identity_key(model), folder)
 
 
 def check_same_model(results: xr.Dataset, model: Model) -> None:

@@ -34,12 +34,15 @@ class ModelInfo:
         eos_token_ids: tokens that end a generation.
         contract: largest relative deviation per check of the contract (see `xtl.models.contract`).
         backend_reason: why this backend was taken, in one line.
+        config: the Hugging Face configuration that it was made from, as `xtl.models.identity.config_part` gives it; empty where
+            there was none.
     """
 
     name: str
     eos_token_ids: tuple[int, ...] = ()
     contract: dict[str, float] = field(default_factory=dict)
     backend_reason: str = ""
+    config: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 def model_info(model: Model) -> ModelInfo:

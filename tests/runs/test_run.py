@@ -152,7 +152,7 @@ def test_a_model_with_other_weights_is_refused(study, tmp_path, monkeypatch):
     run_study(study, tmp_path / "run")
     (victim,) = (tmp_path / "run/cells").glob("*en-es*")
     victim.unlink()
-    monkeypatch.setattr("xtl.runs.manifest.hash_weights", lambda model: "0" * 64)
+    monkeypatch.setattr("xtl.models.identity.hash_weights", lambda model: "0" * 64)
     with pytest.raises(xtl.InputError, match=r"holds another study .* weights_sha256"):
         run_study(study, tmp_path / "run")
 
@@ -160,7 +160,7 @@ def test_a_model_with_other_weights_is_refused(study, tmp_path, monkeypatch):
 def test_the_hash_of_the_weights_sees_one_changed_number(tiny_model):
     import copy
 
-    from xtl.runs.manifest import hash_weights
+    from xtl.models.identity import hash_weights
 
     model = tiny_model("llama")
     before = hash_weights(model)
@@ -279,3 +279,34 @@ def test_progress_tells_language_failures_and_time_left_by_a_clock_that_cannot_j
     assert lines[0] == "pairs 4/10, xnli en->sw, 20 cells a second, 0:01:20 elapsed, 0:03:00 left"
     assert lines[-1] == "pairs 6/10, 1 failed, xnli en->sw, 20 cells a second, 0:02:20 elapsed, 0:01:12 left"
     assert len(lines) == 3, "a line a minute where there is no terminal"
+
+
+def test_a_model_whose_folder_was_edited_is_refused_and_what_differs_is_said(
+    tiny_folder, tmp_path, monkeypatch, capsys
+):
+    import shutil
+
+    from xtl.runs.compute import Computer
+
+    folder = shutil.copytree(tiny_folder("llama"), tmp_path / "model")
+    study = STUDY | {"models": str(folder)}
+    with monkeypatch.context() as patch:
+        stop_in_call(patch, Computer, "compute", 2)
+        assert run_study(study, tmp_path / "run").stopped
+    before, config = content(tmp_path / "run"), json.loads((folder / "config.json").read_text())
+    changed = config | {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}
+    (folder / "config.json").write_text(json.dumps(changed))
+    with pytest.raises(xtl.InputError, match=r"model .*: config rope_theta 10000.0 -> 500000.0"):
+        run_study(study, tmp_path / "run")
+    assert content(tmp_path / "run") == before
+    (folder / "config.json").write_text(json.dumps(config))
+
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())  # as an earlier version wrote it
+    (name,) = manifest["models"]
+    for part in ("config", "cfg", "tokenizer", "eos_token_ids", "tables_sha256"):
+        del manifest["models"][name][part]
+    (tmp_path / "run/manifest.json").write_text(json.dumps(manifest))
+    capsys.readouterr()
+    assert run_study(study, tmp_path / "run").n_done == 4
+    assert "begun by an earlier version, which noted of model" in capsys.readouterr().err
+    assert "config" in json.loads((tmp_path / "run/manifest.json").read_text())["models"][name]

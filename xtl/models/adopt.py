@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from xtl.errors import InputError
@@ -43,7 +44,7 @@ def _adopt_hf(hf_model: Any, tokenizer: Any, backend: str) -> Any:
 
 def _adopt_transformer_lens(model: Any, tokenizer: Any, backend: str) -> Any:
     """A HookedTransformer or TransformerBridge; there is no original to compare its logits with."""
-    from xtl.backend import ModelInfo, backend_name, check_model, model_info
+    from xtl.backend import backend_name, check_model, model_info
     from xtl.models.caching import use_cache_names
     from xtl.models.contract import check_contract
     from xtl.models.load import check_tokens
@@ -65,7 +66,7 @@ def _adopt_transformer_lens(model: Any, tokenizer: Any, backend: str) -> Any:
     contract = check_contract(model, check_tokens(model.tokenizer, model.cfg.d_vocab), None)
     ends = model_info(model).eos_token_ids
     reason = f"the model was given as a {type(model).__name__}"
-    model.xtl_info = ModelInfo(name=info.name, eos_token_ids=ends, contract=contract, backend_reason=reason)
+    model.xtl_info = replace(info, eos_token_ids=ends, contract=contract, backend_reason=reason)
     return model
 
 

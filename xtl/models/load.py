@@ -133,6 +133,7 @@ def from_hf(hf_model: Any, tokenizer: Any, label: str, backend: str, reason: str
     from xtl.models.bridged import architecture_of, bridge_from_hf
     from xtl.models.contract import check_contract
     from xtl.models.hooked import hooked_from_hf, why_no_hooked
+    from xtl.models.identity import config_part, plain
     from xtl.models.read import one_line
 
     hf_model = hf_model.eval().requires_grad_(False)
@@ -168,7 +169,13 @@ def from_hf(hf_model: Any, tokenizer: Any, label: str, backend: str, reason: str
     if backend != "auto" and not reason:
         reason = f"backend={backend!r} was asked for"
     model.requires_grad_(False)
-    model.xtl_info = ModelInfo(name=label, eos_token_ids=ends, contract=contract, backend_reason=reason)
+    model.xtl_info = ModelInfo(
+        name=label,
+        eos_token_ids=ends,
+        contract=contract,
+        backend_reason=reason,
+        config=plain(config_part(hf_model.config)),
+    )
     return model
 
 

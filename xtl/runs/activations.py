@@ -1,6 +1,6 @@
 """Source activations, computed once a run: one English prompt serves every language that it is lent to.
 
-What a source prompt gives depends on the model, the prompt's token ids (the tokenizer's work) and what is read. That is the
+What a source prompt gives depends on the model (`xtl.models.identity`), the prompt's token ids and what is read. That is the
 key. Activations are kept in memory up to a bound, least used first out; with a folder also on disk as safetensors, where other
 workers on the machine find them. What is read back is bit for bit what was computed.
 """
@@ -31,7 +31,7 @@ class ActivationCache:
     """Activations of one model's source prompts.
 
     Args:
-        model_key: identifies the model (the hash of its weights).
+        model_key: identifies the model: `xtl.models.identity.identity_key`.
         folder: where to keep them on disk too; None keeps them in memory alone.
         memory: most bytes in memory.
 

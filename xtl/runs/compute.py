@@ -112,6 +112,7 @@ class Computer:
         from xtl.errors import SlowEngineWarning
         from xtl.models import load_model
         from xtl.models.chat import check_chat
+        from xtl.models.identity import identity_key
         from xtl.runs.activations import ActivationCache
         from xtl.runs.manifest import model_labels, model_record
 
@@ -136,7 +137,7 @@ class Computer:
         self.label = model_labels(self.study)[index]
         if self.activations != "off":
             folder = self.folder if self.activations == "disk" else None
-            self.cache = ActivationCache(f"{record['weights_sha256']} {record['dtype']} {record['backend']}", folder)
+            self.cache = ActivationCache(identity_key(self.model), folder)
         self._index = index
         if self.on_model is not None:
             slow, note = why_slow(self.model, self.engine), slow_note(self.model, self.engine)

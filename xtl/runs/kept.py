@@ -1,7 +1,7 @@
 """Maps that are kept as soon as each is computed, so that a sweep that was stopped goes on where it was.
 
 A folder with a file a map: what the engine gave for it, before it is scored. The file's name is the hash of all that decides
-what is in it (the model's weights, the software's versions, token ids, cells, what is written), so that nothing that was kept is
+what is in it (the model's identity, the software's versions, token ids, cells, what is written), so that nothing that was kept is
 taken for something else: whatever changes, its maps are computed anew, and those that stay as they were are there.
 """
 
@@ -14,14 +14,15 @@ from typing import Any
 
 import torch
 
-from xtl.backend import Model, backend_name
+from xtl.backend import Model
 from xtl.engine.maps import Outputs
 from xtl.engine.plan import Generated
 from xtl.engine.prepare import Sweep
 from xtl.errors import InputError
+from xtl.models.identity import identity_key
 from xtl.packages import versions
 from xtl.runs.files import cannot_write, sha256
-from xtl.runs.manifest import PACKAGES, hash_weights
+from xtl.runs.manifest import PACKAGES
 from xtl.runs.tensors import checksum, read_tensor, write_tensor
 
 
@@ -29,8 +30,8 @@ class KeptMaps:
     """A folder of maps for `xtl.sweep_many`: each is kept as soon as it is there, and a later sweep has it from there.
 
     Generated texts are scored anew when they are had from there, so that another score of them takes no new maps. A model's
-    weights are hashed once: after changing them make a new `KeptMaps`. What hooks of your own change is not seen: give a model
-    with such hooks its own folder.
+    identity (`xtl.models.identity`) is found out once: after changing its weights, configuration or tokenizer make a new
+    `KeptMaps`. What hooks of your own change is not seen: give a model with such hooks its own folder.
 
     Args:
         folder: where; made if it isn't there. Files of other maps in it are left alone.
@@ -109,8 +110,8 @@ class KeptMaps:
         return self.folder / f"{sha256(json.dumps(decides).encode())[:32]}.safetensors"
 
     def _identity(self, model: Model) -> list[Any]:
-        """The model's weights and how they are run; found out once a model."""
+        """The model's identity and the software that runs it; found out once a model."""
         if id(model) not in self._models:
-            found = [hash_weights(model), backend_name(model), str(model.cfg.dtype), versions(PACKAGES)]
+            found = [identity_key(model), versions(PACKAGES)]
             self._models[id(model)] = (model, found)
         return self._models[id(model)][1]

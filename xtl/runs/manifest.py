@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from datetime import datetime, timezone
@@ -70,40 +69,41 @@ def check_same(known: dict[str, Any], now: dict[str, Any], allow_versions: bool)
     return changes
 
 
-def model_changes(known: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """How a loaded model differs from the one that the run was begun with, in words."""
-    keys = ("weights_sha256", "revision", "n_layers", "backend", "dtype", "engine")
-    return [f"{key} {known.get(key)} -> {now.get(key)}" for key in keys if known.get(key) != now.get(key)]
+def model_changes(known: dict[str, Any], now: dict[str, Any], other_versions: bool = False) -> list[str]:
+    """How a loaded model differs from the one that the run was begun with, in words.
+
+    A run that an earlier version began may lack parts of the identity: they are not compared. With `other_versions` of the
+    software, which know other keys of a configuration, those that both know are.
+    """
+    from xtl.models.identity import identity_changes
+
+    before = dict(known)
+    if _kind_of(known.get("device")) != _kind_of(now.get("device")):
+        before.pop("tables_sha256", None)  # sines of another kind of processor differ in their last bits
+    changes = identity_changes(before, now, same_keys=other_versions)
+    keys = ("revision", "n_layers", "engine")
+    return changes + [f"{key} {known.get(key)} -> {now.get(key)}" for key in keys if known.get(key) != now.get(key)]
+
+
+def _kind_of(device: Any) -> str:
+    return str(device).partition(":")[0]
 
 
 def model_record(model: Any, spec: ModelSpec, engine: str) -> dict[str, Any]:
-    """What identifies a loaded model: the revision that was asked for and the hash of the weights that came."""
-    from xtl.backend import backend_name, model_info
+    """What identifies a loaded model: the revision that was asked for, and its identity as it came (`xtl.models.identity`)."""
+    from xtl.backend import model_info
+    from xtl.models.identity import model_identity
 
     return {
         "name": model_info(model).name,
         "revision": revision_of(spec.name),
-        "weights_sha256": hash_weights(model),
-        "backend": backend_name(model),
+        **model_identity(model),
         "backend_reason": getattr(model_info(model), "backend_reason", ""),
-        "dtype": str(model.cfg.dtype).removeprefix("torch."),
         "device": str(model.cfg.device),
         "engine": engine,
         "n_layers": model.cfg.n_layers,
         "d_model": model.cfg.d_model,
     }
-
-
-def hash_weights(model: Any) -> str:
-    """SHA-256 of a model's parameters, by name and value."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters(), key=lambda item: item[0]):
-        tensor = parameter.detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
-    return digest.hexdigest()
 
 
 def revision_of(name: str) -> str | None:

@@ -195,9 +195,23 @@ class Store:
             self.manifest["models"][name] = record
             self.save_manifest()
             return
-        changes = model_changes(known, record)
+        changes = model_changes(known, record, self.allow_versions)
         if changes:
             raise refused(self.folder, [f"model {name}: {change}" for change in changes])
+        self._note_what_was_unknown(name, known, record)
+
+    def _note_what_was_unknown(self, name: str, known: dict[str, Any], record: dict[str, Any]) -> None:
+        """A run of an earlier version knows a model by its weights alone: say so, and know all of it from now on."""
+        unknown = [part for part in ("config", "tokenizer") if part in record and part not in known]
+        if not unknown:
+            return
+        print(
+            f"xtl: the run at {str(self.folder)!r} was begun by an earlier version, which noted of model {name} its weights "
+            f"alone: whether its {' and '.join(unknown)} are the same cannot be told; they are noted from now on",
+            file=sys.stderr,
+        )
+        known.update({part: value for part, value in record.items() if part not in known})
+        self.save_manifest()
 
     def save_manifest(self) -> None:
         """Write `manifest.json`."""
