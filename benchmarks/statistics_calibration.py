@@ -292,17 +292,23 @@ def _flat(results: Any, measure: str) -> np.ndarray:
 
 
 def show(rows: Rows) -> None:
-    """Rows with a coverage as a table of data against n, in Markdown; others as they are."""
+    """Rows as tables in Markdown: coverage as data against n, false alarms as noise against test."""
     if "rate" in rows[0]:
-        print("| noise | against | test | maps with a significant cell |\n|---|---|---|---|")
-        for row in rows:
-            rate = f"{100 * row['rate']:.1f} ± {100 * row['error']:.1f}%"
-            print(f"| {row['noise']} | {row['against']} | {row['test']} | {rate} |", flush=True)
+        tests = list(dict.fromkeys(row["test"] for row in rows))
+        print(f"| noise | against | {' | '.join(tests)} |\n|---|---|{'---|' * len(tests)}")
+        for noise, against in dict.fromkeys((row["noise"], row["against"]) for row in rows):
+            here = {row["test"]: row for row in rows if (row["noise"], row["against"]) == (noise, against)}
+            none = {"p_max": "withheld", "p_fdr": "withheld"} if against == "vanilla" else {}
+            cells = [
+                f"{100 * here[t]['rate']:.1f} ± {100 * here[t]['error']:.1f}%" if t in here else none.get(t, "–")
+                for t in tests
+            ]
+            print(f"| {noise} | {against} | {' | '.join(cells)} |", flush=True)
         return
     if "coverage" not in rows[0]:
+        print(f"| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
         for row in rows:
-            print("  " + "  ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}"
-                                   for key, value in row.items()), flush=True)  # fmt: skip
+            print(f"| {' | '.join(str(round(value, 3)) for value in row.values())} |", flush=True)
         return
     sizes = list(dict.fromkeys(row["n"] for row in rows))
     print(f"| estimate | data | {' | '.join(f'n = {n}' for n in sizes)} |\n|---|---|{'---|' * len(sizes)}")
