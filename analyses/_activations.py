@@ -22,6 +22,7 @@ from xtl.hooks import Hooks, get_modules, transplant_at
 from xtl.models.identity import identity_key
 from xtl.pairs import ParallelPair, Prompt
 from xtl.runs.activations import ActivationCache
+from xtl.runs.files import writing
 from xtl.transplants import read_activations
 
 
@@ -129,7 +130,8 @@ def open_cache(model: Model, folder: Path | None) -> ActivationCache:
         return ActivationCache(model_info(model).name)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"activations {str(folder)!r} is a file; give a folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return ActivationCache(identity_key(model), folder)
 
 

@@ -96,6 +96,13 @@ class SweepProgress:
         if not self.done_cells and not self.failures:
             self.began = time.monotonic()
 
+    def took(self, seconds: float) -> None:
+        """A pair that is done took so long: work began that much before now, at the latest.
+
+        A worker may report its model and its first map in one go.
+        """
+        self.began = min(self.began, time.monotonic() - seconds)
+
     def failed(self) -> None:
         """One more pair failed."""
         self.failures += 1

@@ -95,7 +95,12 @@ def test_flags_on_loading_hold_for_all_models_and_remote_code_is_no_key_of_a_stu
         given.append((name, options))
         raise InputError("not today")
 
+    from xtl.runs import run as runs
+
+    studies, real = [], runs.make_jobs
+    monkeypatch.setattr(runs, "make_jobs", lambda study: studies.append(study) or real(study))
     monkeypatch.setattr("xtl.models.load_model", load)
+    monkeypatch.setattr("xtl.models.load.check_placement", lambda *_: None)  # as if bitsandbytes were there
     options = ["--device-map", "auto", "--quantization", "4bit", "--trust-remote-code", "--dtype", "bfloat16"]
     start = ["run", "--tasks", "capitals", "--directions", "en:es", "--limit", "1", "--out", tmp_path / "run"]
     code, _, err = run(*start, "--models", ",".join(models), *options)
@@ -103,7 +108,8 @@ def test_flags_on_loading_hold_for_all_models_and_remote_code_is_no_key_of_a_stu
     (name, asked), *_ = given
     assert (name, asked["device_map"], asked["quantization"], asked["dtype"]) == (models[0], "auto", "4bit", "bfloat16")
     assert asked["trust_remote_code"] is True
-    written = (tmp_path / "run/study.yaml").read_text()
+    assert not (tmp_path / "run").exists()
+    written = studies[0].to_yaml()
     assert written.count("device_map: auto") == 2
     assert "trust" not in written
     (tmp_path / "study.yaml").write_text(

@@ -310,3 +310,37 @@ def test_a_model_whose_folder_was_edited_is_refused_and_what_differs_is_said(
     assert run_study(study, tmp_path / "run").n_done == 4
     assert "begun by an earlier version, which noted of model" in capsys.readouterr().err
     assert "config" in json.loads((tmp_path / "run/manifest.json").read_text())["models"][name]
+
+
+def test_a_model_and_its_first_map_reported_in_one_go_make_no_rate_that_nobody_reached(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with SweepProgress(8, None, shown=False) as bar:
+        now[0] += 30.0
+        bar.loaded()
+        bar.done_cells = 640
+        bar.took(20.0)
+        bar.pairs(1)
+        now[0] += 1e-6
+        assert bar.speed() == pytest.approx(640 / 20)
+        assert bar.seconds_left() == pytest.approx(7 * 20)
+        now[0] += 20.0
+        bar.done_cells = 1280
+        bar.took(20.0)
+        bar.pairs(2)
+        assert bar.speed() == pytest.approx(1280 / 40)
+
+
+def test_maps_that_were_kept_count_for_no_speed(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with SweepProgress(4, 400, shown=False) as bar:
+        for _ in range(2):
+            now[0] += 0.01
+            bar.was_done(100)
+        assert bar.seconds_left() is None
+        now[0] += 10.0
+        bar.cells(100)
+        bar.pairs(3)
+        assert bar.speed() == pytest.approx(10)
+        assert bar.seconds_left() == pytest.approx(10)

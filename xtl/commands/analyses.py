@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,6 +61,8 @@ def analyse(
             else "\n".join(f"{r['name']:26}{r['needs']:17}{r['question']}" for r in rows)
         )
         return
+    from xtl.runs.files import write_whole
+
     item = analyses.get_analysis(name)
     if out is None:
         raise InputError(f"{name} needs --out, a folder for its data and figures")
@@ -76,8 +79,7 @@ def analyse(
     files = [analyses.save(data, out / f"{name}.nc")]
     for title, figure in analyses.figures(name, data).items():
         path = out / f"{title}.html"
-        figure.write_html(path, include_plotlyjs=True)
-        files.append(path)
+        files.append(write_whole(path, functools.partial(figure.write_html, include_plotlyjs=True)))
         if png:
             from xtl import plots
 

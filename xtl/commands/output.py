@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,9 +32,9 @@ def check_out(out: Path, overwrite: bool | None = None) -> None:
     if not overwrite and (out / RESULTS).exists():
         flag = "" if overwrite is None else " or --overwrite"
         raise InputError(f"--out {str(out)!r} already holds results; give another folder{flag}")
-    nearest = next(folder for folder in [out.absolute(), *out.absolute().parents] if folder.exists())
-    if not os.access(nearest, os.W_OK):
-        raise InputError(f"--out {str(out)!r} cannot be written: no permission in {str(nearest)!r}")
+    from xtl.runs.files import check_can_write
+
+    check_can_write(out)
 
 
 def was_stopped(out: Path, task: str, pairs: Sequence[ParallelPair]) -> bool:
@@ -56,11 +55,5 @@ def keeping_maps(out: Path) -> Iterator[KeptMaps]:
     """Keep maps in `out`/maps while it lasts. They stay if it is stopped or fails, and are removed once it is through."""
     from xtl.runs import KeptMaps
 
-    try:
-        yield KeptMaps(out / MAPS)
-    except BaseException:
-        with suppress(OSError):  # there are maps in it
-            (out / MAPS).rmdir()
-            out.rmdir()
-        raise
+    yield KeptMaps(out / MAPS)
     shutil.rmtree(out / MAPS, ignore_errors=True)

@@ -69,6 +69,12 @@ def run(
     activations: Annotated[
         str, typer.Option(help="Where source activations are kept for other directions: memory, disk or off.")
     ] = "memory",
+    pair_timeout: Annotated[
+        str,
+        typer.Option(
+            help="Seconds that a pair may take; its worker is then ended, and the others go on. off for no limit."
+        ),
+    ] = "3600",
     allow_versions: Annotated[
         bool, typer.Option("--allow-versions", help="Go on with a run that other versions of the software began.")
     ] = False,
@@ -123,6 +129,7 @@ def run(
         workers=workers,
         actors=actors,
         activations=activations,
+        pair_timeout=parse_pair_timeout(pair_timeout),
         allow_versions=allow_versions,
         trust_remote_code=loading.trust_remote_code,
     )
@@ -161,6 +168,20 @@ def parse_layers(flag: str, text: str | None) -> tuple[int, ...] | None:
     (0, 4, 8)
     """
     return None if text is None else layers.parse_layers(flag, text)
+
+
+def parse_pair_timeout(text: str) -> float | None:
+    """Seconds from `--pair-timeout`; None for `off`.
+
+    >>> parse_pair_timeout("90"), parse_pair_timeout("off")
+    (90.0, None)
+    """
+    from xtl.runs.workers import check_pair_timeout
+
+    try:
+        return None if text == "off" else check_pair_timeout(float(text))
+    except ValueError:
+        raise InputError(f"--pair-timeout {text!r} must be a number of seconds greater than 0, or off") from None
 
 
 def _run(study: Any, out: Path, json_output: bool, **options: Any) -> None:

@@ -83,14 +83,8 @@ def load_model(
         with quiet():
             return adopt(name, tokenizer, backend)
     label, location = resolve_name(name)
-    placed = [key for key, value in (("device_map", device_map), ("quantization", quantization)) if value is not None]
-    if placed and backend == "hooked":
-        raise InputError(f"{placed[0]} needs backend='bridge': a HookedTransformer has its own weights on one device")
-    if device_map is not None and device is not None:
-        raise InputError("give device or device_map, not both")
+    placed, place, options = check_placement(backend, device, device_map, quantization)
     torch_dtype = _check_dtype(dtype or "float32")
-    place = _check_device(device)
-    options = _placement(place, device_map, _check_quantization(quantization))
     with quiet():
         import transformer_lens  # noqa: F401  # its import warns on its own
 
@@ -115,6 +109,23 @@ def load_model(
             hf_model = hf_model.to(place)
         reason = f"{placed[0]} needs it" if placed else ""
         return from_hf(hf_model, own_tokenizer, label, "bridge" if placed else backend, reason)
+
+
+def check_placement(
+    backend: str, device: str | None, device_map: Any, quantization: str | None
+) -> tuple[list[str], str, dict[str, Any]]:
+    """Where a model goes on this machine, checked before anything is read. Arguments and errors as for `load_model`.
+
+    Returns:
+        Which of `device_map` and `quantization` are given; the device; the options of `from_pretrained` that say so.
+    """
+    placed = [key for key, value in (("device_map", device_map), ("quantization", quantization)) if value is not None]
+    if placed and backend == "hooked":
+        raise InputError(f"{placed[0]} needs backend='bridge': a HookedTransformer has its own weights on one device")
+    if device_map is not None and device is not None:
+        raise InputError("give device or device_map, not both")
+    place = _check_device(device)
+    return placed, place, _placement(place, device_map, _check_quantization(quantization))
 
 
 def from_hf(hf_model: Any, tokenizer: Any, label: str, backend: str, reason: str = "") -> Any:

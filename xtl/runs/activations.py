@@ -7,8 +7,9 @@ workers on the machine find them. What is read back is bit for bit what was comp
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from xtl.backend import Model
 from xtl.engine.plan import Plan
 from xtl.errors import InputError
 from xtl.hooks import Module
-from xtl.runs.files import sha256
+from xtl.runs.files import sha256, writing
 from xtl.runs.tensors import read_tensor, write_tensor
 from xtl.transplants import read_activations
 
@@ -32,18 +33,27 @@ class ActivationCache:
 
     Args:
         model_key: identifies the model: `xtl.models.identity.identity_key`.
-        folder: where to keep them on disk too; None keeps them in memory alone.
+        folder: where to keep them on disk too; made if it isn't there, but not the folder that it is in. None keeps them in
+            memory alone.
         memory: most bytes in memory.
+        told: told, once and in one line, where the disk takes no more; memory alone is used from then on.
 
     Attributes:
         hits: how often an activation was there, in memory or on disk.
         misses: how often it was computed.
     """
 
-    def __init__(self, model_key: str, folder: Path | None = None, memory: int = MEMORY) -> None:
+    def __init__(
+        self,
+        model_key: str,
+        folder: Path | None = None,
+        memory: int = MEMORY,
+        told: Callable[[str], None] = warnings.warn,
+    ) -> None:
         self.model_key = model_key
         self.folder = folder
         self.memory = memory
+        self.told = told
         self.hits = self.misses = 0
         self._kept: OrderedDict[str, Float[Tensor, "site d_model"]] = OrderedDict()
         self._bytes = 0
@@ -83,12 +93,15 @@ class ActivationCache:
         return None if found is None else found[0]  # a damaged one is computed again
 
     def _write(self, key: str, tensor: Tensor) -> None:
-        if self.folder is None:
+        if self.folder is None or not self.folder.parent.is_dir():
             return
         try:
+            with writing(self.folder):
+                self.folder.mkdir(exist_ok=True)
             write_tensor(self.folder / f"{key}.safetensors", tensor)
-        except InputError:  # no space: memory will do
+        except InputError as error:  # no space: memory will do
             self.folder = None
+            self.told(f"source activations are kept in memory alone from here on: {error}")
 
 
 def _sites(plan: Plan) -> list[tuple[str, int]]:

@@ -46,6 +46,13 @@ class LoadedModel:
 
 
 @dataclass(frozen=True)
+class Told:
+    """Something that the user should know of a worker, in one line; the run goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class _Controlled:
     """A group's control: its pairs as the model is asked them, and what is written for each."""
 
@@ -62,7 +69,7 @@ class Computer:
         activations: where source activations are kept: "disk", "memory" or "off".
         folder: for those on disk.
         groups: the study's groups, which a control draws on; a study without one needs none.
-        on_model: told of each model that is loaded, before its first map.
+        tell: told of each model that is loaded, before its first map, and of what the user should know.
         device: for models that name none.
         trust_remote_code: run code that comes with a model.
     """
@@ -73,7 +80,7 @@ class Computer:
         activations: str = "memory",
         folder: Path | None = None,
         groups: Sequence[Group] = (),
-        on_model: Callable[[LoadedModel], None] | None = None,
+        tell: Callable[[LoadedModel | Told], None] | None = None,
         device: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
@@ -81,7 +88,7 @@ class Computer:
         self.activations = activations
         self.folder = folder
         self.groups = groups
-        self.on_model = on_model
+        self.tell = tell or (lambda _: None)
         self.device = device
         self.trust_remote_code = check_flag("trust_remote_code", trust_remote_code)
         self.model: Any = None
@@ -108,7 +115,9 @@ class Computer:
         """Have this model of the study in memory, and no other."""
         if index == self._index:
             return
+        from xtl.backend import check_fits
         from xtl.engine.engines import resolve_engine, slow_note, why_slow
+        from xtl.engine.prepare import check_cells
         from xtl.errors import SlowEngineWarning
         from xtl.models import load_model
         from xtl.models.chat import check_chat
@@ -116,9 +125,7 @@ class Computer:
         from xtl.runs.activations import ActivationCache
         from xtl.runs.manifest import model_labels, model_record
 
-        self.model = self.cache = self._controlled = None
-        self._index = -1
-        self._tidy()
+        self.unload()
         spec = self.study.models[index]
         self.model = load_model(
             spec.name,
@@ -130,6 +137,9 @@ class Computer:
             trust_remote_code=self.trust_remote_code,
         )
         check_chat(self.model, self.study.chat)
+        if index == 0:  # before the run's folder is made; what goes wrong with a later model alone fails of its pairs
+            check_cells(self.model, **self._cells())
+            check_fits(self.model, "target", 1, self.study.max_new_tokens or 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SlowEngineWarning)  # the run says it, once for all its workers
             self.engine = resolve_engine(self.model, self.study.engine)
@@ -137,11 +147,16 @@ class Computer:
         self.label = model_labels(self.study)[index]
         if self.activations != "off":
             folder = self.folder if self.activations == "disk" else None
-            self.cache = ActivationCache(identity_key(self.model), folder)
+            self.cache = ActivationCache(identity_key(self.model), folder, told=lambda text: self.tell(Told(text)))
         self._index = index
-        if self.on_model is not None:
-            slow, note = why_slow(self.model, self.engine), slow_note(self.model, self.engine)
-            self.on_model(LoadedModel(self.label, record, slow, note))
+        slow, note = why_slow(self.model, self.engine), slow_note(self.model, self.engine)
+        self.tell(LoadedModel(self.label, record, slow, note))
+
+    def unload(self) -> None:
+        """Have no model in memory."""
+        self.model = self.cache = self._controlled = None
+        self._index = -1
+        self._tidy()
 
     def _map(self, job: Job, start: float, progress: Callable[[int, int], None] | None) -> MapFiles:
         from dataclasses import replace

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from xtl.errors import check_flag, check_whole
+from xtl.errors import InputError, check_flag, check_whole
 from xtl.models.memory import human
 from xtl.progress import clock
 from xtl.runs.compute import Computer, Failure
 from xtl.runs.jobs import Job, make_jobs
+from xtl.runs.preflight import check_models, n_layers_of
 from xtl.runs.study import ModelSpec, Study
 
 
@@ -130,6 +131,7 @@ def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True, trust_rem
     check_flag("trust_remote_code", trust_remote_code)
     workers = check_whole("workers", workers, 1)
     jobs = make_jobs(study)
+    check_models(study, trust_remote_code)
     computer = Computer(study, groups=jobs.groups, trust_remote_code=trust_remote_code)
     parts = []
     for index, spec in enumerate(study.models):
@@ -148,7 +150,10 @@ def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True, trust_rem
 
 
 def _counted(study: Study, spec: ModelSpec, task: str, jobs: list[Job]) -> Part:
-    cells = cells_a_map(study, n_layers_of(spec))
+    n_layers = n_layers_of(spec)
+    if n_layers is None:
+        raise InputError(f"the layers of {spec.name!r} are known only once it is loaded; leave --no-calibration out")
+    cells = cells_a_map(study, n_layers)
     return Part(spec.name, task, len({job.direction for job in jobs}), len(jobs), cells * len(jobs))
 
 
@@ -172,20 +177,6 @@ def cells_a_map(study: Study, n_layers: int) -> int:
         n_layers if layers is None else len(layers) for layers in (study.source_layers, study.target_layers)
     )
     return len(study.modules) * sources * targets
-
-
-def n_layers_of(spec: ModelSpec) -> int:
-    """Layers, from the model's configuration alone."""
-    from xtl.models.names import resolve_name
-    from xtl.models.read import read_config
-
-    label, location = resolve_name(spec.name)
-    config = read_config(label, location, False)
-    if config is None:
-        from xtl.errors import InputError
-
-        raise InputError(f"the layers of {label!r} are known only once it is loaded; leave --no-calibration out")
-    return int(getattr(config, "num_hidden_layers", None) or config.get_text_config().num_hidden_layers)
 
 
 def _bytes(first: bytes, second: bytes, n_maps: int, n_files: int) -> float:

@@ -5,8 +5,10 @@ A reader sees the old file or the new one, whatever happens to the writer, a pow
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -14,20 +16,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError
+from xtl.errors import InputError, XtlError
 
 LEFTOVER = ".*.tmp"
 """Pattern of the temporary files that a killed process leaves."""
+RUST_ERROR = re.compile(r"\(os error (\d+)\)")
+"""How Rust's standard library ends the text of a system's error."""
 
 
-def write_whole(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
+def write_whole(path: str | os.PathLike[str], write: Callable[[Path], Any], make_folder: bool = True) -> Path:
     """Let `write` fill a temporary file beside `path`, then move it there.
 
+    Args:
+        path: the file.
+        write: is given the temporary file.
+        make_folder: make its folder if it isn't there. False for what is at work in a folder: one that somebody has deleted or
+            moved meanwhile is not made anew, half empty.
+
     Raises:
-        InputError: it can't be written: no permission, no space, a folder in the way.
+        InputError: it can't be written: no permission, no space, a folder in the way, or none.
     """
     path = Path(path)
-    temporary = stage(path, write)
+    temporary = stage(path, write, make_folder)
     try:
         publish(temporary, path)
     finally:
@@ -35,12 +45,12 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> P
     return path
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> Path:
+def write_text(path: str | os.PathLike[str], text: str, make_folder: bool = True) -> Path:
     """The same for a text, in UTF-8."""
-    return write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), make_folder)
 
 
-def stage(path: Path, write: Callable[[Path], Any]) -> Path:
+def stage(path: Path, write: Callable[[Path], Any], make_folder: bool = True) -> Path:
     """Let `write` fill a temporary file beside `path` and sync it to disk; return the temporary file.
 
     Raises:
@@ -48,13 +58,13 @@ def stage(path: Path, write: Callable[[Path], Any]) -> Path:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        sync(temporary)
-    except BaseException as error:
+        with writing(path):
+            if make_folder:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            write(temporary)
+            sync(temporary)
+    except BaseException:
         discard(temporary)
-        if isinstance(error, OSError):
-            raise cannot_write(path, error) from error
         raise
     return temporary
 
@@ -67,11 +77,9 @@ def discard(path: Path) -> None:
 
 def publish(temporary: Path, path: Path) -> None:
     """Move a staged file to its place, for good."""
-    try:
+    with writing(path):
         os.replace(temporary, path)
         sync(path.parent)
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def sync(path: Path) -> None:
@@ -103,9 +111,69 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(waiting[0])
 
 
-def cannot_write(path: Path, error: OSError) -> InputError:
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """While it lasts, whatever a library raises because the disk says no becomes one line about `path`.
+
+    >>> with writing("map.safetensors"):
+    ...     raise RuntimeError("I/O error: No space left on device (os error 28)")
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: cannot write 'map.safetensors': No space left on device
+    """
+    try:
+        yield
+    except XtlError:
+        raise
+    except Exception as error:
+        said = disk_error(error)
+        if said is None:
+            raise
+        raise cannot_write(path, said) from error
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The system's error behind what was raised; None where there is none.
+
+    Libraries in Rust (safetensors, tokenizers) have errors of their own, with the system's number in the text alone.
+    """
+    seen: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in seen:
+        if isinstance(link, OSError):
+            return link
+        if found := RUST_ERROR.search(str(link)):
+            number = int(found[1])
+            return OSError(number, os.strerror(number))
+        seen.append(link)
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def cannot_write(path: str | os.PathLike[str], error: OSError) -> InputError:
     """What to tell the user when a write fails."""
-    return InputError(f"cannot write {str(path)!r}: {error.strerror or error}")
+    said = os.strerror(error.errno) if error.errno else error.strerror or " ".join(str(error).split())
+    return InputError(f"cannot write {os.fspath(path)!r}: {said}")
+
+
+def gone(folder: Path) -> InputError:
+    """What to tell the user when the folder that is written to is no longer there."""
+    return InputError(
+        f"{str(folder)!r} is no longer there (deleted or moved while it was written to); nothing more is written: put it back, "
+        "and the same command goes on from there"
+    )
+
+
+def check_can_write(folder: Path) -> None:
+    """Raise `InputError`, before any work and without a trace, where a folder can't be written, or made where it isn't there."""
+    try:
+        nearest = next(place for place in [folder.absolute(), *folder.absolute().parents] if place.exists())
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"no permission in {str(nearest)!r}")
+    except OSError as error:
+        raise InputError(f"cannot write {str(folder)!r}: {error.strerror or error}") from error
 
 
 def sha256(data: bytes | Path) -> str:

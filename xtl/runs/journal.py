@@ -43,7 +43,8 @@ class Journal:
         """
         text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
         try:
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            new = 0 if self.events else os.O_CREAT  # one that somebody took away is not begun anew without its events
+            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | new, 0o644)
             try:
                 data = text.encode()
                 while data:

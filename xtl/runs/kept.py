@@ -18,10 +18,9 @@ from xtl.backend import Model
 from xtl.engine.maps import Outputs
 from xtl.engine.plan import Generated
 from xtl.engine.prepare import Sweep
-from xtl.errors import InputError
 from xtl.models.identity import identity_key
 from xtl.packages import versions
-from xtl.runs.files import cannot_write, sha256
+from xtl.runs.files import check_can_write, gone, sha256, writing
 from xtl.runs.manifest import PACKAGES
 from xtl.runs.tensors import checksum, read_tensor, write_tensor
 
@@ -34,7 +33,8 @@ class KeptMaps:
     `KeptMaps`. What hooks of your own change is not seen: give a model with such hooks its own folder.
 
     Args:
-        folder: where; made if it isn't there. Files of other maps in it are left alone.
+        folder: where; made with the first map if it isn't there, and not again if somebody takes it away. Files of other maps in
+            it are left alone.
 
     Raises:
         InputError: the folder can't be written.
@@ -49,12 +49,8 @@ class KeptMaps:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._models: dict[int, tuple[Model, list[Any]]] = {}
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(self.folder, error) from error
-        if not os.access(self.folder, os.W_OK):
-            raise InputError(f"cannot write {str(self.folder)!r}: no permission")
+        self._made = self.folder.is_dir()
+        check_can_write(self.folder)
 
     def get(self, model: Model, sweep: Sweep, engine: str) -> Outputs | None:
         """What was kept of this very sweep; None where there is nothing, or it is damaged."""
@@ -74,6 +70,12 @@ class KeptMaps:
         Raises:
             InputError: it can't be written.
         """
+        if not self._made:
+            with writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            self._made = True
+        elif not self.folder.is_dir():
+            raise gone(self.folder)
         values = outputs.logprobs
         if values is None:
             answers = outputs.answers or ()

@@ -21,7 +21,7 @@ from typing import Any
 from xtl.errors import InputError, XtlError
 from xtl.runs.compute import Computer
 from xtl.runs.jobs import Job
-from xtl.runs.workers import Lost, Report, Stopped
+from xtl.runs.workers import Lost, Ready, Report, Stopped
 
 WAKE = 0.5
 """Seconds after which `wait` returns even if nothing was reported."""
@@ -39,6 +39,7 @@ class LocalCrew:
         if os.name == "nt":
             raise InputError("workers local:N needs Linux or macOS; use local:1 or ray")
         self.size = size
+        self.notes: list[str] = []
         self.computer = computer
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         self._pipes: dict[int, Connection] = {}
@@ -60,7 +61,7 @@ class LocalCrew:
         """Have it compute a job after those that it has."""
         self._send(worker, job)
 
-    def wait(self) -> Iterator[tuple[int, Report | Lost | Stopped]]:
+    def wait(self) -> Iterator[tuple[int, Report | Ready | Lost | Stopped]]:
         """What has been reported since."""
         of_pipe = {id(pipe): worker for worker, pipe in self._pipes.items()}
         for pipe in wait(list(self._pipes.values()), timeout=WAKE):
@@ -70,6 +71,17 @@ class LocalCrew:
             except (EOFError, OSError):
                 self._pipes.pop(worker).close()
                 yield worker, Lost(_how_it_ended(_end(self.processes.pop(worker))))
+
+    def end(self, worker: int) -> None:
+        """End this worker, whatever it is at; nothing more is reported of it."""
+        self._pipes.pop(worker).close()
+        process = self.processes.pop(worker)
+        process.kill()
+        process.wait()
+
+    def why_late(self) -> str:
+        """Why workers may not have started."""
+        return "their processes are there and do not answer"
 
     def close(self) -> None:
         """End all workers."""
@@ -103,7 +115,8 @@ def work(handle: int) -> None:
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(settings["threads"])
     device = f"cuda:{settings['worker'] % torch.cuda.device_count()}" if torch.cuda.is_available() else None
-    computer = Computer(**arguments, on_model=pipe.send, device=device)
+    computer = Computer(**arguments, tell=pipe.send, device=device)
+    pipe.send(Ready())
     while True:
         job = jobs.get()
         try:

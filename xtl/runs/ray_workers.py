@@ -12,10 +12,10 @@ from typing import Any
 
 from xtl.errors import InputError, XtlError
 from xtl.packages import install_hint
-from xtl.runs.compute import Computer, Failure, LoadedModel
+from xtl.runs.compute import Computer, Failure, LoadedModel, Told
 from xtl.runs.jobs import Job
 from xtl.runs.store import MapFiles
-from xtl.runs.workers import Lost, Report, Stopped
+from xtl.runs.workers import Lost, Ready, Report, Stopped
 
 WAKE = 0.5
 """Seconds after which `wait` returns even if nothing was reported."""
@@ -27,18 +27,29 @@ class Actor:
     """What runs in each actor."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
-        self.loaded: list[LoadedModel] = []
-        self.computer = Computer(**arguments, on_model=self.loaded.append)
+        self.told: list[LoadedModel | Told] = []
+        self.computer = Computer(**arguments, tell=self.told.append)
 
-    def compute(self, job: Job) -> list[LoadedModel | MapFiles | Failure | Stopped]:
-        """The models that were loaded for a job, and its map."""
+    def ready(self) -> list[Ready]:
+        """Answers once the actor has its place on the cluster."""
+        return [Ready()]
+
+    def load(self, model: int) -> list[LoadedModel | Told | Stopped]:
+        """Have a model of the study in memory."""
         try:
-            self.computer.load(job.model)
+            self.computer.load(model)
         except XtlError as error:
             return [Stopped(str(error))]
+        return self._said()
+
+    def compute(self, job: Job) -> list[LoadedModel | Told | MapFiles | Failure]:
+        """The map of a job whose model is loaded."""
         result = self.computer.compute(job)
-        loaded, self.loaded[:] = list(self.loaded), []
-        return [*loaded, result]
+        return [*self._said(), result]
+
+    def _said(self) -> list[LoadedModel | Told]:
+        told, self.told[:] = list(self.told), []
+        return told
 
 
 class RayCrew:
@@ -47,10 +58,11 @@ class RayCrew:
     Args:
         address: of the cluster; None joins the one that this machine belongs to (`RAY_ADDRESS`, `ray start`), or starts one here.
         computer: arguments of `Computer`.
-        actors: how many; one a GPU of the cluster by default, one a CPU where it has no GPU.
+        actors: how many; one a GPU of the cluster by default, one a CPU where it has no GPU, which is also the most that there is
+            room for: `notes` says so where more are asked for.
 
     Raises:
-        InputError: Ray is not installed, or there is no cluster at the address.
+        InputError: Ray is not installed, there is no cluster at the address, or it has no CPU.
     """
 
     def __init__(self, address: str | None, computer: dict[str, Any], actors: int | None = None) -> None:
@@ -59,31 +71,55 @@ class RayCrew:
         except ImportError as error:
             raise InputError(f"--workers ray needs the package ray: {install_hint('ray')}") from error
         self._ray = ray
+        self._actors: dict[int, Any] = {}
+        self._models: dict[int, int] = {}
+        self._flying: dict[Any, int] = {}
         self._ours = not ray.is_initialized()
         if self._ours:
             _connect(ray, address)
-        resources = ray.cluster_resources()
-        gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-        self.size = actors or gpus or cpus
-        share = max(1, cpus // self.size)
-        self._options = {"num_gpus": 1 if gpus else 0, "num_cpus": share if not gpus else 1, "max_restarts": 0}
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self._gpus, cpus = (sum(int(node.get(kind, 0)) for node in nodes) for kind in ("GPU", "CPU"))
+        most = self._gpus or cpus
+        if not most:
+            self.close()
+            raise InputError(
+                "the Ray cluster has neither GPU nor CPU to work with: start nodes that have (`ray start`)"
+            )
+        self.size = min(actors or most, most)
+        self.notes = []
+        if (actors or 0) > most:
+            self.notes.append(
+                f"--actors {actors}: the cluster has room for {most} ({self._kind}s: {most}); {most} are started"
+            )
+        share = share_of(self.size, [int(node.get("CPU", 0)) for node in nodes])
+        self._options = (
+            {"num_gpus": 1, "num_cpus": 1 if cpus >= self.size else 0} if self._gpus else {"num_cpus": share}
+        ) | {"max_restarts": 0}
         # A memory folder of this machine is none of another's: actors keep source activations in memory.
         self._computer = computer | {"activations": "off" if computer.get("activations") == "off" else "memory"}
         self._threads = share
-        self._actors: dict[int, Any] = {}
-        self._flying: dict[Any, int] = {}
+
+    @property
+    def _kind(self) -> str:
+        return "GPU" if self._gpus else "CPU"
 
     def start(self, worker: int) -> None:
         """Start this worker, or a new one in its place."""
         environment = {"env_vars": {"OMP_NUM_THREADS": str(self._threads), "TOKENIZERS_PARALLELISM": "false"}}
         made = self._ray.remote(Actor).options(**self._options, runtime_env=environment)
         self._actors[worker] = made.remote(self._computer)
+        self._models.pop(worker, None)
+        self._flying[self._actors[worker].ready.remote()] = worker
 
     def give(self, worker: int, job: Job) -> None:
         """Have it compute a job after those that it has."""
-        self._flying[self._actors[worker].compute.remote(job)] = worker
+        actor = self._actors[worker]
+        if self._models.get(worker) != job.model:
+            self._models[worker] = job.model
+            self._flying[actor.load.remote(job.model)] = worker
+        self._flying[actor.compute.remote(job)] = worker
 
-    def wait(self) -> Iterator[tuple[int, Report | Lost | Stopped]]:
+    def wait(self) -> Iterator[tuple[int, Report | Ready | Lost | Stopped]]:
         """What has been reported since."""
         if not self._flying:
             return
@@ -93,11 +129,20 @@ class RayCrew:
             try:
                 reports = self._ray.get(reference)
             except self._ray.exceptions.RayError as error:
-                self._flying = {other: owner for other, owner in self._flying.items() if owner != worker}
-                self._ray.kill(self._actors.pop(worker))
+                self.end(worker)
                 yield worker, Lost(" ".join(str(error).split())[:200])
             else:
                 yield from ((worker, report) for report in reports)
+
+    def end(self, worker: int) -> None:
+        """End this worker, whatever it is at; nothing more is reported of it."""
+        self._flying = {other: owner for other, owner in self._flying.items() if owner != worker}
+        self._ray.kill(self._actors.pop(worker))
+
+    def why_late(self) -> str:
+        """Why workers may not have started."""
+        free = self._ray.available_resources().get(self._kind, 0)
+        return f"each waits for a {self._kind} of the cluster, of which {free:g} are free: others are at work there"
 
     def close(self) -> None:
         """End all workers; leave a cluster that was there before."""
@@ -107,6 +152,18 @@ class RayCrew:
         self._flying.clear()
         if self._ours:
             self._ray.shutdown()
+
+
+def share_of(size: int, cpus: list[int]) -> int:
+    """CPUs of each of `size` actors, so that all find room on nodes with so many CPUs; at least one.
+
+    >>> share_of(2, [8]), share_of(1, [4, 4]), share_of(3, [3, 3])
+    (4, 4, 1)
+    """
+    share = max(1, min(sum(cpus) // size, max(cpus)))
+    while share > 1 and sum(one // share for one in cpus) < size:
+        share -= 1
+    return share
 
 
 def _connect(ray: Any, address: str | None) -> None:

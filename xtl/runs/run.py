@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, SlowEngineWarning, check_choice, check_flag
+from xtl.errors import InputError, SlowEngineWarning, check_choice, check_flag, check_whole
 from xtl.progress import SweepProgress
-from xtl.runs.compute import ACTIVATIONS, Computer, Failure, LoadedModel
-from xtl.runs.files import write_text
+from xtl.runs.compute import ACTIVATIONS, Computer, Failure, LoadedModel, Told
+from xtl.runs.files import check_can_write, write_text
 from xtl.runs.jobs import Job, make_jobs
-from xtl.runs.store import MapFiles, Store
+from xtl.runs.preflight import check_models
+from xtl.runs.store import MANIFEST, MapFiles, Store, check_free
 from xtl.runs.study import Study
-from xtl.runs.workers import Report, alone, make_crew, parse_workers, share_out
+from xtl.runs.workers import PAIR_TIMEOUT, Report, alone, check_pair_timeout, make_crew, parse_workers, share_out
 from xtl.scoring.likelihood import MixedOptions
 
 STATUS_EVERY = 2.0
@@ -59,8 +62,12 @@ def run_study(
     allow_versions: bool = False,
     trust_remote_code: bool = False,
     progress: bool = False,
+    pair_timeout: float | int | None = PAIR_TIMEOUT,
 ) -> Outcome:
     """Run a study into a folder, or go on where an earlier run stopped.
+
+    Nothing is written before the first model is loaded and the study is found to go with it; what can be known of the other
+    models from their configurations is checked then too. A folder in which no map is yet takes another study.
 
     Args:
         study: a `Study`, a YAML file or a dict (see `Study`).
@@ -72,6 +79,8 @@ def run_study(
         allow_versions: go on with a run that other versions of the software began.
         trust_remote_code: run Python code that comes with a model (see `xtl.load_model` on what it can do).
         progress: show it on stderr.
+        pair_timeout: seconds that a pair may take; then its worker is ended, the pair is a failure and the others go on. None for
+            no limit.
 
     Returns:
         What came of it. Pairs that failed are in it with their reasons; the same call tries them again.
@@ -92,15 +101,22 @@ def run_study(
         ("progress", progress),
     ):
         check_flag(name, flag)
-    parse_workers(workers)
+    kind, _ = parse_workers(workers)
+    limit = check_pair_timeout(pair_timeout)
+    if actors is not None:
+        actors = check_whole("actors", actors, 1)
     study = study.resolved() if isinstance(study, Study) else Study.read(study)
     folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"out {str(folder)!r} is a file; give a folder")
+    check_can_write(folder)
     jobs = make_jobs(study)
     stopped = False
     mixed = MixedOptions()
-    with Store(folder, jobs, allow_versions) as store:
+    with ExitStack() as held:
+        store = Store(folder, jobs, allow_versions)
+        if (folder / MANIFEST).exists():
+            held.enter_context(store)
+        else:
+            check_free(folder)
         todo = [job for job in jobs.all if job.number not in store.done]
         before = len(jobs) - len(todo)
         bar = SweepProgress(len(jobs), None, shown=progress and bool(todo), before=before)
@@ -113,14 +129,17 @@ def run_study(
             "trust_remote_code": trust_remote_code,
         }
         try:
+            if todo:
+                check_models(study, trust_remote_code=trust_remote_code, elsewhere=kind == "ray")
             with bar:
-                _take_in(store, todo, _reports(workers, actors, computer, todo, bar), bar, mixed)
+                _take_in(store, held, todo, _reports(workers, actors, computer, todo, bar, limit), bar, mixed)
         except KeyboardInterrupt:
             stopped = True
-        store.compact_all()
+        if store.is_open:
+            store.compact_all()
+            write_status(store, bar, ended=True)
         if len(store.done) == len(jobs):
             shutil.rmtree(shared, ignore_errors=True)
-        write_status(store, bar, ended=True)
         outcome = Outcome(
             folder,
             len(jobs),
@@ -135,13 +154,18 @@ def run_study(
 
 
 def _reports(
-    workers: str, actors: int | None, computer: dict[str, Any], todo: list[Job], bar: SweepProgress
+    workers: str,
+    actors: int | None,
+    computer: dict[str, Any],
+    todo: list[Job],
+    bar: SweepProgress,
+    pair_timeout: float | None,
 ) -> Iterator[Report]:
     if not todo:
         return iter(())
     crew = make_crew(workers, computer, actors)
     if crew is not None:
-        return share_out(crew, todo)
+        return share_out(crew, todo, pair_timeout)
     finished = 0
 
     def count(done: int, of_pair: int) -> None:
@@ -150,17 +174,39 @@ def _reports(
         if done == of_pair:
             finished += of_pair
 
-    return alone(Computer(**computer), todo, count)
+    return alone(Computer(**computer), todo, count, pair_timeout)
 
 
-def _take_in(store: Store, todo: list[Job], reports: Iterator[Report], bar: SweepProgress, mixed: MixedOptions) -> None:
-    """Keep what is reported; close the workers whatever happens."""
+def _take_in(
+    store: Store,
+    held: ExitStack,
+    todo: list[Job],
+    reports: Iterator[Report],
+    bar: SweepProgress,
+    mixed: MixedOptions,
+) -> None:
+    """Keep what is reported; close the workers whatever happens.
+
+    A new run's folder is made at the first report: workers have started then, and a model is loaded that the study goes with.
+    """
     by_number = {job.number: job for job in todo}
     slow: set[str] = set()
     cells = 0
+    told: set[str] = set()
     last = time.monotonic() - STATUS_EVERY
     try:
         for report in reports:
+            if isinstance(report, Told):
+                if report.text not in told:
+                    told.add(report.text)
+                    print(f"xtl: {report.text}", file=sys.stderr, flush=True)
+                continue
+            if not store.is_open:
+                held.enter_context(store)
+                if store.done:
+                    raise InputError(
+                        f"another process has begun this run in {str(store.folder)!r} meanwhile; repeat the command"
+                    )
             if isinstance(report, LoadedModel):
                 store.note_model(report.name, report.record)
                 bar.loaded()
@@ -180,6 +226,7 @@ def _take_in(store: Store, todo: list[Job], reports: Iterator[Report], bar: Swee
                 mixed.add(report.mixed)
                 cells += report.n_cells
                 bar.done_cells = cells
+                bar.took(report.seconds)
                 bar.pairs(bar.done_pairs + 1)
             if time.monotonic() - last >= STATUS_EVERY:
                 last = time.monotonic()
@@ -204,4 +251,5 @@ def write_status(store: Store, bar: SweepProgress, ended: bool = False) -> None:
         "cells_per_second": round(bar.speed(), 1),
         "seconds_left": None if left is None or ended else round(left),
     }
-    write_text(store.folder / "progress.json", json.dumps(status, ensure_ascii=False))
+    store.check_there()
+    write_text(store.folder / "progress.json", json.dumps(status, ensure_ascii=False), make_folder=False)

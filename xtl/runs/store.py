@@ -30,14 +30,27 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from xtl.errors import InputError, check_flag
-from xtl.runs.files import LEFTOVER, cannot_write, discard, publish, sha256, stage, uninterrupted, write_text
+from xtl.runs.files import (
+    LEFTOVER,
+    cannot_write,
+    discard,
+    gone,
+    publish,
+    sha256,
+    stage,
+    uninterrupted,
+    write_text,
+    writing,
+)
 from xtl.runs.jobs import Job, Jobs, Shard
-from xtl.runs.journal import Journal
+from xtl.runs.journal import Journal, read_events
 from xtl.runs.manifest import check_same, make_manifest, model_changes, model_labels, new_session
 from xtl.runs.tables import join_tables
 
 TABLES = ("cells", "vanilla")
 FORMAT = 1
+MANIFEST = "manifest.json"
+LOG = "log.jsonl"
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,7 @@ class Store:
     Attributes:
         done: numbers of the jobs whose maps are whole.
         failed: reasons by number, of the jobs that failed in this session.
+        is_open: whether the folder is there and held by this process.
         damaged: files that were found damaged; their pairs are not among the done ones.
 
     Raises:
@@ -85,14 +99,19 @@ class Store:
         self.allow_versions = allow_versions
         self.failed: dict[int, str] = {}
         self.damaged: list[str] = []
+        self.is_open = False
+        self._in_shards: dict[str, set[int]] = {}
+        self._pending: dict[str, set[int]] = {}
 
     def __enter__(self) -> Store:
         self._lock = acquire(self.folder)
         try:
-            self._open()
+            with writing(self.folder):
+                self._open()
         except BaseException:
             self._lock.release()
             raise
+        self.is_open = True
         return self
 
     def __exit__(
@@ -106,17 +125,12 @@ class Store:
 
     def _open(self) -> None:
         self.manifest = _read_or_make_manifest(self.folder, self.jobs, self.allow_versions)
-        try:
-            for name in (".", *TABLES, "pending"):
-                (self.folder / name).mkdir(exist_ok=True)
-                for leftover in (self.folder / name).glob(LEFTOVER):
-                    leftover.unlink()
-        except OSError as error:
-            raise cannot_write(self.folder, error) from error
-        self.journal = Journal(self.folder / "log.jsonl")
+        for name in (".", *TABLES, "pending"):
+            (self.folder / name).mkdir(exist_ok=True)
+            for leftover in (self.folder / name).glob(LEFTOVER):
+                leftover.unlink()
+        self.journal = Journal(self.folder / LOG)
         self.journal.repair()
-        self._in_shards: dict[str, set[int]] = {}
-        self._pending: dict[str, set[int]] = {}
         self._find_whole()
         said = {number for number, event in self.journal.latest().items() if "done" in event}
         if lost := sorted(said - self.done):  # with a damaged file, or the writer was killed before it was in its place
@@ -138,7 +152,8 @@ class Store:
         parts = {f"pending/{result.number:06d}.{table}.parquet": getattr(result, table) for table in TABLES}
         done = {"done": result.number, "seconds": round(result.seconds, 3), "cells": result.n_cells}
         shard = self.jobs.shard_of(result.number)
-        with uninterrupted():
+        with uninterrupted(), writing(self.folder):
+            self.check_there()
             self._write(parts, [done])
             self.failed.pop(result.number, None)
             self._pending.setdefault(shard.name, set()).add(result.number)
@@ -147,6 +162,7 @@ class Store:
 
     def fail(self, job: Job, reason: str) -> None:
         """Record that a job failed, and why."""
+        self.check_there()
         self.journal.append([{"failed": job.number, "example": self.named(job.number), "reason": reason}])
         self.failed[job.number] = reason
 
@@ -175,14 +191,15 @@ class Store:
 
     def compact_all(self) -> None:
         """Join all that is pending, and write the checksums of all files."""
-        with uninterrupted():
+        with uninterrupted(), writing(self.folder):
+            self.check_there()
             for shard in self.jobs.shards:
                 self.compact(shard)
             files = [
                 f"{table}/{name}.parquet" for name, numbers in self._in_shards.items() if numbers for table in TABLES
             ]
             lines = [f"{sha256(self.folder / file)}  {file}\n" for file in sorted(files)]
-            write_text(self.folder / "SHA256SUMS", "".join(lines))
+            write_text(self.folder / "SHA256SUMS", "".join(lines), make_folder=False)
 
     def note_model(self, name: str, record: dict[str, Any]) -> None:
         """Keep what is known of a loaded model, or compare it with what was known.
@@ -215,13 +232,24 @@ class Store:
 
     def save_manifest(self) -> None:
         """Write `manifest.json`."""
-        write_text(self.folder / "manifest.json", _as_json(self.manifest))
+        text = _as_json(self.manifest)
+        write_text(self.folder / "manifest.json", text, make_folder=False)
+        self._manifest_text = text
+
+    def check_there(self) -> None:
+        """Raise `InputError` where the folder is no longer this run's: deleted or moved, with or without another in its place."""
+        try:
+            ours = (self.folder / "manifest.json").read_text(encoding="utf-8") == self._manifest_text
+        except (OSError, UnicodeDecodeError):
+            ours = False
+        if not ours:
+            raise gone(self.folder)
 
     def _write(self, files: dict[str, bytes], events: list[dict[str, Any]]) -> None:
         staged: dict[str, Path] = {}
         try:
             for file, data in files.items():
-                staged[file] = stage(self.folder / file, partial(_fill, data=data))
+                staged[file] = stage(self.folder / file, partial(_fill, data=data), make_folder=False)
             sums = [{"file": file, "sha256": sha256(data)} for file, data in files.items()]
             self.journal.append([*sums, *events])
             for file, temporary in staged.items():
@@ -325,20 +353,35 @@ def refused(folder: Path, changes: list[str]) -> InputError:
 
 
 def _read_or_make_manifest(folder: Path, jobs: Jobs, allow_versions: bool) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    if not path.exists():
-        others = [entry.name for entry in folder.iterdir() if entry.name not in (".lock", "study.yaml")]
-        if any(not name.endswith(".tmp") for name in others):
-            raise InputError(f"{str(folder)!r} holds other things ({others[0]}) and no run; give another folder")
-        write_text(folder / "study.yaml", jobs.study.to_yaml())
-        made = {"format": FORMAT, **make_manifest(jobs)}
-        write_text(path, _as_json(made))
-        return made
-    manifest = read_manifest(folder)
-    changes = check_same(manifest, make_manifest(jobs), allow_versions)
-    if changes:
-        raise refused(folder, changes)
-    return manifest
+    made = {"format": FORMAT, **make_manifest(jobs)}
+    if (folder / MANIFEST).exists():
+        manifest = read_manifest(folder)
+        changes = check_same(manifest, made, allow_versions)
+        if not changes:
+            return manifest
+        if not _is_empty(folder):
+            raise refused(folder, changes)
+        discard(folder / LOG)  # of a study of which nothing came
+    else:
+        check_free(folder)
+    write_text(folder / "study.yaml", jobs.study.to_yaml(), make_folder=False)
+    write_text(folder / MANIFEST, _as_json(made), make_folder=False)
+    return made
+
+
+def check_free(folder: Path) -> None:
+    """Raise `InputError` where a folder without a run holds other things."""
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+    others = [name for name in names if name not in (".lock", "study.yaml") and not name.endswith(".tmp")]
+    if others:
+        raise InputError(f"{str(folder)!r} holds other things ({others[0]}) and no run; give another folder")
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a run holds no map and never held one: another study may take its place."""
+    if any(path.is_file() for table in (*TABLES, "pending", "damaged") for path in (folder / table).rglob("*")):
+        return False
+    return not any("done" in event or "file" in event for event in read_events(folder / LOG))
 
 
 def _as_json(manifest: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ NAME = "values"
 
 
 def write_tensor(path: Path, tensor: Tensor, **metadata: str) -> None:
-    """Write a tensor with some texts beside it. Whole or not at all.
+    """Write a tensor with some texts beside it, into a folder that is there. Whole or not at all.
 
     Raises:
         InputError: it can't be written.
@@ -22,7 +22,7 @@ def write_tensor(path: Path, tensor: Tensor, **metadata: str) -> None:
 
     tensor = tensor.detach().cpu().contiguous()
     described = {**metadata, "sha256": checksum(tensor)}
-    write_whole(path, lambda temporary: save_file({NAME: tensor}, temporary, metadata=described))
+    write_whole(path, lambda temporary: save_file({NAME: tensor}, temporary, metadata=described), make_folder=False)
 
 
 def read_tensor(path: Path) -> tuple[Tensor, dict[str, str]] | None:

@@ -144,9 +144,11 @@ def translated(table: dict[str, Question], english: Question, where: str) -> Que
 
 
 def write_questions(path: str | Path, questions: Iterable[Question]) -> int:
-    """Write questions to be translated; returns how many there are."""
+    """Write questions to be translated; returns how many there are. Raises `InputError` where that can't be done."""
+    from xtl.runs.files import write_text
+
     unique = {question.id: question for question in questions}
     rows = [{"id": q.id, "question": q.question, "options": list(q.options)} for q in unique.values()]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    Path(path).write_text(text, encoding="utf-8")
+    write_text(path, text)
     return len(rows)
