@@ -104,3 +104,30 @@ def test_sweeps_and_protocols_leave_no_trace_either(run, loaded, tmp_path, comma
     code, out, err = run(*asked, flag)
     assert (code, out) == (2, ""), err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("protocol", ["upper-bound", "fixed", "select"])
+@pytest.mark.parametrize("where", ["hub", "no folder", "empty folder"])
+def test_a_protocol_without_its_data_says_where_that_is_before_a_model_is_loaded(
+    run, tmp_path, monkeypatch, protocol, where
+):
+    import huggingface_hub
+
+    tried = []
+
+    def no_network(*arguments, **options):
+        tried.append(arguments)
+        raise huggingface_hub.errors.LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_network)
+    monkeypatch.setattr("xtl.models.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.delenv("XTL_DATA", raising=False)
+    (tmp_path / "empty").mkdir()
+    data = {"hub": [], "no folder": ["--data", tmp_path / "none"], "empty folder": ["--data", tmp_path / "empty"]}
+    code, out, err = run("protocol", protocol, "--task", "xnli", *data[where], "--out", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "the paper's data is the folder data/ of https://github.com/" in err
+    assert "--data" in err or where != "hub"
+    assert len(tried) == (where == "hub"), "what can't be reached for one language is not asked for in each"
+    assert not (tmp_path / "out").exists()

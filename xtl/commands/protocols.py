@@ -133,6 +133,8 @@ def protocol(
     protocols.control_pairs(chosen, groups, split, where, control, control_language)
     codes = list(groups)
     learned = None if sample is None else _results(sample)
+    if name == "select" and learned is None:
+        protocols.gather(chosen, codes, "sample", where)
     if learned is not None:
         protocols.check_sample(learned, chosen, groups, score, normalise=normalise)
     settings: dict[str, Any] = {"score": score, "normalise": normalise, "split": split, "data": where}

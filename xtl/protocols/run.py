@@ -22,6 +22,7 @@ from xtl.scoring.names import get_text_score
 from xtl.stats import select_cell
 from xtl.stats.selection import STRATEGIES
 from xtl.tasks import PAPER, Benchmark, PaperDefaults, Task, get_task, normalise_language
+from xtl.tasks.hub import UnreachableError
 
 ENGLISH = "en"
 PER = ("language", "task")
@@ -293,6 +294,8 @@ def gather(task: Task, languages: Sequence[str] | None, split: str, data: Data) 
             continue
         try:
             found[code] = _some(task, code, split, data)
+        except UnreachableError:
+            raise
         except XtlError as error:
             left_out.append(f"{code} ({error})")
     if not found:

@@ -40,7 +40,7 @@ class Actor:
             self.computer.load(model)
         except XtlError as error:
             return [Stopped(str(error))]
-        return self._said()
+        return [*self._said()]
 
     def compute(self, job: Job) -> list[LoadedModel | Told | MapFiles | Failure]:
         """The map of a job whose model is loaded."""

@@ -21,7 +21,8 @@ from xtl.errors import InputError, Whole, check_choice
 from xtl.pairs import ParallelPair
 from xtl.tasks.alignment import Alignment, check_alignment
 from xtl.tasks.base import PAPER, PaperDefaults, check_count, check_seed, normalise_language
-from xtl.tasks.released import VARIABLE, release_folder
+from xtl.tasks.hub import UnreachableError
+from xtl.tasks.released import VARIABLE, WHERE, release_folder
 
 ORIGINS = ("released", "hub")
 MISALIGNED = ("refuse", "truncate")
@@ -223,7 +224,12 @@ class Benchmark:
             root = release_folder(request.folder, self.release or "", request.split)
             sides = [self.released_side(request, language, is_source, root) for language, is_source in wanted]
         else:
-            sides = [self.hub_side(request, language, is_source) for language, is_source in wanted]
+            try:
+                sides = [self.hub_side(request, language, is_source) for language, is_source in wanted]
+            except UnreachableError as error:
+                if self.release is None:
+                    raise
+                raise UnreachableError(f"{error}; or {WHERE}: give it with --data, folder=... or {VARIABLE}") from error
         source, target = sides
         if source.matched and target.matched:
             return _match(source, target)

@@ -7,6 +7,7 @@ the hub's own cache, and read row by row. No code from the hub is ever run: file
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from xtl.packages import install_hint
 
 class DataError(XtlError, RuntimeError):
     """A benchmark cannot be had: not in the cache and no network, or a file that is gone."""
+
+
+class UnreachableError(DataError):
+    """The hub can't be reached: what holds for one language holds for all."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,9 @@ class HubFile:
         import huggingface_hub
 
         path = self.path.format(config=config)
+        log = logging.getLogger("huggingface_hub")
+        level = log.level
+        log.setLevel(logging.ERROR)  # not a line for each of its retries: what came of them is said below
         try:
             return Path(huggingface_hub.hf_hub_download(self.repo, path, repo_type="dataset", revision=self.revision))
         except Exception as error:  # the hub's errors come from several libraries
@@ -107,10 +115,12 @@ class HubFile:
                 raise DataError(
                     f"the hub has no {path} in {self.repo} at {self.revision} ({type(error).__name__})"
                 ) from error
-            raise DataError(
+            raise UnreachableError(
                 f"{self.repo} ({path}) is not in the local cache and the Hugging Face hub cannot be reached; where there is a "
-                f"network, run {command}, copy FOLDER here, and give folder=FOLDER"
+                f"network, run {command}, copy FOLDER here, and give folder=FOLDER (--data FOLDER) with origin hub"
             ) from error
+        finally:
+            log.setLevel(level)
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:

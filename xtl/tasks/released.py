@@ -18,6 +18,8 @@ from xtl.tasks.json_values import parse_json
 
 VARIABLE = "XTL_DATA"
 SPLITS = ("sample", "unseen")
+WHERE = "the paper's data is the folder data/ of https://github.com/YYF-Tommy/XTransplant"
+"""What people are told who have no copy of the release; the paper names that repository."""
 
 
 def release_folder(folder: str | Path | None, benchmark: str, split: str) -> Path:
@@ -34,17 +36,18 @@ def release_folder(folder: str | Path | None, benchmark: str, split: str) -> Pat
     named = folder if folder is not None else os.environ.get(VARIABLE)
     if not named:
         raise InputError(
-            f"{benchmark}: no folder of released data; give folder=... or set {VARIABLE} to the folder that holds {benchmark}/"
+            f"{benchmark}: no folder of released data; give folder=... or set {VARIABLE} to the folder that holds {benchmark}/ "
+            f"(on the command line: --data); {WHERE}"
         )
     root = Path(named)
     check_choice("split", split, SPLITS)
     if not root.is_dir():
-        raise InputError(f"no folder {str(root)!r} of released data")
+        raise InputError(f"no folder {str(root)!r} of released data; {WHERE}")
     path = root / benchmark / f"{benchmark}_{split}"
     if not path.is_dir():
         there = [name for name in SPLITS if (root / benchmark / f"{benchmark}_{name}").is_dir()]
         has = f"it has {benchmark} only as {', '.join(there)}" if there else f"it holds no {benchmark}"
-        raise InputError(f"no {path}: {has}")
+        raise InputError(f"no {path}: {has}" + ("" if there else f"; {WHERE}"))
     return path
 
 
