@@ -21,6 +21,7 @@ from xtl.errors import InputError, check_layer
 from xtl.hooks import Hooks, get_modules, transplant_at
 from xtl.models.identity import identity_key
 from xtl.pairs import ParallelPair, Prompt
+from xtl.pairs import check_pairs as pairs_given
 from xtl.runs.activations import ActivationCache
 from xtl.runs.files import writing
 from xtl.transplants import read_activations
@@ -47,11 +48,9 @@ def check_pairs(pairs: Iterable[ParallelPair], *, least: int = 2, options: bool 
     Raises:
         InputError: too few instances; a pair without id, languages or (if needed) options; the same pair twice.
     """
-    pairs = list(pairs)
+    pairs = list(pairs_given(pairs))
     seen: set[tuple[str | None, ...]] = set()
     for number, pair in enumerate(pairs):
-        if not isinstance(pair, ParallelPair):
-            raise InputError(f"pairs must be ParallelPairs; number {number} is a {type(pair).__name__}")
         for name in ("id", "source_lang", "target_lang"):
             if not getattr(pair, name):
                 raise InputError(

@@ -9,6 +9,7 @@ import xarray as xr
 
 from xtl import plots
 from xtl.errors import InputError
+from xtl.results import Maps, as_results
 
 RESOURCE_LEVEL: dict[str, int] = {
     code: level
@@ -42,7 +43,7 @@ def by_resource(languages: list[str]) -> list[str]:
     return sorted(languages, key=lambda code: (-(-1 if (level := resource_level(code)) is None else level), code))
 
 
-def labelled(results: xr.Dataset) -> xr.Dataset:
+def labelled(results: Maps) -> xr.Dataset:
     """Results with the coords `direction`, `task`, `kind` and `resource` of every example.
 
     The kind is the task's own ("understanding", "generation", "culture", "knowledge", "user"), "unknown" for a task that is not
@@ -53,6 +54,7 @@ def labelled(results: xr.Dataset) -> xr.Dataset:
     """
     from xtl.tasks import TASKS
 
+    results = as_results(results)
     data = plots.with_directions(results)
     tasks = plots.per_example(data, "task")
     if not any(tasks):

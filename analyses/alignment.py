@@ -37,6 +37,7 @@ from xtl import plots
 from xtl.backend import Model, model_info
 from xtl.errors import InputError, check_choice
 from xtl.pairs import ParallelPair
+from xtl.results import Maps, as_results
 from xtl.runs.activations import ActivationCache
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import mean_interval, share_interval
@@ -49,7 +50,7 @@ def compute(
     model: Model,
     pairs: Iterable[ParallelPair],
     *,
-    results: xr.Dataset | None = None,
+    results: Maps | None = None,
     modules: Sequence[str] = ("attn", "mlp", "resid"),
     cache: ActivationCache | None = None,
 ) -> xr.Dataset:
@@ -71,6 +72,7 @@ def compute(
     """
     pairs = check_pairs(pairs, least=MIN_INSTANCES)
     if results is not None:
+        results = as_results(results)
         check_same_model(results, model)
         check_layers_match(results, model.cfg.n_layers)
         results = plots.with_directions(results)

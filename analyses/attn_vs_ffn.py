@@ -31,6 +31,7 @@ from analyses._figures import Estimate, Line, forest, line_grid
 from analyses._results import check_modules, diagonal, labelled, model_name
 from xtl import plots
 from xtl.errors import InputError, check_choice
+from xtl.results import Maps, real_and_control
 from xtl.stats.examples import Group, check_confidence, cluster_sums, record, split_groups
 from xtl.stats.intervals import bracket, mean_interval
 from xtl.stats.paired_tests import sign_flips
@@ -45,8 +46,8 @@ NAMES = {"attn": "attention", "mlp": "FFN"}
 
 
 def compute(
-    results: xr.Dataset,
-    control: xr.Dataset | None = None,
+    results: Maps,
+    control: Maps | None = None,
     *,
     by: str = "kind",
     measure: str = "gain",
@@ -75,6 +76,7 @@ def compute(
     Raises:
         InputError: a missing module; see `xtl.stats.examples.split_groups`.
     """
+    results, control = real_and_control(results, control)
     check_choice("by", by, ("kind", "task", "direction", "resource"))
     check_confidence(confidence)
     check_modules(results, "attn", "mlp")

@@ -33,6 +33,7 @@ from analyses._figures import relabel
 from analyses._results import by_resource, diagonal, labelled, model_name, resource_level
 from xtl import plots
 from xtl.errors import InputError, check_choice, check_whole
+from xtl.results import Maps, as_results
 
 GROUPS = ("direction", "task", "kind", "resource", "target_lang", "source_lang")
 COLUMNS = (
@@ -41,9 +42,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def compute(
-    results: xr.Dataset, *, by: str = "direction", instances: int = 0, against: xr.Dataset | None = None
-) -> xr.Dataset:
+def compute(results: Maps, *, by: str = "direction", instances: int = 0, against: Maps | None = None) -> xr.Dataset:
     """Average sweep results per direction (or task, kind of task, resource level), and per layer.
 
     Args:
@@ -67,6 +66,7 @@ def compute(
     Raises:
         InputError: no `gain`, a missing or an unknown dim, no examples, an unknown `by`, a negative number of instances.
     """
+    results = as_results(results)
     check_choice("by", by, GROUPS)
     instances = check_whole("instances", instances, 0)
     examples = labelled(results)

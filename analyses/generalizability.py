@@ -33,13 +33,14 @@ from analyses._results import labelled, model_name, nearest_layer
 from analyses.linear_probes import continent
 from xtl import plots
 from xtl.errors import InputError, check_choice
+from xtl.results import Maps, as_results
 from xtl.stats.examples import CELL, MEASURES, MIN_INSTANCES, Group, check_resamples, split_groups
 from xtl.stats.intervals import bracket, mean_interval
 from xtl.stats.selection import STRATEGIES, chosen_cells, held_out_means, map_shape, split_halves
 
 
 def compute(
-    results: xr.Dataset | Mapping[str, xr.Dataset],
+    results: Maps | Mapping[str, Maps],
     *,
     by: str = "direction",
     measure: str = "gain",
@@ -71,7 +72,8 @@ def compute(
     check_choice("measure", measure, MEASURES)
     check_choice("strategy", strategy, STRATEGIES)
     check_resamples(n_splits, least=10)
-    if isinstance(results, xr.Dataset):
+    if not isinstance(results, Mapping) or isinstance(results, xr.Dataset):
+        results = as_results(results)
         check_choice("by", by, ("direction", "task", "kind", "resource"))
         groups = split_groups(labelled(results), by=by, measures=_measures(measure))
         runs = [results]

@@ -25,6 +25,7 @@ import xarray as xr
 
 from xtl import figures_bounds
 from xtl.errors import InputError, check_choice
+from xtl.results import Maps, real_and_control
 from xtl.stats.chance import upper_bound_curve
 from xtl.stats.upper_bounds import layer_upper_bounds
 
@@ -35,8 +36,8 @@ COLUMNS = (
 
 
 def compute(
-    real: xr.Dataset,
-    control: xr.Dataset | None = None,
+    real: Maps,
+    control: Maps | None = None,
     *,
     by: str = "direction",
     confidence: float = 0.95,
@@ -58,6 +59,7 @@ def compute(
     Raises:
         InputError: see `xtl.stats.examples.split_groups`.
     """
+    real, control = real_and_control(real, control)
     group_by = None if check_choice("by", by, ("direction", "all")) == "all" else by
     settings = {"by": group_by, "confidence": confidence, "n_resamples": n_resamples, "seed": seed}
     bounds = layer_upper_bounds(real, control, **settings)  # type: ignore[arg-type]

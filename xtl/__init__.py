@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xtl import controls, plots, stats
-    from xtl.engine import concat_maps, sweep, sweep_many
+    from xtl.engine import sweep, sweep_many
     from xtl.errors import ContractError, InputError, ModelError, SlowEngineWarning, XtlError
     from xtl.explorer import explore
     from xtl.models import load_model
     from xtl.models.chat import chat_pairs
     from xtl.pairs import ParallelPair
     from xtl.report.notebook import show
+    from xtl.results import concat_maps
     from xtl.runs import KeptMaps, Study, open_run, run_study
     from xtl.tasks import get_task
     from xtl.transplants import transplant
@@ -57,7 +58,7 @@ _HOME = {
     "transplant": "xtl.transplants",
     "sweep": "xtl.engine",
     "sweep_many": "xtl.engine",
-    "concat_maps": "xtl.engine",
+    "concat_maps": "xtl.results",
     "get_task": "xtl.tasks",
     "explore": "xtl.explorer",
     "show": "xtl.report.notebook",

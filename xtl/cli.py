@@ -311,9 +311,10 @@ def _run_sweep(
     """
     check_out(out, overwrite or was_stopped(out, task, pairs))
     loaded = loading.load(model)
-    from xtl.engine import concat_maps, sweep_many
+    from xtl.engine import sweep_many
     from xtl.models.chat import chat_pairs
     from xtl.report import write_report
+    from xtl.results import concat_maps
     from xtl.runs import save_results
 
     maps: list[xr.Dataset] = []

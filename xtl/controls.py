@@ -13,7 +13,7 @@ one, write that function and put it into `CONTROLS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -29,7 +29,7 @@ from xtl.engine.many import Activations, Keep, sweep_many
 from xtl.engine.maps import Progress
 from xtl.engine.prepare import Settings, check_cells
 from xtl.errors import InputError, check_choice
-from xtl.pairs import ParallelPair, Prompt
+from xtl.pairs import ParallelPair, Prompt, check_pairs
 from xtl.stats.seeds import generator
 from xtl.transplants import read_activations
 
@@ -185,11 +185,11 @@ FROM_OTHERS = ("shuffled_source", "noise", "mean", "language_mean")
 
 def run(
     model: Model,
-    pairs: Sequence[ParallelPair],
+    pairs: Iterable[ParallelPair],
     control: str | Control,
     *,
     seed: int = 0,
-    others: Sequence[ParallelPair] | None = None,
+    others: Iterable[ParallelPair] | None = None,
     keep: Keep | None = None,
     progress: bool | Progress = False,
     **settings: Unpack[Settings],
@@ -198,7 +198,7 @@ def run(
 
     Args:
         model: from `xtl.load_model`, or any HookedTransformer or TransformerBridge.
-        pairs: the pairs of the real sweep.
+        pairs: the pairs of the real sweep; a control draws on all of them, so that a generator is read to its end.
         control: a name from `CONTROLS`, or a function like those.
         seed: of all random choices; kept in the result's attributes.
         others: for "other_language": pairs of the same instances (by id) whose source language is a third one.
@@ -221,7 +221,7 @@ def run(
         ...     xtl.controls.run(model, pairs, "shuffled_source", modules=["attn"])
         ... )
     """
-    pairs = list(pairs)
+    pairs = list(check_pairs(pairs))
     name = control if isinstance(control, str) else getattr(control, "__name__", "control")
     written = make(model, pairs, control, seed=seed, others=others, **settings)
     maps = sweep_many(model, pairs, activations=written, keep=keep, progress=progress, **settings)
@@ -272,18 +272,20 @@ def lent_by(
 
 def make(
     model: Model,
-    pairs: Sequence[ParallelPair],
+    pairs: Iterable[ParallelPair],
     control: str | Control,
     *,
     seed: int = 0,
-    others: Sequence[ParallelPair] | None = None,
+    others: Iterable[ParallelPair] | None = None,
     **settings: Unpack[Settings],
 ) -> Activations:
     """What a control writes for each of these very pairs: the argument `activations` of `xtl.sweep_many`.
 
     Args and errors as for `run`.
     """
-    function = CONTROLS[check_choice("control", control, CONTROLS)] if isinstance(control, str) else control
+    function = control if callable(control) else CONTROLS[check_choice("control", control, CONTROLS)]
+    pairs = list(check_pairs(pairs))
+    others = None if others is None else list(check_pairs(others, "others"))
     if function is other_language and not others:
         raise InputError("control 'other_language' needs others: the same instances with a third source language")
     if not pairs:

@@ -27,7 +27,7 @@ from xtl.engine import sweep
 from xtl.errors import InputError, XtlError, check_choice
 from xtl.hooks import Hooks, capture, get_modules, transplant_at
 from xtl.packages import install_hint
-from xtl.pairs import ParallelPair
+from xtl.pairs import ParallelPair, check_pairs
 from xtl.report.notebook import show
 from xtl.transplants import Transplant, read_activations, transplant
 
@@ -104,12 +104,9 @@ def explore(
         >>> xtl.explore(xtl.load_model(), pairs)  # doctest: +SKIP
     """
     check_model(model)
-    pairs = [pair] if isinstance(pair, ParallelPair) else list(pair)
+    pairs = [pair] if isinstance(pair, ParallelPair) else list(check_pairs(pair, "pair"))
     if not pairs:
         raise InputError("pair is empty: give a ParallelPair, or several")
-    for one in pairs:
-        if not isinstance(one, ParallelPair):
-            raise InputError(f"pair must be a ParallelPair or several, got {type(one).__name__}")
     get_modules(list(modules))
     explorer = Explorer(model, pairs, {"modules": list(modules), **settings}, max_new_tokens)
     explorer.result_of(0)  # what is wrong with the settings is told here, not at the first click

@@ -15,7 +15,7 @@ The order of languages is free: en -> es lends English knowledge to Spanish, es 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
@@ -110,6 +110,38 @@ class ParallelPair:
     def direction(self) -> str:
         """`source->target` as language codes, `?` where unknown."""
         return f"{self.source_lang or '?'}->{self.target_lang or '?'}"
+
+
+def check_pairs(pairs: object, argument: str = "pairs") -> Sequence[ParallelPair] | Iterator[ParallelPair]:
+    """Pairs to iterate over: a list as it is, checked now; anything else (a generator) pair by pair, as they are taken.
+
+    Raises:
+        InputError: no iterable of pairs: None, one pair alone, a text, a dict; or something in it that is no pair.
+
+    >>> check_pairs("capitals")
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: pairs must be a list of ParallelPairs, or a generator of them, got the str 'capitals'
+    """
+    if isinstance(pairs, (str, bytes, Mapping, ParallelPair)) or not isinstance(pairs, Iterable):
+        hint = "; put it into a list" if isinstance(pairs, ParallelPair) else ""
+        what = (
+            "one ParallelPair" if isinstance(pairs, ParallelPair) else f"the {type(pairs).__name__} {str(pairs)[:40]!r}"
+        )
+        raise InputError(
+            f"{argument} must be a list of ParallelPairs, or a generator of them, got {'None' if pairs is None else what}{hint}"
+        )
+    if not isinstance(pairs, Sequence):
+        return (_check_pair(argument, number, pair) for number, pair in enumerate(pairs))
+    for number, pair in enumerate(pairs):
+        _check_pair(argument, number, pair)
+    return pairs
+
+
+def _check_pair(argument: str, number: int, pair: object) -> ParallelPair:
+    if not isinstance(pair, ParallelPair):
+        raise InputError(f"{argument} must be ParallelPairs; number {number} is a {type(pair).__name__}")
+    return pair
 
 
 def is_share(value: object) -> bool:

@@ -32,6 +32,7 @@ from plotly.subplots import make_subplots
 
 from xtl.errors import InputError, XtlError, check_choice
 from xtl.packages import install_hint
+from xtl.results import Maps, as_results
 
 COLOUR_SCALE = "RdBu"
 GAIN_DIMS = ("module", "source_layer", "target_layer")
@@ -80,7 +81,7 @@ def language_name(code: str) -> str:
         return code
 
 
-def with_directions(results: xr.Dataset, *, measure: str = "gain") -> xr.Dataset:
+def with_directions(results: Maps, *, measure: str = "gain") -> xr.Dataset:
     """Check sweep results, give a single sweep an `example` dim of 1, and label every example with its direction.
 
     Args:
@@ -95,8 +96,7 @@ def with_directions(results: xr.Dataset, *, measure: str = "gain") -> xr.Dataset
     Raises:
         InputError: no such variable, a missing or an unknown dim, nothing in it.
     """
-    if not isinstance(results, xr.Dataset):
-        raise InputError(f"results must be the Dataset of xtl.sweep or xtl.sweep_many, got {type(results).__name__}")
+    results = as_results(results)
     if measure not in results:
         raise InputError(
             f"results have no {measure!r}; they have: {', '.join(map(str, results.data_vars)) or 'nothing'}"
@@ -127,7 +127,7 @@ def score_unit(data: xr.Dataset) -> str:
     return str(data.attrs.get("score_unit") or "nats")
 
 
-def gain_map(data: xr.Dataset, *, direction: str | None = None, title: str | None = None) -> go.Figure:
+def gain_map(data: Maps, *, direction: str | None = None, title: str | None = None) -> go.Figure:
     """Heatmaps of the mean gain, source layer (y, 0 at the bottom) by target layer (x): one per module, one scale.
 
     Args:
@@ -150,7 +150,7 @@ def gain_map(data: xr.Dataset, *, direction: str | None = None, title: str | Non
     return heatmap_grid(panels, columns=columns, title=headline, subtitle=_subtitle(part), unit=score_unit(part))
 
 
-def layer_module_heatmap(data: xr.Dataset, *, direction: str | None = None, title: str | None = None) -> go.Figure:
+def layer_module_heatmap(data: Maps, *, direction: str | None = None, title: str | None = None) -> go.Figure:
     """Heatmaps of the mean gain, layer (y, 0 at the bottom) by module (x): with the layer as target, and as source.
 
     Left, a cell is the mean over all source layers of the gain when that layer is the target; right, the mean over
@@ -305,7 +305,7 @@ def _add_heatmap(figure: go.Figure, panel: Panel, row: int, column: int, unit: s
         )  # fmt: skip
 
 
-def _select(data: xr.Dataset, direction: str | None) -> xr.Dataset:
+def _select(data: Maps, direction: str | None) -> xr.Dataset:
     """The examples of one direction, or all of them."""
     data = with_directions(data)
     if direction is None:

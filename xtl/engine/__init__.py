@@ -5,7 +5,7 @@
 """
 
 from xtl.engine.engines import ENGINES
-from xtl.engine.many import concat_maps, sweep_many
+from xtl.engine.many import sweep_many
 from xtl.engine.maps import sweep
 
-__all__ = ["ENGINES", "concat_maps", "sweep", "sweep_many"]
+__all__ = ["ENGINES", "sweep", "sweep_many"]

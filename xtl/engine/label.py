@@ -119,6 +119,7 @@ def _dataset(model: Model, sweep: Sweep, data: dict[str, Any], engine: str, attr
             "target_lang": pair.target_lang or "",
             **prompts,
             "gold": _gold_text(pair),
+            **({} if pair.id is None else {"example": pair.id}),
         },
         attrs={
             "model": model_info(model).name,

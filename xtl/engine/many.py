@@ -14,9 +14,9 @@ from typing_extensions import Unpack
 from xtl.backend import Model
 from xtl.engine.engines import resolve_engine, slow_note
 from xtl.engine.maps import Outputs, Progress, compute, label
-from xtl.engine.prepare import Settings, Sweep, prepare
+from xtl.engine.prepare import Settings, Sweep, check_settings, prepare
 from xtl.errors import InputError, check_flag
-from xtl.pairs import ParallelPair
+from xtl.pairs import ParallelPair, check_pairs
 from xtl.progress import SweepProgress
 from xtl.scoring.likelihood import MixedOptions
 
@@ -46,8 +46,9 @@ def sweep_many(
 ) -> Iterator[xr.Dataset]:
     """The maps of many pairs, each as soon as it is done: what is finished is kept when the work is stopped.
 
-    A list of pairs is checked as a whole before the first one runs. Anything else (a generator over a large benchmark) is taken
-    pair by pair.
+    Settings are checked at the call, and a list of pairs as a whole before the first one runs. Anything else (a generator over a
+    large benchmark) is taken pair by pair. What comes is an iterator, which gives each map once: `concat_maps` and `xtl.stats`
+    take it as it is, and use it up.
 
     Args:
         model: from `xtl.load_model`, or any HookedTransformer or TransformerBridge.
@@ -76,6 +77,12 @@ def sweep_many(
         check_flag("progress", progress)
     engine = resolve_engine(model, settings.get("engine", "auto"))
     arguments: dict[str, Any] = {name: value for name, value in settings.items() if name != "engine"}
+    check_settings(model, **arguments)  # now: what is wrong is told at the call, not when the first map is asked for
+    pairs = check_pairs(pairs)
+    if activations is not None and not callable(activations):
+        raise InputError(
+            f"activations must be a function of a pair, got {type(activations).__name__}; xtl.controls.make gives one"
+        )
     n_cells: int | None = None
     if isinstance(pairs, Sequence):
         if not pairs:
@@ -141,29 +148,3 @@ def _run_each(
 def _check_alike(pairs: Sequence[ParallelPair]) -> None:
     if len({pair.options is None for pair in pairs}) > 1:
         raise InputError("some pairs have options and some have not: sweep them apart, their scores can't be compared")
-
-
-def concat_maps(maps: Iterable[xr.Dataset]) -> xr.Dataset:
-    """Maps of several pairs as one Dataset, along a first dim `example`; attributes that differ are dropped.
-
-    Raises:
-        InputError: no maps.
-    """
-    maps = list(maps)
-    if not maps:
-        raise InputError("maps is empty: there is nothing to put together")
-    per_example = ["source_lang", "target_lang", "source", "target", "gold"]
-    per_example += ["options"] if all("options" in one.coords for one in maps) else []
-    together = xr.concat(
-        maps,
-        dim="example",
-        data_vars="all",
-        coords=per_example,
-        compat="equals",
-        join="exact",
-        combine_attrs="drop_conflicts",
-    )
-    differences = [
-        one.attrs["verified_largest_difference"] for one in maps if "verified_largest_difference" in one.attrs
-    ]
-    return together.assign_attrs(verified_largest_difference=max(differences)) if differences else together

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -224,6 +224,10 @@ def _as_pair(
     gold: Whole | None,
     answer: str | None,
 ) -> ParallelPair:
+    if isinstance(pair, Iterable) and not isinstance(pair, str):
+        raise InputError(
+            f"sweep takes one pair, got a {type(pair).__name__}; xtl.sweep_many(model, pairs) takes several"
+        )
     source, target = check_source_and_target(pair, source, target)
     if pair is None:
         check_question(options, gold, answer)

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 from xtl.errors import InputError
-from xtl.pairs import ParallelPair, Prompt
+from xtl.pairs import ParallelPair, Prompt, check_pairs
 
 CHAT = (False, True, "auto")
 
@@ -50,7 +50,7 @@ def chat_pairs(
         '<|im_start|>system\\n...<|im_start|>user\\nPaís: ...<|im_end|>\\n<|im_start|>assistant\\n'
     """
     check_chat(model, chat)
-    return [_wrapped(model, pair, chat, system) for pair in pairs]
+    return [_wrapped(model, pair, chat, system) for pair in check_pairs(pairs)]
 
 
 def check_chat(model: Any, chat: bool | str) -> None:

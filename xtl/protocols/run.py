@@ -13,10 +13,11 @@ import xarray as xr
 
 from xtl import controls
 from xtl.backend import Model, model_info
-from xtl.engine.many import concat_maps, sweep_many
+from xtl.engine.many import sweep_many
 from xtl.errors import InputError, XtlError, check_choice, check_whole
 from xtl.models.chat import chat_pairs
 from xtl.pairs import ParallelPair
+from xtl.results import concat_maps
 from xtl.scoring.likelihood import NORMALISATIONS
 from xtl.scoring.names import get_text_score
 from xtl.stats import select_cell
@@ -268,8 +269,7 @@ def select(
                 chosen_target_layer=where[2],
             )
         )
-    together = xr.concat(parts, dim="example", combine_attrs="drop_conflicts", join="exact")
-    return together.assign_attrs(
+    return concat_maps(parts).assign_attrs(
         task=task.name, split=split, kind=task.kind, protocol="select", strategy=strategy, chosen_per=per
     )
 

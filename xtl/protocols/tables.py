@@ -10,13 +10,14 @@ import xarray as xr
 
 from xtl.errors import InputError, check_choice
 from xtl.protocols.run import language_of
+from xtl.results import Maps, as_results
 from xtl.runs.files import write_text
 from xtl.scoring.likelihood import UNITS
 
 FORMATS = (".csv", ".tex")
 
 
-def accuracy_table(results: xr.Dataset, measure: str = "accuracy") -> pd.DataFrame:
+def accuracy_table(results: Maps, measure: str = "accuracy") -> pd.DataFrame:
     """Vanilla and each cell, by language: for results of few cells (`fixed`, `select`).
 
     Args:
@@ -30,6 +31,7 @@ def accuracy_table(results: xr.Dataset, measure: str = "accuracy") -> pd.DataFra
     Raises:
         InputError: the results don't have the measure.
     """
+    results = as_results(results)
     cells, vanilla, factor = values(results, measure)
     rows = {"vanilla": by_language(results, vanilla, factor)}
     for name, column in _cells(cells):
@@ -38,7 +40,7 @@ def accuracy_table(results: xr.Dataset, measure: str = "accuracy") -> pd.DataFra
     return finish(results, rows, measure)
 
 
-def upper_bound(results: xr.Dataset, measure: str = "accuracy") -> pd.DataFrame:
+def upper_bound(results: Maps, measure: str = "accuracy") -> pd.DataFrame:
     """Instance-aware upper bounds, by module and language: an instance counts if some cell of a set solves it.
 
     Of a score that is not right or wrong, an instance counts with the best of the set's cells. There is no correction for chance:
@@ -55,6 +57,7 @@ def upper_bound(results: xr.Dataset, measure: str = "accuracy") -> pd.DataFrame:
     Raises:
         InputError: the results don't have the measure.
     """
+    results = as_results(results)
     cells, vanilla, factor = values(results, measure)
     rows = {"vanilla": by_language(results, vanilla, factor)}
     modules = [[str(name)] for name in cells["module"].values]

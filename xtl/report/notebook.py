@@ -22,6 +22,7 @@ from xtl import plots
 from xtl.report.images import data_uri
 from xtl.report.sections import MEASURES, Section, make_sections
 from xtl.report.summary import percent, signed, summary_rows
+from xtl.results import Maps, as_results
 
 MOST = 12
 """Directions that a view draws."""
@@ -59,7 +60,7 @@ class View:
         return str(Markup("").join(_section_html(section) for section in self._sections[:MOST]) + _more(self._sections))
 
 
-def show(result: xr.Dataset) -> View:
+def show(result: Maps) -> View:
     """A view of a sweep's result, for a notebook: leave it as the last line of a cell.
 
     Args:
@@ -68,6 +69,7 @@ def show(result: xr.Dataset) -> View:
     Raises:
         InputError: nothing in it that a map can show.
     """
+    result = as_results(result, "result")
     return View(result, make_sections(result))
 
 

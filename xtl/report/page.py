@@ -37,6 +37,7 @@ from xtl.errors import InputError
 from xtl.report.images import data_uri, gradient
 from xtl.report.sections import MEASURES, Section, instances, make_sections, overview
 from xtl.report.summary import in_words, percent, section_words, signed, summary_rows
+from xtl.results import Maps, as_parts
 from xtl.runs.files import write_whole
 
 HERE = Path(__file__).parent
@@ -46,7 +47,7 @@ MAX_BYTES = 5_500_000
 
 def write_report(
     path: str | os.PathLike[str],
-    results: xr.Dataset | Sequence[xr.Dataset],
+    results: Maps,
     *,
     title: str | None = None,
     command: str | Sequence[str] | None = None,
@@ -79,7 +80,7 @@ def write_report(
 
 
 def render(
-    results: xr.Dataset | Sequence[xr.Dataset],
+    results: Maps,
     *,
     title: str | None = None,
     command: str | Sequence[str] | None = None,
@@ -87,8 +88,8 @@ def render(
     max_bytes: int = MAX_BYTES,
 ) -> str:
     """The page as text. Arguments and errors: see `write_report`."""
-    sections = make_sections(results)
-    parts = [results] if isinstance(results, xr.Dataset) else list(results)
+    parts = as_parts(results)
+    sections = make_sections(parts)
     named = " on ".join(filter(None, (_names(s.task for s in sections), _names(s.model for s in sections))))
     limits = _limits(sections)
     frame = overview(sections, [s.n for s in sections])

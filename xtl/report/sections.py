@@ -13,6 +13,7 @@ from jaxtyping import Float
 from xtl import plots
 from xtl.errors import InputError
 from xtl.report.pack import pack, quantised
+from xtl.results import Maps, as_parts
 
 MEASURES = {
     "gain": "mean gain",
@@ -65,7 +66,7 @@ class Section:
         return ", ".join(part for part in (self.task, self.direction.replace("->", " → ")) if part)
 
 
-def make_sections(results: xr.Dataset | Sequence[xr.Dataset]) -> list[Section]:
+def make_sections(results: Maps) -> list[Section]:
     """The sections of results, in their order.
 
     Args:
@@ -74,10 +75,7 @@ def make_sections(results: xr.Dataset | Sequence[xr.Dataset]) -> list[Section]:
     Raises:
         InputError: nothing in it that a map can show.
     """
-    parts = [results] if isinstance(results, xr.Dataset) else list(results)
-    if not parts:
-        raise InputError("results is empty: there is nothing to report")
-    return [section for part in parts for section in _sections_of(part)]
+    return [section for part in as_parts(results) for section in _sections_of(part)]
 
 
 def _sections_of(results: xr.Dataset) -> Iterable[Section]:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from xtl.errors import InputError
+from xtl.results import Maps, as_results
 from xtl.runs.files import write_whole
 from xtl.runs.tables import VALUES
 
@@ -27,14 +28,15 @@ CELL = ["example", "module", "source_layer", "target_layer"]
 METADATA = b"xtl"
 
 
-def to_table(results: xr.Dataset) -> pd.DataFrame:
+def to_table(results: Maps) -> pd.DataFrame:
     """A sweep's result as a DataFrame, a row a cell and instance, in the result's order.
 
     Args:
         results: from `xtl.sweep` or `xtl.sweep_many`.
     """
+    results = as_results(results)
     if "example" not in results.dims:
-        results = results.expand_dims(example=["0"])
+        results = as_results([results])
     table = _steps_as_lists(results).to_dataframe(dim_order=CELL).reset_index()
     first = [
         "example",
@@ -66,12 +68,13 @@ def _lists_as_steps(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.stack([np.asarray(one, dtype=np.int32) for one in values]).reshape(*shape, -1)
 
 
-def save_results(results: xr.Dataset, path: str | os.PathLike[str]) -> Path:
+def save_results(results: Maps, path: str | os.PathLike[str]) -> Path:
     """Write a sweep's result as Parquet (zstd), its attributes in the file's metadata. Whole or not at all.
 
     Raises:
         InputError: the folder can't be written.
     """
+    results = as_results(results)
     table = pa.Table.from_pandas(to_table(results), preserve_index=False)
     table = table.replace_schema_metadata(
         {**(table.schema.metadata or {}), METADATA: json.dumps(results.attrs).encode()}

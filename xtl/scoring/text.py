@@ -6,8 +6,9 @@ A `TextScore` rates one output against what its pair says is right, from 0 to 1.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from xtl.errors import InputError
 from xtl.pairs import ParallelPair
 
 
@@ -30,3 +31,24 @@ class TextScore:
     description: str
     rate: Callable[[str, ParallelPair], float]
     binary: bool = True
+
+
+def check_text_score(value: object) -> None:
+    """Raise `InputError` unless a value can score texts: a `TextScore`, or an object with all that one has.
+
+    >>> check_text_score("paper")
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: text_score must be an xtl.scoring.text.TextScore, got the name 'paper'; see xtl.scoring.names
+    """
+    if isinstance(value, str):
+        raise InputError(
+            f"text_score must be an xtl.scoring.text.TextScore, got the name {value!r}; see xtl.scoring.names"
+        )
+    missing = [one.name for one in fields(TextScore) if not hasattr(value, one.name)]
+    if missing:
+        raise InputError(
+            f"text_score must be an xtl.scoring.text.TextScore, got a {type(value).__name__} without {', '.join(missing)}"
+        )
+    if not callable(value.rate):  # type: ignore[attr-defined]
+        raise InputError("text_score's rate must be a function (output, pair) -> 0 to 1")

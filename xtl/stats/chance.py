@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from scipy import special
 
 from xtl.errors import InputError
+from xtl.results import Maps, real_and_control
 from xtl.stats.examples import Group, check_resamples, record, split_groups, stack
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
 from xtl.stats.seeds import check_seeds
@@ -26,8 +27,8 @@ BLOCK = 2**21
 
 
 def upper_bound_curve(
-    real: xr.Dataset,
-    control: xr.Dataset | None = None,
+    real: Maps,
+    control: Maps | None = None,
     *,
     sizes: Sequence[int] | None = None,
     by: str | None = "direction",
@@ -57,6 +58,7 @@ def upper_bound_curve(
     >>> curve["cells"].values.tolist()
     [1, 2, 4, 8, 16, 32]
     """
+    real, control = real_and_control(real, control)
     check_resamples(n_resamples)
     check_seeds(seed=seed)
     groups = split_groups(real, control, by=by, measures=("accuracy",))
@@ -72,7 +74,7 @@ def upper_bound_curve(
     return result.assign_attrs(record(real, control, method="adjusted", confidence=confidence, seed=seed))
 
 
-def solved_instances(real: xr.Dataset, control: xr.Dataset, *, by: str | None = "direction") -> pd.DataFrame:
+def solved_instances(real: Maps, control: Maps, *, by: str | None = "direction") -> pd.DataFrame:
     """Which instances does only the real source solve, which only the control?
 
     Args:
@@ -91,6 +93,7 @@ def solved_instances(real: xr.Dataset, control: xr.Dataset, *, by: str | None = 
     >>> sorted(table["solved_by"].unique())
     ['both', 'neither', 'only control', 'only real']
     """
+    real, control = real_and_control(real, control, needed=True)
     tables = []
     for group in split_groups(real, control, by=by, measures=("accuracy",)):
         for name, part in group.modules():

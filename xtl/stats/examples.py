@@ -16,6 +16,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from xtl.errors import InputError, check_choice
+from xtl.results import Maps, real_and_control
 
 MEASURES = ("gain", "accuracy")
 """What can be averaged over examples: `gain` (the score's unit) or `accuracy` (the share of right answers, 0 to 1)."""
@@ -84,8 +85,8 @@ class Group:
 
 
 def split_groups(
-    real: xr.Dataset,
-    control: xr.Dataset | None = None,
+    real: Maps,
+    control: Maps | None = None,
     *,
     by: str | None = "direction",
     measures: Sequence[str] = ("gain",),
@@ -94,16 +95,17 @@ def split_groups(
     """Check results, pair them with their control, and split them.
 
     Args:
-        real: from `xtl.sweep_many`.
-        control: of the same target prompts, modules and layers, in any order; None for no control.
+        real: from `xtl.sweep_many`: a Dataset, or the maps.
+        control: from `xtl.controls.run`, of the same target prompts, modules and layers, in any order; None for no control.
         by: a coord of the examples (`direction` is made from the languages), or None for one group named "all".
         measures: what must be there without gaps, from `MEASURES`.
         min_instances: instances that each group must have.
 
     Raises:
         InputError: an unknown measure or coord; missing or infinite values; examples that can't be told apart; a control
-            whose instances, cells, model or vanilla differ; too few instances in a group.
+            whose instances, cells, model or vanilla differ, or that is none; too few instances in a group.
     """
+    real, control = real_and_control(real, control)
     for measure in measures:
         check_choice("measure", measure, MEASURES)
     real = _checked(real, "real", measures)
@@ -255,9 +257,6 @@ def _paired(real: xr.Dataset, control: xr.Dataset) -> xr.Dataset:
             if not same.all():
                 ids = (str(value) for value in real["example"].values[~same])
                 raise InputError(f"real and control differ in {name}, so in model or target prompt: {_some(ids)}")
-    models = [data.attrs.get("model") for data in (real, control)]
-    if None not in models and models[0] != models[1]:
-        raise InputError(f"real and control come from two models: {models[0]} and {models[1]}")
     return control
 
 

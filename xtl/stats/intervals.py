@@ -27,6 +27,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from xtl.errors import InputError, check_choice
+from xtl.results import Maps, real_and_control
 from xtl.stats.examples import (
     MIN_INSTANCES,
     check_confidence,
@@ -64,8 +65,8 @@ class Interval:
 
 
 def cell_intervals(
-    real: xr.Dataset,
-    control: xr.Dataset | None = None,
+    real: Maps,
+    control: Maps | None = None,
     *,
     measure: str = "gain",
     by: str | None = "direction",
@@ -105,6 +106,7 @@ def cell_intervals(
     >>> cell_intervals(stats.simulate(n_instances=20, seed=0))["reason"].item()
     '20 instances are too few for an interval of an unbounded mean (from 29): rare large losses may be unseen; see the median'
     """
+    real, control = real_and_control(real, control)
     groups = split_groups(real, control, by=by, measures=(measure,))
     parts = []
     for group in groups:

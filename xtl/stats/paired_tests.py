@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from xtl.errors import InputError, check_choice, check_flag
+from xtl.results import Maps, real_and_control
 from xtl.stats.corrections import adjust_fdr, adjust_max
 from xtl.stats.effects import cohens_d, hedges_g, odds_ratio
 from xtl.stats.examples import Group, check_resamples, cluster_sums, on_map, record, split_groups, stack
@@ -46,8 +47,8 @@ class Flips:
 
 
 def significance(
-    real: xr.Dataset,
-    control: xr.Dataset | None = None,
+    real: Maps,
+    control: Maps | None = None,
     *,
     measure: str = "gain",
     by: str | None = "direction",
@@ -91,6 +92,7 @@ def significance(
     >>> bool(alone["p_sign_max"].sel(place) < 0.05), bool(alone["p_max"].isnull().all())
     (True, True)
     """
+    real, control = real_and_control(real, control)
     check_choice("alternative", alternative, ALTERNATIVES)
     check_flag("assume_symmetric", assume_symmetric)
     groups = split_groups(real, control, by=by, measures=(measure,))

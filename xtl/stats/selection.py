@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from jaxtyping import Float, Int
 
 from xtl.errors import check_choice
+from xtl.results import Maps, as_results, real_and_control
 from xtl.stats.examples import (
     CELL,
     MEASURES,
@@ -51,7 +51,7 @@ class ChosenCell:
 
 
 def select_cell(
-    results: xr.Dataset, *, strategy: str = "overall", measure: str = "accuracy", min_instances: int = 1
+    results: Maps, *, strategy: str = "overall", measure: str = "accuracy", min_instances: int = 1
 ) -> ChosenCell:
     """Choose one cell on all examples of `results`; measure it on others.
 
@@ -69,6 +69,7 @@ def select_cell(
     >>> select_cell(stats.simulate(planted={("mlp", 1, 2): 3.0}), strategy="target_first", measure="gain").target_layer
     2
     """
+    results = as_results(results)
     check_choice("strategy", strategy, STRATEGIES)
     measures = ("gain", measure) if measure == "accuracy" and "gain" in results else (measure,)
     (group,) = split_groups(results, by=None, measures=measures, min_instances=min_instances)
@@ -80,8 +81,8 @@ def select_cell(
 
 
 def held_out(
-    real: xr.Dataset,
-    control: xr.Dataset | None = None,
+    real: Maps,
+    control: Maps | None = None,
     *,
     strategy: str = "overall",
     choose_by: str = "gain",
@@ -119,6 +120,7 @@ def held_out(
     >>> table[["in_sample_gain", "gain"]].round(1).values.tolist()  # nothing planted
     [[0.7, 0.4], [0.4, 0.1], [0.7, 0.3]]
     """
+    real, control = real_and_control(real, control)
     check_choice("strategy", strategy, STRATEGIES)
     check_choice("choose_by", choose_by, MEASURES)
     confidence, n_splits = check_confidence(confidence), check_resamples(n_splits, least=10)

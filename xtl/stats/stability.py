@@ -12,12 +12,13 @@ import xarray as xr
 from jaxtyping import Int
 
 from xtl.errors import InputError, check_choice
+from xtl.results import Maps, as_results
 from xtl.stats.examples import CELL, MEASURES, Group, check_resamples, record, split_groups
 from xtl.stats.selection import STRATEGIES, chosen_cells, held_out_means, map_shape, split_halves
 
 
 def cell_stability(
-    results: xr.Dataset,
+    results: Maps,
     *,
     strategy: str = "overall",
     choose_by: str = "gain",
@@ -51,6 +52,7 @@ def cell_stability(
     >>> table[["module", "source_layer", "target_layer", "share"]].values.tolist()
     [['attn', 2, 3, 1.0]]
     """
+    results = as_results(results)
     groups, chosen, by = _choices(results, strategy, choose_by, by, n_splits, seed)
     rows = []
     shape = map_shape(groups[0])
@@ -69,7 +71,7 @@ def cell_stability(
 
 
 def cell_transfer(
-    results: xr.Dataset,
+    results: Maps,
     *,
     strategy: str = "overall",
     choose_by: str = "gain",
@@ -98,6 +100,7 @@ def cell_transfer(
     >>> matrix.dims, bool((matrix > 2).all())
     (('chosen_on', 'measured_on'), True)
     """
+    results = as_results(results)
     check_choice("measure", measure, MEASURES)
     groups, chosen, _ = _choices(results, strategy, choose_by, by, n_splits, seed, also=measure)
     if len(groups) < 2:

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from xtl.results import Maps, real_and_control
 from xtl.stats.examples import Group, check_resamples, record, split_groups, stack
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
 from xtl.stats.seeds import check_seeds
@@ -22,8 +23,8 @@ SETS = {"source_row": "source_layer", "target_column": "target_layer", "overall"
 
 
 def layer_upper_bounds(
-    real: xr.Dataset,
-    control: xr.Dataset | None = None,
+    real: Maps,
+    control: Maps | None = None,
     *,
     by: str | None = "direction",
     confidence: float = 0.95,
@@ -53,6 +54,7 @@ def layer_upper_bounds(
     >>> bounds["overall"].sel(direction="en->es", module="attn+mlp", run=["real", "control"]).values.tolist()
     [0.75, 0.7]
     """
+    real, control = real_and_control(real, control)
     check_resamples(n_resamples)
     check_seeds(seed=seed)
     groups = split_groups(real, control, by=by, measures=("accuracy",))
