@@ -78,9 +78,9 @@ def compute(
         groups = split_groups(labelled(results), by=by, measures=_measures(measure))
         runs = [results]
     else:
-        runs = list(results.values())
+        runs = [as_results(run) for run in results.values()]
         groups = []
-        for name, run in results.items():
+        for name, run in zip(results, runs, strict=True):
             (group,) = split_groups(labelled(run), by=None, measures=_measures(measure))
             groups.append(Group(str(name), group.real, None, group.clusters))
     if len(groups) < 2:

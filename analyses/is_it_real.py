@@ -29,7 +29,7 @@ import xarray as xr
 
 from xtl import figures_controls, plots
 from xtl.errors import InputError, check_choice
-from xtl.results import Maps, real_and_control
+from xtl.results import Maps, with_control
 from xtl.stats.examples import CELL, check_confidence, on_map, split_groups, stack
 from xtl.stats.intervals import bracket, cell_intervals
 from xtl.stats.paired_tests import significance
@@ -74,7 +74,7 @@ def compute(
     Raises:
         InputError: see `xtl.stats.examples.split_groups`.
     """
-    real, control = real_and_control(real, control, needed=True)
+    real, control = with_control(real, control)
     confidence = 1 - check_confidence(level)
     group_by = None if check_choice("by", by, ("direction", "all")) == "all" else by
     groups = split_groups(real, control, by=group_by, measures=(measure,))

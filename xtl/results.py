@@ -109,19 +109,18 @@ def as_parts(results: object) -> list[xr.Dataset]:
     return [as_results(one) for one in parts] if all("example" in one.dims for one in parts) else [as_results(parts)]
 
 
-def real_and_control(real: object, control: object, *, needed: bool = False) -> tuple[xr.Dataset, xr.Dataset | None]:
-    """A real run and its control, each as one Dataset and each in its role; any result where there is no control.
+def real_and_control(real: object, control: object = None) -> tuple[xr.Dataset, xr.Dataset | None]:
+    """A real run and its control as `with_control` gives them; any result where there is no control."""
+    return (as_results(real, "real"), None) if control is None else with_control(real, control)
 
-    Args:
-        real, control: as for `as_results`; None for no control.
-        needed: whether there must be a control.
+
+def with_control(real: object, control: object) -> tuple[xr.Dataset, xr.Dataset]:
+    """A real run and its control, each as one Dataset and each in its role.
 
     Raises:
         InputError: see `as_results`; `real` is a control, or `control` is none; they differ in what a number depends on.
     """
     one = as_results(real, "real")
-    if control is None and not needed:
-        return one, None
     other = as_results(control, "control")
     if one.attrs.get("control"):
         raise InputError(f"real is a control ({one.attrs['control']}): give the real run first, then its control")
@@ -133,7 +132,7 @@ def real_and_control(real: object, control: object, *, needed: bool = False) -> 
         key
         for key in {**one.attrs, **other.attrs}
         if key not in OF_RUN and (key in MEASURED or (key in one.attrs and key in other.attrs))
-        if not _same(one.attrs.get(key), other.attrs.get(key))
+        if not _same(_value(one, key), _value(other, key))
     ]:
         raise InputError(
             f"real and control differ in {_in_words(different, one, other)}: nothing else may differ than the source"
@@ -214,7 +213,7 @@ def _check_alike(first: xr.Dataset, one: xr.Dataset, who: str) -> None:
     different = [
         key
         for key in {**first.attrs, **one.attrs}
-        if key not in OWN and not _same(first.attrs.get(key), one.attrs.get(key))
+        if key not in OWN and not _same(_value(first, key), _value(one, key))
     ]
     if different:
         hint = "; by='model' sets models side by side" if "model" in different else ""
@@ -240,7 +239,7 @@ def _side_by_side(models: Mapping[str, xr.Dataset]) -> xr.Dataset:
                     f"{who} were swept over other cells, {dim} {_axis(first, dim)} and {_axis(one, dim)}: "
                     "sweep both over the same (modules=, source_layers=, target_layers=)"
                 )
-        if different := [key for key in MEASURED if not _same(first.attrs.get(key), one.attrs.get(key))]:
+        if different := [key for key in MEASURED if not _same(_value(first, key), _value(one, key))]:
             raise InputError(f"{who} differ in {_in_words(different, first, one)}: they can't be compared")
         places = {key: place for place, key in enumerate(_keys(one))}
         if set(places) != set(_keys(first)) or len(places) != first.sizes["example"]:
@@ -294,12 +293,17 @@ def _axis(data: xr.Dataset, dim: str) -> str:
 
 
 def _in_words(keys: Sequence[str], first: xr.Dataset, one: xr.Dataset) -> str:
-    return "; ".join(f"{key} ({_short(first.attrs.get(key))} and {_short(one.attrs.get(key))})" for key in keys)
+    return "; ".join(f"{key} ({_short(_value(first, key))} and {_short(_value(one, key))})" for key in keys)
 
 
 def _short(value: object) -> str:
     text = "none" if value is None else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _value(one: xr.Dataset, key: str) -> object:
+    """An attribute; of results from before lengths were normalised, that they are not."""
+    return one.attrs.get(key, "none" if key == "normalise" else None)
 
 
 def _same(a: object, b: object) -> bool:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from scipy import special
 
 from xtl.errors import InputError
-from xtl.results import Maps, real_and_control
+from xtl.results import Maps, real_and_control, with_control
 from xtl.stats.examples import Group, check_resamples, record, split_groups, stack
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
 from xtl.stats.seeds import check_seeds
@@ -93,7 +93,7 @@ def solved_instances(real: Maps, control: Maps, *, by: str | None = "direction")
     >>> sorted(table["solved_by"].unique())
     ['both', 'neither', 'only control', 'only real']
     """
-    real, control = real_and_control(real, control, needed=True)
+    real, control = with_control(real, control)
     tables = []
     for group in split_groups(real, control, by=by, measures=("accuracy",)):
         for name, part in group.modules():

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from xtl.errors import InputError
-from xtl.results import Maps, real_and_control
+from xtl.results import Maps, with_control
 from xtl.stats.examples import record
 from xtl.stats.intervals import bracket
 from xtl.stats.selection import held_out
@@ -63,7 +63,7 @@ def summary_table(
     >>> summary_wide(table).loc[("en->es", "attn"), "corrected"]
     '+30% [+7, +46]'
     """
-    real, control = real_and_control(real, control, needed=True)
+    real, control = with_control(real, control)
     tables = []
     pooled: tuple[str | None, ...] = ("direction", None)
     for by in pooled:
