@@ -61,6 +61,24 @@ def test_the_lens_ends_where_the_model_ends_and_changes_from_the_target_layer_on
     assert not same[2]
 
 
+def test_a_token_that_ties_with_another_is_not_the_likeliest(tiny_folder: Any) -> None:
+    model = xtl.load_model(tiny_folder("llama"), backend="bridge")
+    weight = model.original_model.lm_head.weight
+    options = tuple("abcdefgh")
+    first, second = (model.tokenizer(TARGET + text)["input_ids"][-1] for text in options[:2])
+    asked = xtl.ParallelPair(SOURCE, TARGET, options=options, gold=0)
+    with torch.no_grad():
+        weight.mul_(0.01)  # all others are about as likely as each other, and less so than the first where it is
+        weight[first] = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(0))
+    alone = explore(model, asked, max_new_tokens=1).cell("mlp", 0, 2).lens
+    assert alone["vanilla_top"].any() | alone["transplanted_top"].any()
+    with torch.no_grad():
+        weight[second] = weight[first]
+    tied = explore(model, asked, max_new_tokens=1).cell("mlp", 0, 2).lens
+    assert not tied["vanilla_top"].any()
+    assert not tied["transplanted_top"].any()
+
+
 def test_where_the_answer_appears_is_the_layer_from_which_it_stays(explorer: Any) -> None:
     tops = {"vanilla_top": [True, False, True, True], "transplanted_top": [True, True, True, False]}
     lens = pd.DataFrame({"layer": [0, 1, 2, 3], **tops})

@@ -29,6 +29,7 @@ from xtl.hooks import Hooks, capture, get_modules, transplant_at
 from xtl.packages import install_hint
 from xtl.pairs import ParallelPair, check_pairs
 from xtl.report.notebook import show
+from xtl.scoring.likelihood import TIE
 from xtl.transplants import Transplant, read_activations, transplant
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ class Explorer:
             rest = (normed @ weight[part].T + head.readout.bias[part]).float()
             if start <= token < start + 32768:
                 rest[:, token - start] = -torch.inf
-            as_likely |= (rest.amax(-1) >= logit).cpu()
+            as_likely |= (rest.amax(-1) > logit - TIE).cpu()
         return own.exp().tolist(), (~as_likely).tolist()
 
     def _text(self, token: int) -> str:
