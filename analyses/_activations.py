@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, check_fits, check_hooks_exist, encode, model_info
+from xtl.backend import Model, check_fits, check_hooks_exist, check_model, encode, model_info
 from xtl.engine.plan import Plan
 from xtl.errors import InputError, check_layer
 from xtl.hooks import Hooks, get_modules, transplant_at
@@ -103,6 +103,7 @@ def read_last(
     Raises:
         InputError: an unknown module, one that the architecture lacks, a prompt over the context.
     """
+    check_model(model)
     specs = tuple(get_modules(list(modules)))
     for spec in specs:
         check_hooks_exist(model, spec)

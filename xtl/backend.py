@@ -46,12 +46,14 @@ class ModelInfo:
 
 
 def model_info(model: Model) -> ModelInfo:
-    """The model's `ModelInfo`; for a model that `load_model` did not load, what its config and tokenizer tell."""
+    """The model's `ModelInfo`; for a model that `load_model` did not load, what its configuration and tokenizer tell."""
     info = getattr(model, "xtl_info", None)
     if info is not None:
         return info
-    eos = getattr(model.tokenizer, "eos_token_id", None)
-    return ModelInfo(name=str(model.cfg.model_name), eos_token_ids=() if eos is None else (eos,))
+    from xtl.models.tokenizer import eos_token_ids
+
+    original = model.original_model if is_bridge(model) else None
+    return ModelInfo(name=str(model.cfg.model_name), eos_token_ids=eos_token_ids(original, model.tokenizer))
 
 
 def is_bridge(model: Model) -> bool:
@@ -67,15 +69,16 @@ def is_bridge(model: Model) -> bool:
 
 
 def check_model(model: Model) -> None:
-    """Raise `InputError` for anything but an unprocessed HookedTransformer or a TransformerBridge.
+    """Raise `InputError` for anything but an unprocessed HookedTransformer or TransformerBridge in a state that can be worked on.
 
-    Folding LayerNorm weights into the next layer keeps the logits but changes what `hook_attn_out` and `hook_mlp_out` hold.
+    Every function that takes a model begins with this: users change models, also after they were loaded (see
+    `xtl.models.state`, and `xtl.models.tokenizer` for the tokenizer that stands on it). It takes a millisecond.
     """
-    if not is_bridge(model) and str(model.cfg.normalization_type).endswith("Pre"):
-        raise InputError(
-            "model has its LayerNorm weights folded in, which changes what is transplanted; load it with xtl.load_model "
-            "or HookedTransformer.from_pretrained_no_processing"
-        )
+    from xtl.models.state import check_state
+    from xtl.models.tokenizer import check_model_tokenizer
+
+    check_state(model, is_bridge(model))
+    check_model_tokenizer(model)
 
 
 def backend_name(model: Model) -> str:
@@ -101,7 +104,7 @@ def encode(model: Model, prompt: Prompt, argument: str = "prompt") -> list[int]:
     if model.tokenizer is None:
         raise InputError(f"{argument} is a text but the model has no tokenizer; give token ids")
     tokenizer = model.tokenizer
-    ids = list(tokenizer(prompt)["input_ids"])
+    ids = _read(model, prompt, argument)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     if bos is not None and ids[:2] == [bos, bos]:
         ids = ids[1:]
@@ -116,6 +119,15 @@ def encode(model: Model, prompt: Prompt, argument: str = "prompt") -> list[int]:
     if not ids:
         raise InputError(f"{argument} has no tokens in this model's tokenizer: {prompt!r}")
     return ids
+
+
+def _read(model: Model, text: str, argument: str, **options: Any) -> list[int]:
+    """Token ids as the tokenizer gives them. Raises `InputError` where it fails."""
+    try:
+        return [int(token) for token in model.tokenizer(text, **options)["input_ids"]]
+    except Exception as error:  # a tokenizer is a program of its own
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{argument}: the model's tokenizer fails to read {text[:80]!r}: {reason}") from error
 
 
 class Continuation(NamedTuple):
@@ -160,7 +172,7 @@ def _alone(model: Model, text: str) -> list[int]:
     """
 
     def ids(piece: str) -> list[int]:
-        return list(model.tokenizer(piece, add_special_tokens=False)["input_ids"])
+        return _read(model, piece, "option", add_special_tokens=False)
 
     for sign in ("\n", ".", "1"):
         before, both = ids(sign), ids(sign + text)

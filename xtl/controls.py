@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import Unpack
 
-from xtl.backend import Model, check_fits, encode
+from xtl.backend import Model, check_fits, check_model, encode
 from xtl.engine.many import Activations, Keep, sweep_many
 from xtl.engine.maps import Progress
 from xtl.engine.prepare import Settings, check_cells
@@ -286,6 +286,7 @@ def make(
     function = control if callable(control) else CONTROLS[check_choice("control", control, CONTROLS)]
     pairs = list(check_pairs(pairs))
     others = None if others is None else list(check_pairs(others, "others"))
+    check_model(model)
     if function is other_language and not others:
         raise InputError("control 'other_language' needs others: the same instances with a third source language")
     if not pairs:

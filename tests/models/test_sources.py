@@ -67,7 +67,7 @@ def test_a_transformer_lens_model_is_taken_as_it_is(tiny_folder, backend):
     model = xtl.load_model(built)
     assert model is built
     assert model.xtl_info.backend_reason == f"the model was given as a {type(built).__name__}"
-    assert len(model.xtl_info.contract) == 4  # there are no original logits to compare with
+    assert len(model.xtl_info.contract) == 5  # there are no original logits to compare with
     other = {"hooked": "bridge", "bridge": "hooked"}[backend]
     with pytest.raises(xtl.InputError, match=f"backend='{other}' was asked for, but the model is a"):
         xtl.load_model(built, backend=other)

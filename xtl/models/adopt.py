@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import sys
+import warnings
 from dataclasses import replace
 from typing import Any
 
 from xtl.errors import InputError
+from xtl.models.read import one_line
 
 
 def adopt(model: Any, tokenizer: Any, backend: str) -> Any:
@@ -13,11 +17,11 @@ def adopt(model: Any, tokenizer: Any, backend: str) -> Any:
 
     Args:
         model: a Hugging Face model, a HookedTransformer or a TransformerBridge.
-        tokenizer: to be used; a TransformerLens model keeps its own without one.
+        tokenizer: to be used; a TransformerLens model keeps its own without one (see `xtl.models.tokenizer`).
         backend: for a Hugging Face model, as in `load_model`; otherwise "auto" or what the model is.
 
     Raises:
-        InputError: something else, or a HookedTransformer with processed weights.
+        InputError: something else, or a model whose weights are processed.
         ContractError: its contract does not hold.
     """
     from transformers import PreTrainedModel
@@ -30,7 +34,8 @@ def adopt(model: Any, tokenizer: Any, backend: str) -> Any:
 def _adopt_hf(hf_model: Any, tokenizer: Any, backend: str) -> Any:
     """A Hugging Face model: on its device, in its precision."""
     from xtl.models.load import from_hf
-    from xtl.models.read import check_decoder, check_tokenizer, text_part
+    from xtl.models.read import check_decoder, text_part
+    from xtl.models.tokenizer import check_tokenizer
 
     label = getattr(hf_model.config, "name_or_path", "") or type(hf_model).__name__
     check_decoder(label, hf_model.config)
@@ -38,31 +43,56 @@ def _adopt_hf(hf_model: Any, tokenizer: Any, backend: str) -> Any:
         raise InputError(f"{type(hf_model).__name__} has no language model head; load it with AutoModelForCausalLM")
     rows = int(hf_model.get_input_embeddings().weight.shape[0])
     check_tokenizer(label, tokenizer, rows, own=False)
-    hf_model.set_attn_implementation("eager")  # the others leave hook points out
-    return from_hf(text_part(hf_model), tokenizer, label, backend)
+    ours = same_tensors(hf_model)
+    ours.set_attn_implementation("eager")  # the others leave hook points out
+    return from_hf(text_part(ours), tokenizer, label, backend)
+
+
+def same_tensors(hf_model: Any) -> Any:
+    """A second object around the same tensors: what is done to it (its attention, its mode, a bridge) is not done to the first.
+
+    Where that can't be had (modules that can't be copied), the first one itself, and a warning says what becomes of it.
+    """
+    import torch
+
+    reason = "its parts are on several devices" if len(set(getattr(hf_model, "hf_device_map", {}).values())) > 1 else ""
+    memo: dict[int, Any] = {}
+    for tensor in hf_model.parameters():
+        plain = type(tensor) is torch.nn.Parameter  # a quantised one carries more with it
+        memo[id(tensor)] = torch.nn.Parameter(tensor.data, requires_grad=False) if plain else tensor
+    if not reason:
+        try:
+            return copy.deepcopy(hf_model, memo)
+        except Exception as error:  # modules of all kinds, with all that users hang on them
+            reason = one_line(error)
+    warnings.warn(
+        f"this {type(hf_model).__name__} can't be left as it is ({reason}): from now on its attention is 'eager', it is in "
+        "evaluation mode and without gradients",
+        stacklevel=2,
+    )
+    return hf_model
 
 
 def _adopt_transformer_lens(model: Any, tokenizer: Any, backend: str) -> Any:
     """A HookedTransformer or TransformerBridge; there is no original to compare its logits with."""
-    from xtl.backend import backend_name, check_model, model_info
+    from xtl.backend import backend_name, check_model, is_bridge, model_info
     from xtl.models.caching import use_cache_names
     from xtl.models.contract import check_contract
     from xtl.models.load import check_tokens
-    from xtl.models.read import check_tokenizer
+    from xtl.models.tokenizer import attach_tokenizer, check_tokenizer
 
-    check_model(model)
     kind = backend_name(model)
     if backend not in ("auto", kind):
         raise InputError(f"backend={backend!r} was asked for, but the model is a {type(model).__name__}")
-    if kind == "hooked":
-        _check_not_centred(model)
-    else:
+    if is_bridge(model):
         use_cache_names(model)
     info = model_info(model)
     if tokenizer is not None:
-        check_tokenizer(info.name, tokenizer, model.cfg.d_vocab, own=False)
-        model.tokenizer = tokenizer
-    model.eval().requires_grad_(False)
+        rows = model.original_model.get_input_embeddings().weight.shape[0] if is_bridge(model) else model.cfg.d_vocab
+        check_tokenizer(info.name, tokenizer, int(rows), own=False)
+        attach_tokenizer(model, tokenizer)
+    _settle(model)
+    check_model(model)
     contract = check_contract(model, check_tokens(model.tokenizer, model.cfg.d_vocab), None)
     ends = model_info(model).eos_token_ids
     reason = f"the model was given as a {type(model).__name__}"
@@ -70,12 +100,11 @@ def _adopt_transformer_lens(model: Any, tokenizer: Any, backend: str) -> Any:
     return model
 
 
-def _check_not_centred(model: Any) -> None:
-    """Refuse writing weights that were centred: the logits stay, what is transplanted changes, and no field says so."""
-    means = [block.attn.W_O.float().mean(-1).abs().max() for block in model.blocks]
-    sizes = [block.attn.W_O.float().abs().mean() for block in model.blocks]
-    if all(float(mean) < 1e-5 * float(size) for mean, size in zip(means, sizes, strict=True)):
-        raise InputError(
-            "model has its writing weights centred, which changes what is transplanted; load it with xtl.load_model or "
-            "HookedTransformer.from_pretrained_no_processing"
+def _settle(model: Any) -> None:
+    """Evaluation mode, no gradients; where the mode changes what the model answers, a line says so."""
+    if getattr(getattr(model, "original_model", None), "training", False):
+        print(
+            f"xtl: this {type(model).__name__} was in training mode (dropout); it is in evaluation mode now",
+            file=sys.stderr,
         )
+    model.eval().requires_grad_(False)

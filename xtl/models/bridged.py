@@ -7,6 +7,7 @@ from typing import Any
 from xtl.errors import ModelError
 from xtl.models.caching import use_cache_names
 from xtl.models.read import one_line
+from xtl.models.tokenizer import attach_tokenizer
 
 
 def bridge_from_hf(hf_model: Any, tokenizer: Any, name: str) -> Any:
@@ -15,7 +16,7 @@ def bridge_from_hf(hf_model: Any, tokenizer: Any, name: str) -> Any:
     Raises:
         ModelError: TransformerLens has no bridge for this architecture.
     """
-    from transformer_lens.model_bridge.sources import build_bridge_from_module, detect_tokenizer_bos_eos
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
 
     architecture = architecture_of(hf_model)
     try:
@@ -24,11 +25,9 @@ def bridge_from_hf(hf_model: Any, tokenizer: Any, name: str) -> Any:
     except Exception as error:
         raise ModelError(f"TransformerLens has no bridge for {name!r} ({architecture}): {one_line(error)}") from error
     use_cache_names(bridge)
+    attach_tokenizer(bridge, tokenizer)
     if tokenizer is not None:
-        bridge.tokenizer = tokenizer
-        adds_bos, adds_eos = detect_tokenizer_bos_eos(tokenizer)
-        bridge.cfg.tokenizer_prepends_bos = bridge.cfg.default_prepend_bos = adds_bos
-        bridge.cfg.tokenizer_appends_eos = adds_eos
+        bridge.cfg.default_prepend_bos = bridge.cfg.tokenizer_prepends_bos  # in its own methods too
     return bridge
 
 

@@ -54,7 +54,10 @@ def chat_pairs(
 
 
 def check_chat(model: Any, chat: bool | str) -> None:
-    """Raise `InputError` for an unknown `chat`, or True where the model's tokenizer has no template."""
+    """Raise `InputError` for an unknown `chat`, or True where the model's tokenizer has no template; or as `check_model`."""
+    from xtl.backend import check_model
+
+    check_model(model)
     if not isinstance(chat, bool) and not (isinstance(chat, str) and chat == "auto"):
         raise InputError(f"unknown chat {chat!r}; valid: False, True, 'auto'")
     if chat is True and not _has_template(model):

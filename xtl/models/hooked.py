@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xtl.errors import ModelError
 from xtl.models.bridged import architecture_of
 from xtl.models.hooked_config import hooked_config
+from xtl.models.tokenizer import attach_tokenizer
 
 
 def why_no_hooked() -> str | None:
@@ -48,7 +49,9 @@ def hooked_from_hf(
         ) from error
     model.cfg.model_name = name
     model.move_model_modules_to_device()
-    _attach_tokenizer(model, tokenizer)
+    attach_tokenizer(model, tokenizer)
+    if tokenizer is not None:
+        model.cfg.default_prepend_bos = model.cfg.tokenizer_prepends_bos  # in its own methods too
     return model.eval()
 
 
@@ -75,20 +78,6 @@ def _convert(hf_model: PreTrainedModel, architecture: str, device: str, dtype: t
     # assign=True takes the tensors as they are: half the time and half the memory of copying them in.
     model.load_state_dict(weights, assign=True)
     return model
-
-
-def _attach_tokenizer(model: Any, tokenizer: PreTrainedTokenizerBase | None) -> None:
-    """Give the model the tokenizer as it is.
-
-    `HookedTransformer.set_tokenizer` would load a second one that always adds BOS; the model's own rule on BOS is kept here.
-    """
-    model.tokenizer = tokenizer
-    if tokenizer is None:
-        return
-    ids = tokenizer("a")["input_ids"]
-    adds_bos = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
-    model.cfg.tokenizer_prepends_bos = adds_bos
-    model.cfg.default_prepend_bos = adds_bos
 
 
 def _same_storage(a: torch.Tensor, b: torch.Tensor) -> bool:

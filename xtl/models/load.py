@@ -38,8 +38,8 @@ def load_model(
         name: nothing or "gemma-3-270m" for the embedded model; a short name of the paper's models ("llama-2-7b-chat",
             "mistral-7b-instruct-v0.3", "qwen2-7b-instruct", "chinese-alpaca-2-7b", "bloomz-7b1"); a name that TransformerLens
             knows ("gpt2", "pythia-70m"); a Hugging Face id ("org/model"); a local folder with `config.json` and safetensors; a
-            `.gguf` file; a Hugging Face model (its tensors are used, not copied: a bridge wraps it in place, gradients go off);
-            an unprocessed HookedTransformer, or a TransformerBridge.
+            `.gguf` file; a Hugging Face model (its tensors are used, not copied; the object itself stays as it was); an
+            unprocessed HookedTransformer or TransformerBridge (taken as it is, without gradients and in evaluation mode).
         backend: "hooked" for a HookedTransformer; "bridge" for a TransformerBridge, which wraps architectures that
             HookedTransformer lacks; "auto" for hooked where the architecture can be converted and the contract holds, else
             bridge. `model.xtl_info.backend_reason` says why.
@@ -48,8 +48,9 @@ def load_model(
         device_map: where the parts of a model go that is larger than one device: "auto", or a dict from module to device, as
             Transformers takes it. Bridge only.
         quantization: "8bit" or "4bit", by Transformers and bitsandbytes. Bridge only.
-        tokenizer: one to take in place of the model's own; needed with a Hugging Face model object, whose prompts are token
-            ids otherwise.
+        tokenizer: one to take in place of the model's own, as it is; needed with a Hugging Face model object, whose prompts are
+            token ids otherwise. A TransformerLens model keeps its own without one, unless TransformerLens made it add BOS where
+            the model's own doesn't: then that one is taken, and a warning says so.
         trust_remote_code: run Python code that comes with the model. **It can do anything that you can do on this machine**:
             read your files, send them away, delete them. Allow it only for code that you have read, at a revision that you
             have downloaded. Never on by default.
@@ -89,7 +90,8 @@ def load_model(
         import transformer_lens  # noqa: F401  # its import warns on its own
 
         from xtl.models.memory import check_memory, need_of
-        from xtl.models.read import check_tokenizer, read_config, read_hf
+        from xtl.models.read import read_config, read_hf
+        from xtl.models.tokenizer import check_tokenizer
 
         config = read_config(label, location, trust_remote_code)
         if config is not None and device_map is None:
@@ -146,6 +148,7 @@ def from_hf(hf_model: Any, tokenizer: Any, label: str, backend: str, reason: str
     from xtl.models.hooked import hooked_from_hf, why_no_hooked
     from xtl.models.identity import config_part, plain
     from xtl.models.read import one_line
+    from xtl.models.tokenizer import eos_token_ids
 
     hf_model = hf_model.eval().requires_grad_(False)
     device = str(hf_model.get_input_embeddings().weight.device)
@@ -155,7 +158,7 @@ def from_hf(hf_model: Any, tokenizer: Any, label: str, backend: str, reason: str
             reference = hf_model(torch.tensor([tokens], device=device)).logits[0].clone()
     except Exception as error:
         raise ModelError(f"{label!r} cannot be run: its own forward pass fails: {one_line(error)}") from error
-    ends = _eos_token_ids(hf_model, tokenizer)
+    ends = eos_token_ids(hf_model, tokenizer)
     model = None
     if backend in ("auto", "hooked"):
         try:
@@ -248,12 +251,3 @@ def _check_device(device: str | None) -> str:
     if not available.get(kind, kind == "cpu"):
         raise InputError(f"device {device!r} is not available on this machine; use 'cpu'")
     return str(device)
-
-
-def _eos_token_ids(hf_model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Every token that ends a generation, as the model's generation configuration says; else the tokenizer's."""
-    generation = getattr(hf_model, "generation_config", None)
-    for value in (getattr(generation, "eos_token_id", None), getattr(tokenizer, "eos_token_id", None)):
-        if value is not None:
-            return tuple(value) if isinstance(value, (list, tuple)) else (int(value),)
-    return ()

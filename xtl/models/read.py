@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, ModelError
+from xtl.errors import ModelError
 from xtl.models.embedded import embedded_folder, load_embedded_tokenizer
 from xtl.models.names import Location
 
@@ -215,27 +215,3 @@ def explain(label: str, location: Location, error: Exception) -> str:
 def one_line(error: BaseException) -> str:
     """An error's message on one line, at most 300 characters."""
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def check_tokenizer(label: str, tokenizer: Any, n_rows: int, own: bool) -> None:
-    """Raise `ModelError` when a tokenizer can't be this model's: its vocabulary and the embedding's rows differ too much.
-
-    Rows beyond the vocabulary are common (padding to a round number), and so are added tokens beyond the rows (Gemma's image
-    token, refused where a prompt holds one). A vocabulary beyond the rows, or less than nine tenths of them, is another model's.
-
-    Args:
-        label: the model's name.
-        tokenizer: its tokenizer, or None.
-        n_rows: rows of the embedding.
-        own: whether the tokenizer came with the model; one that the user gives may be small.
-    """
-    if tokenizer is None:
-        return
-    if not callable(tokenizer) or not hasattr(tokenizer, "decode"):
-        raise InputError(f"tokenizer must be a Transformers tokenizer, got {type(tokenizer).__name__}")
-    n_tokens = max(tokenizer.vocab_size, 0)
-    if n_tokens > n_rows or (own and len(tokenizer) < 0.9 * n_rows):
-        raise ModelError(
-            f"the tokenizer of {label!r} has {n_tokens} tokens and the model {n_rows} rows of embeddings: it is another model's; "
-            "give the right one with tokenizer="
-        )
