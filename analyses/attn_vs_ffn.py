@@ -30,9 +30,9 @@ import xarray as xr
 from analyses._figures import Estimate, Line, forest, line_grid
 from analyses._results import check_modules, diagonal, labelled, model_name
 from xtl import plots
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, check_whole
 from xtl.results import Maps, real_and_control
-from xtl.stats.examples import Group, check_confidence, cluster_sums, record, split_groups
+from xtl.stats.examples import Group, check_confidence, check_resamples, cluster_sums, record, split_groups
 from xtl.stats.intervals import bracket, mean_interval
 from xtl.stats.paired_tests import sign_flips
 from xtl.stats.selection import chosen_cells, held_out_interval, held_out_means, split_halves
@@ -78,7 +78,8 @@ def compute(
     """
     results, control = real_and_control(results, control)
     check_choice("by", by, ("kind", "task", "direction", "resource"))
-    check_confidence(confidence)
+    confidence, seed = check_confidence(confidence), check_whole("seed", seed, 0)
+    n_resamples, n_splits = check_resamples(n_resamples), check_resamples(n_splits, 10, "n_splits")
     check_modules(results, "attn", "mlp")
     groups = split_groups(labelled(results), None if control is None else labelled(control), by=by, measures=(measure,))
     parts = [_compare(group, measure, confidence, n_resamples, n_splits, seed) for group in groups]

@@ -81,10 +81,10 @@ def compute(
         InputError: no options, prompts that are no texts, fewer than 5 instances in a direction, a bad cell, too many shots.
     """
     check_model(model)
+    shots = check_whole("shots", shots, 1)
     pairs = check_pairs(pairs, least=MIN_INSTANCES, options=True)
     matched = in_source_language(pairs, back)
     cell = check_cell(model, cell)
-    shots = check_whole("shots", shots, 1)
     rows: list[dict[str, tuple[float, bool, int]]] = []
     ordered: list[ParallelPair] = []
     for direction in dict.fromkeys(pair.direction for pair in pairs):

@@ -32,7 +32,7 @@ from analyses._figures import Estimate, forest
 from analyses._results import labelled, model_name, nearest_layer
 from analyses.linear_probes import continent
 from xtl import plots
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, check_whole
 from xtl.results import Maps, as_results
 from xtl.stats.examples import CELL, MEASURES, MIN_INSTANCES, Group, check_resamples, split_groups
 from xtl.stats.intervals import bracket, mean_interval
@@ -71,7 +71,7 @@ def compute(
     """
     check_choice("measure", measure, MEASURES)
     check_choice("strategy", strategy, STRATEGIES)
-    check_resamples(n_splits, least=10)
+    n_splits, seed = check_resamples(n_splits, 10, "n_splits"), check_whole("seed", seed, 0)
     if not isinstance(results, Mapping) or isinstance(results, xr.Dataset):
         results = as_results(results)
         check_choice("by", by, ("direction", "task", "kind", "resource"))

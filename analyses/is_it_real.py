@@ -28,9 +28,9 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from xtl import figures_controls, plots
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, check_whole
 from xtl.results import Maps, with_control
-from xtl.stats.examples import CELL, check_confidence, on_map, split_groups, stack
+from xtl.stats.examples import CELL, check_confidence, check_resamples, on_map, split_groups, stack
 from xtl.stats.intervals import bracket, cell_intervals
 from xtl.stats.paired_tests import significance
 from xtl.stats.summary import QUANTITIES, summary_table
@@ -74,8 +74,10 @@ def compute(
     Raises:
         InputError: see `xtl.stats.examples.split_groups`.
     """
+    confidence = 1 - check_confidence(level, "level")
+    n_resamples, n_splits = check_resamples(n_resamples), check_resamples(n_splits, 10, "n_splits")
+    seed = check_whole("seed", seed, 0)
     real, control = with_control(real, control)
-    confidence = 1 - check_confidence(level)
     group_by = None if check_choice("by", by, ("direction", "all")) == "all" else by
     groups = split_groups(real, control, by=group_by, measures=(measure,))
     means = [

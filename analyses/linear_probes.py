@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -42,7 +43,7 @@ from analyses._figures import Line, line_grid, relabel
 from analyses._results import model_name
 from xtl import plots
 from xtl.backend import Model, model_info
-from xtl.errors import InputError, check_choice, check_whole
+from xtl.errors import InputError, check_choice, check_number, check_whole
 from xtl.pairs import ParallelPair
 from xtl.runs.activations import ActivationCache
 from xtl.stats.examples import MIN_INSTANCES, check_confidence
@@ -82,6 +83,13 @@ def compute(
     Raises:
         InputError: an unknown label or module, too few instances, a label with one class.
     """
+    settings: dict[str, Any] = {
+        "n_folds": check_whole("n_folds", n_folds, 2),
+        "n_controls": check_whole("n_controls", n_controls, 1),
+        "confidence": check_confidence(confidence),
+        "strength": check_number("strength", strength),
+        "seed": check_whole("seed", seed, 0),
+    }
     pairs = check_pairs(pairs, least=max(MIN_INSTANCES, n_folds))
     samples = samples_of(pairs)
     found = {label: label_values(label, samples) for label in labels}
@@ -89,7 +97,7 @@ def compute(
     data = probe(
         x, found, np.array([s.language for s in samples]), np.array([s.instance for s in samples]),
         groups=np.array([_group(s) for s in samples]), modules=modules,
-        n_folds=n_folds, strength=strength, n_controls=n_controls, confidence=confidence, seed=seed,
+        **settings,
     )  # fmt: skip
     return data.assign_attrs(model=model_info(model).name)
 
@@ -153,8 +161,8 @@ def probe(
     """
     n_folds = check_whole("n_folds", n_folds, 2)
     n_controls = check_whole("n_controls", n_controls, 1)
-    check_confidence(confidence)
-    if not strength > 0:
+    confidence, seed = check_confidence(confidence), check_whole("seed", seed, 0)
+    if not check_number("strength", strength) > 0:
         raise InputError(f"strength must be greater than 0, got {strength!r}")
     if not len(x) == len(languages) == len(instances) or x.shape[1] != len(modules):
         raise InputError(

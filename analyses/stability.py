@@ -70,7 +70,7 @@ def compute(
         InputError: no runs, other cells, too few shared instances, gaps, `top` over the number of cells.
     """
     top = check_whole("top", top, 1)
-    check_resamples(n_splits, least=10)
+    n_splits, seed = check_resamples(n_splits, 10, "n_splits"), check_whole("seed", seed, 0)
     named = check_runs(runs, least=1)
     first = next(iter(named.values()))
     keys = {name: _keys(data, name) for name, data in named.items()}

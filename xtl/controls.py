@@ -28,7 +28,7 @@ from xtl.backend import Model, check_fits, check_model, encode
 from xtl.engine.many import Activations, Keep, sweep_many
 from xtl.engine.maps import Progress
 from xtl.engine.prepare import Settings, check_cells
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, check_whole, known_keywords
 from xtl.pairs import ParallelPair, Prompt, check_pairs
 from xtl.stats.seeds import generator
 from xtl.transplants import read_activations
@@ -183,6 +183,7 @@ FROM_OTHERS = ("shuffled_source", "noise", "mean", "language_mean")
 """Controls that are made of other instances of the same direction, and need at least one."""
 
 
+@known_keywords(Settings.__annotations__, name="controls.run")
 def run(
     model: Model,
     pairs: Iterable[ParallelPair],
@@ -221,6 +222,7 @@ def run(
         ...     xtl.controls.run(model, pairs, "shuffled_source", modules=["attn"])
         ... )
     """
+    seed = check_whole("seed", seed, 0)
     pairs = list(check_pairs(pairs))
     name = control if isinstance(control, str) else getattr(control, "__name__", "control")
     written = make(model, pairs, control, seed=seed, others=others, **settings)
@@ -270,6 +272,7 @@ def lent_by(
     return others
 
 
+@known_keywords(Settings.__annotations__, name="controls.make")
 def make(
     model: Model,
     pairs: Iterable[ParallelPair],
@@ -283,6 +286,7 @@ def make(
 
     Args and errors as for `run`.
     """
+    seed = check_whole("seed", seed, 0)
     function = control if callable(control) else CONTROLS[check_choice("control", control, CONTROLS)]
     pairs = list(check_pairs(pairs))
     others = None if others is None else list(check_pairs(others, "others"))

@@ -7,9 +7,12 @@ and what to do. The command line prints that line and exits with code 2.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from numbers import Integral
-from typing import TYPE_CHECKING, SupportsIndex
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, ParamSpec, SupportsIndex, TypeVar
 
 if TYPE_CHECKING:
     Whole = int  # what comes of one once it is checked
@@ -18,12 +21,25 @@ else:
 """An argument that is a whole number, of Python or of NumPy (see `as_whole`)."""
 
 
+OTHER_WORDS = {
+    "ffn": ("mlp",), "feedforward": ("mlp",), "feed-forward": ("mlp",), "feed_forward": ("mlp",), "mlp_out": ("mlp",),
+    "hook_mlp_out": ("mlp",), "attention": ("attn",), "self-attention": ("attn",), "self_attn": ("attn",),
+    "hook_attn_out": ("attn",), "residual": ("resid",), "residual stream": ("resid",), "resid_post": ("resid",),
+    "hook_resid_post": ("resid",), "module": ("modules",), "layers": ("source_layers",),
+}  # fmt: skip
+"""Names by which the papers and the libraries of the field call things, and ours; for suggestions."""
+
+
 class XtlError(Exception):
     """Base class: the message is one clear line for the user."""
 
 
 class InputError(XtlError, ValueError):
     """An argument is wrong: an unknown name, a layer out of range, an empty prompt, ..."""
+
+
+class KeywordError(InputError, TypeError):
+    """A function has no argument of that name."""
 
 
 class ModelError(XtlError, RuntimeError):
@@ -51,9 +67,64 @@ def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:
     valid = list(choices)
     if isinstance(value, str) and value in valid:
         return value
-    close = difflib.get_close_matches(str(value), valid, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    raise InputError(f"unknown {argument} {value!r}{hint}; valid: {', '.join(valid)}")
+    raise InputError(f"unknown {argument} {shown(value)}{_did_you_mean(value, valid)}; valid: {', '.join(valid)}")
+
+
+def shown(value: object, most: int = 200) -> str:
+    """A value as Python writes it, for a message; cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def _did_you_mean(value: object, valid: list[str]) -> str:
+    """The nearest of the valid names, in words; nothing where none is near."""
+    text = str(value)[:200].strip().casefold()
+    folded = {name.casefold(): name for name in reversed(valid)}
+    other = next((name for word in OTHER_WORDS.get(text, ()) for name in valid if name == word), None)
+    close = difflib.get_close_matches(text, folded, n=1)
+    best = other or (folded[close[0]] if close else None)
+    return f" (did you mean {best!r}?)" if best else ""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def known_keywords(
+    more: Iterable[str] = (), *, but: Iterable[str] = (), name: str | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a public function: an unknown keyword is told by the name of this function, not of an inner one, with the nearest.
+
+    Args:
+        more: keywords that its `**settings` may hold.
+        but: those of them that it refuses in words of its own.
+        name: what users call it, where that is more than its name.
+
+    >>> @known_keywords()
+    ... def halve(number): return number / 2
+    >>> halve(numbr=3)
+    Traceback (most recent call last):
+    ...
+    xtl.errors.KeywordError: halve has no argument 'numbr' (did you mean 'number'?); valid: number
+    """
+    settings, but = list(more), list(but)
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        of_any = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        own = [name for name, one in inspect.signature(function).parameters.items() if one.kind not in of_any]
+        valid = [name for name in dict.fromkeys([*own, *settings]) if name not in but]
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for key in kwargs:
+                if key not in valid and key not in but:
+                    told = f"{name or function.__name__} has no argument {key!r}{_did_you_mean(key, valid)}"
+                    raise KeywordError(f"{told}; valid: {', '.join(valid)}")
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def as_whole(value: object) -> int | None:
@@ -77,7 +148,7 @@ def check_flag(argument: str, value: object) -> bool:
     xtl.errors.InputError: trust_remote_code must be True or False, got 'no'
     """
     if not isinstance(value, bool):
-        raise InputError(f"{argument} must be True or False, got {value!r}")
+        raise InputError(f"{argument} must be True or False, got {shown(value)}")
     return value
 
 
@@ -89,7 +160,7 @@ def check_layer(argument: str, value: object, n_layers: int) -> int:
     """
     layer = as_whole(value)
     if layer is None:
-        raise InputError(f"{argument} must be a whole number, got {value!r}")
+        raise InputError(f"{argument} must be a whole number, got {shown(value)}")
     if not -n_layers <= layer < n_layers:
         raise InputError(
             f"{argument} {layer} is out of range for a model of {n_layers} layers; "
@@ -106,5 +177,23 @@ def check_whole(argument: str, value: object, low: int) -> int:
     """
     number = as_whole(value)
     if number is None or number < low:
-        raise InputError(f"{argument} must be a whole number of at least {low}, got {value!r}")
+        raise InputError(f"{argument} must be a whole number of at least {low}, got {shown(value)}")
     return number
+
+
+def check_number(argument: str, value: object, low: int | float = -math.inf, high: int | float = math.inf) -> float:
+    """Return `value` if it is a finite real number from `low` to `high`, else raise an `InputError` that says so.
+
+    >>> check_number("ties", 0.1, 0, 1)
+    0.1
+    >>> check_number("ties", "0.1", 0, 1)
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: ties must be a number from 0 to 1, got '0.1'
+    """
+    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or not low <= value <= high:  # type: ignore[operator]
+        ends = ((low, f"from {low:g}"), (high, f"to {high:g}"))
+        span = " ".join(["", *(text for end, text in ends if math.isfinite(end))])
+        raise InputError(f"{argument} must be a number{span}, got {shown(value)}")
+    return float(value)  # type: ignore[arg-type]

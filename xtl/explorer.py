@@ -24,7 +24,8 @@ from torch import Tensor
 from xtl import plots
 from xtl.backend import Model, check_model, encode, encode_continuation, forward_without_logits
 from xtl.engine import sweep
-from xtl.errors import InputError, XtlError, check_choice
+from xtl.engine.prepare import Settings
+from xtl.errors import InputError, XtlError, check_choice, check_whole, known_keywords
 from xtl.hooks import Hooks, capture, get_modules, transplant_at
 from xtl.packages import install_hint
 from xtl.pairs import ParallelPair, check_pairs
@@ -75,6 +76,7 @@ class CellView:
         return f"{self.token!r} is the likeliest token: {'; '.join(words)}."
 
 
+@known_keywords([*Settings.__annotations__, "activations"])
 def explore(
     model: Model,
     pair: ParallelPair | Sequence[ParallelPair],
@@ -108,7 +110,8 @@ def explore(
     pairs = [pair] if isinstance(pair, ParallelPair) else list(check_pairs(pair, "pair"))
     if not pairs:
         raise InputError("pair is empty: give a ParallelPair, or several")
-    get_modules(list(modules))
+    get_modules(modules)
+    max_new_tokens = check_whole("max_new_tokens", max_new_tokens, 1)
     explorer = Explorer(model, pairs, {"modules": list(modules), **settings}, max_new_tokens)
     explorer.result_of(0)  # what is wrong with the settings is told here, not at the first click
     return explorer

@@ -78,7 +78,7 @@ class ParallelPair:
         for name in ("source_lang", "target_lang", "id"):
             if isinstance(getattr(self, name), str):
                 check_characters(name, getattr(self, name))
-        if isinstance(self.options, TokenArray):
+        if not isinstance(self.options, (tuple, list)) and isinstance(self.options, TokenArray):
             object.__setattr__(self, "options", tuple(self.options.tolist()))
         check_question(self.options, self.gold, self.answer)
         object.__setattr__(self, "gold", as_whole(self.gold))

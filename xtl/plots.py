@@ -30,7 +30,7 @@ import xarray as xr
 from babel import Locale, UnknownLocaleError
 from plotly.subplots import make_subplots
 
-from xtl.errors import InputError, XtlError, check_choice
+from xtl.errors import InputError, XtlError, check_choice, check_number, check_whole
 from xtl.packages import install_hint
 from xtl.results import Maps, as_results
 
@@ -270,6 +270,11 @@ def image_bytes(
     figure: go.Figure, form: str, width: int | None = None, height: int | None = None, scale: int | float = 1
 ) -> bytes:
     """A figure as an image file's bytes: "png", "svg" or "pdf". Other arguments and errors: as for `save_png`."""
+    for name, size in (("width", width), ("height", height)):
+        if size is not None:
+            check_whole(name, size, 1)
+    if check_number("scale", scale, 0) == 0:
+        raise InputError("scale must be larger than 0")
     what = form.upper()
     try:
         from kaleido.errors import ChromeNotFoundError

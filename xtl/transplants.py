@@ -28,7 +28,7 @@ from xtl.backend import (
     model_info,
     new_cache,
 )
-from xtl.errors import InputError, ModelError, Whole, check_choice, check_layer, check_whole
+from xtl.errors import InputError, ModelError, Whole, check_choice, check_layer, check_whole, known_keywords
 from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
 from xtl.models.caching import check_cache, why_no_cache
 from xtl.pairs import ParallelPair, Prompt, check_prompt
@@ -91,6 +91,7 @@ class Transplant:
         )
 
 
+@known_keywords()
 def transplant(
     model: Model,
     pair: ParallelPair | None = None,

@@ -146,7 +146,7 @@ def test_a_negative_seed_is_refused_everywhere(name: str) -> None:
     if name == "solved_instances":
         return
     arguments = (REAL, CONTROL) if name in WITH_CONTROL else (REAL,)
-    with pytest.raises(InputError, match="seed must be a whole number from 0"):
+    with pytest.raises(InputError, match="seed must be a whole number of at least 0"):
         (WITH_CONTROL | ALONE)[name](*arguments, seed=-1)
 
 

@@ -15,7 +15,7 @@ from xtl.backend import Model
 from xtl.engine.engines import resolve_engine, slow_note
 from xtl.engine.maps import Outputs, Progress, compute, label
 from xtl.engine.prepare import Settings, Sweep, check_settings, prepare
-from xtl.errors import InputError, check_flag
+from xtl.errors import InputError, check_flag, known_keywords
 from xtl.pairs import ParallelPair, check_pairs
 from xtl.progress import SweepProgress
 from xtl.scoring.likelihood import MixedOptions
@@ -35,6 +35,7 @@ class Keep(Protocol):
         """Keep what a sweep gave."""
 
 
+@known_keywords(Settings.__annotations__)
 def sweep_many(
     model: Model,
     pairs: Iterable[ParallelPair],

@@ -16,7 +16,7 @@ from xtl.engine.label import label_answers, label_scores
 from xtl.engine.plan import Cell, Generated, Plan
 from xtl.engine.prepare import Sweep, prepare
 from xtl.engine.verify import verify_answers, verify_scores
-from xtl.errors import InputError, ModelError, Whole
+from xtl.errors import InputError, ModelError, Whole, known_keywords
 from xtl.layers import Layers
 from xtl.pairs import ParallelPair, Prompt, check_question
 from xtl.scoring.likelihood import MixedOptions
@@ -44,6 +44,7 @@ class Outputs:
     largest_difference: float = 0.0
 
 
+@known_keywords()
 @torch.no_grad()
 def sweep(
     model: Model,

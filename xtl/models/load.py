@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from xtl.errors import ContractError, InputError, ModelError, check_choice, check_flag
+from xtl.errors import ContractError, InputError, ModelError, check_choice, check_flag, known_keywords
 from xtl.models.names import known_names, resolve_name
 from xtl.models.quiet import quiet
 
@@ -21,6 +21,7 @@ DTYPES = ("float32", "bfloat16", "float16", "float64")
 QUANTIZATIONS = ("8bit", "4bit")
 
 
+@known_keywords()
 def load_model(
     name: Any = None,
     *,

@@ -14,7 +14,8 @@ import xarray as xr
 from xtl import controls
 from xtl.backend import Model, model_info
 from xtl.engine.many import sweep_many
-from xtl.errors import InputError, XtlError, check_choice, check_whole
+from xtl.engine.prepare import Settings
+from xtl.errors import InputError, XtlError, check_choice, check_flag, check_whole, known_keywords
 from xtl.models.chat import chat_pairs
 from xtl.pairs import ParallelPair
 from xtl.results import concat_maps
@@ -31,6 +32,8 @@ SPLITS = ("all", "sample", "unseen")
 """Parts of a task that comes without a sample of its own: everything; its first half; its second half."""
 GRID = ("modules", "source_layers", "target_layers")
 """The settings of a sweep that say which cells."""
+SETTINGS = ("keep", *Settings.__annotations__)
+"""What a protocol hands on to `xtl.sweep_many`."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Data:
         return parts[check_choice("split", split, SPLITS)][: self.limit]
 
 
+@known_keywords(SETTINGS)
 def pairwise(
     model: Model,
     task: str | Task,
@@ -129,6 +133,8 @@ def pairwise(
         >>> model = xtl.load_model()  # doctest: +SKIP
         >>> maps = pairwise(model, "xnli", ["de", "sw"], data=Data(limit=10))  # doctest: +SKIP
     """
+    control_seed = check_whole("control_seed", control_seed, 0)
+    check_flag("progress", progress)
     task = get_task(task) if isinstance(task, str) else task
     data = data or Data()
     split = split_of(task, split, "sample")
@@ -146,6 +152,7 @@ def pairwise(
     return maps.assign_attrs(task=task.name, split=split, kind=task.kind, protocol="pairwise")
 
 
+@known_keywords(SETTINGS, but=GRID)
 def fixed(
     model: Model,
     task: str | Task,
@@ -184,6 +191,7 @@ def fixed(
     return result.assign_attrs(protocol="fixed")
 
 
+@known_keywords(SETTINGS)
 def select(
     model: Model,
     task: str | Task,
@@ -218,6 +226,7 @@ def select(
             the instances that are measured.
     """
     task = get_task(task) if isinstance(task, str) else task
+    check_flag("progress", progress)
     check_choice("strategy", strategy, STRATEGIES)
     check_choice("per", per, PER)
     data = data or Data()

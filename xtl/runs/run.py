@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, SlowEngineWarning, check_choice, check_flag, check_whole
+from xtl.errors import InputError, SlowEngineWarning, check_choice, check_flag, check_whole, known_keywords
 from xtl.progress import SweepProgress
 from xtl.runs.compute import ACTIVATIONS, Computer, Failure, LoadedModel, Told
 from xtl.runs.files import check_can_write, write_text
@@ -52,6 +52,7 @@ class Outcome:
     stopped: bool = False
 
 
+@known_keywords()
 def run_study(
     study: Study | str | os.PathLike[str] | Mapping[str, Any],
     out: str | os.PathLike[str],

@@ -15,11 +15,10 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from scipy import special
 
-from xtl.errors import InputError
+from xtl.errors import InputError, check_whole
 from xtl.results import Maps, real_and_control, with_control
-from xtl.stats.examples import Group, check_resamples, record, split_groups, stack
+from xtl.stats.examples import Group, check_confidence, check_resamples, record, split_groups, stack
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
-from xtl.stats.seeds import check_seeds
 from xtl.stats.upper_bounds import solved
 
 BLOCK = 2**21
@@ -58,9 +57,9 @@ def upper_bound_curve(
     >>> curve["cells"].values.tolist()
     [1, 2, 4, 8, 16, 32]
     """
+    confidence, n_resamples = check_confidence(confidence), check_resamples(n_resamples)
+    seed = check_whole("seed", seed, 0)
     real, control = real_and_control(real, control)
-    check_resamples(n_resamples)
-    check_seeds(seed=seed)
     groups = split_groups(real, control, by=by, measures=("accuracy",))
     parts = []
     for group in groups:

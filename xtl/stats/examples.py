@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, Whole, check_choice, check_number, check_whole
 from xtl.results import Maps, real_and_control
 
 MEASURES = ("gain", "accuracy")
@@ -175,26 +175,28 @@ def record(real: xr.Dataset, control: xr.Dataset | None, **settings: object) -> 
     return kept | settings
 
 
-def check_confidence(confidence: float) -> float:
-    """A confidence level between 0 and 1.
+def check_confidence(confidence: float, argument: str = "confidence") -> float:
+    """A confidence level (or, by its name, another share) between 0 and 1.
 
     Raises:
         InputError: anything else, such as 95.
     """
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence must lie between 0 and 1, such as 0.95; got {confidence!r}")
-    return float(confidence)
+    try:
+        number = check_number(argument, confidence)
+    except InputError:
+        number = 0
+    if not 0 < number < 1:
+        raise InputError(f"{argument} must be a number between 0 and 1, such as 0.95; got {confidence!r}")
+    return number
 
 
-def check_resamples(n_resamples: int, least: int = 100) -> int:
+def check_resamples(n_resamples: Whole, least: int = 100, argument: str = "n_resamples") -> int:
     """A number of resamples (or splits, simulated maps) that is large enough to be used.
 
     Raises:
         InputError: fewer than `least`.
     """
-    if isinstance(n_resamples, bool) or n_resamples < least:
-        raise InputError(f"n_resamples must be at least {least}, got {n_resamples!r}")
-    return n_resamples
+    return check_whole(argument, n_resamples, least)
 
 
 def _checked(results: xr.Dataset, name: str, measures: Sequence[str]) -> xr.Dataset:

@@ -26,7 +26,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from scipy import stats
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, check_whole
 from xtl.results import Maps, real_and_control
 from xtl.stats.examples import (
     MIN_INSTANCES,
@@ -38,7 +38,7 @@ from xtl.stats.examples import (
     split_groups,
     stack,
 )
-from xtl.stats.seeds import check_seeds, generator
+from xtl.stats.seeds import generator
 
 METHODS = ("adjusted", "studentised")
 SHARE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
@@ -162,7 +162,7 @@ def mean_interval(
     """
     method = check_choice("method", method or ("studentised" if bounds is None else "adjusted"), METHODS)
     confidence, n_resamples = check_confidence(confidence), check_resamples(n_resamples)
-    check_seeds(seed=seed)
+    seed = check_whole("seed", seed, 0)
     sums = cluster_sums(values.astype("float64"), clusters)
     sizes = np.bincount(clusters).astype("float64")
     n = len(sizes)

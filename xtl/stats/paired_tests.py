@@ -24,7 +24,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from xtl.errors import InputError, check_choice, check_flag
+from xtl.errors import InputError, check_choice, check_flag, check_whole
 from xtl.results import Maps, real_and_control
 from xtl.stats.corrections import adjust_fdr, adjust_max
 from xtl.stats.effects import cohens_d, hedges_g, odds_ratio
@@ -95,9 +95,12 @@ def significance(
     real, control = real_and_control(real, control)
     check_choice("alternative", alternative, ALTERNATIVES)
     check_flag("assume_symmetric", assume_symmetric)
+    seed = check_whole("seed", seed, 0)
+    if n_resamples is not None:
+        n_resamples = check_resamples(n_resamples)
     groups = split_groups(real, control, by=by, measures=(measure,))
     n_cells = int(np.prod([real.sizes[dim] for dim in ("module", "source_layer", "target_layer")]))
-    wanted = max(10_000, 40 * n_cells) if n_resamples is None else check_resamples(n_resamples)
+    wanted = max(10_000, 40 * n_cells) if n_resamples is None else n_resamples
     parts = []
     for group in groups:
         differences = group.differences(measure)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from xtl.errors import InputError, Whole, as_whole
+from xtl.errors import InputError, Whole, as_whole, check_whole
 
 
 def generator(seed: Whole, purpose: str) -> np.random.Generator:
@@ -29,7 +29,7 @@ def generator(seed: Whole, purpose: str) -> np.random.Generator:
     >>> bool(generator(0, "bootstrap").integers(2**60) == generator(0, "splits").integers(2**60))
     False
     """
-    return np.random.default_rng([*check_seeds(seed=seed), zlib.crc32(purpose.encode())])
+    return np.random.default_rng([check_whole("seed", seed, 0), zlib.crc32(purpose.encode())])
 
 
 def check_seeds(**named: Whole | Iterable[Whole]) -> list[int]:

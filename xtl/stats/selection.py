@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from xtl.errors import check_choice
+from xtl.errors import check_choice, check_whole
 from xtl.results import Maps, as_results, real_and_control
 from xtl.stats.examples import (
     CELL,
@@ -72,6 +72,7 @@ def select_cell(
     results = as_results(results)
     check_choice("strategy", strategy, STRATEGIES)
     measures = ("gain", measure) if measure == "accuracy" and "gain" in results else (measure,)
+    min_instances = check_whole("min_instances", min_instances, 1)
     (group,) = split_groups(results, by=None, measures=measures, min_instances=min_instances)
     maps = [group.values(measure).mean(0)[None] for measure in measures[::-1]]
     place = int(choose(maps, map_shape(group), strategy)[0])
@@ -123,7 +124,8 @@ def held_out(
     real, control = real_and_control(real, control)
     check_choice("strategy", strategy, STRATEGIES)
     check_choice("choose_by", choose_by, MEASURES)
-    confidence, n_splits = check_confidence(confidence), check_resamples(n_splits, least=10)
+    confidence, n_splits = check_confidence(confidence), check_resamples(n_splits, 10, "n_splits")
+    seed = check_whole("seed", seed, 0)
     measures = ["gain", *(["accuracy"] if "correct" in real and (control is None or "correct" in control) else [])]
     if choose_by not in measures:
         measures.append(choose_by)  # refused below, with the reason

@@ -13,7 +13,7 @@ from typing import Literal, overload
 import numpy as np
 import xarray as xr
 
-from xtl.errors import InputError, check_choice, check_flag
+from xtl.errors import InputError, check_choice, check_flag, check_number, check_whole
 from xtl.stats.examples import CELL
 from xtl.stats.seeds import generator
 
@@ -70,6 +70,8 @@ def simulate(
     """
     check_choice("shape", shape, SHAPES)
     check_flag("control", control)
+    n_instances, n_layers = check_whole("n_instances", n_instances, 1), check_whole("n_layers", n_layers, 1)
+    smoothness, ties = check_number("smoothness", smoothness, 0), check_number("ties", ties, 0, 1)
     for module, *layers in planted or {}:
         check_choice("module", module, modules)
         if not all(0 <= layer < n_layers for layer in layers):

@@ -129,7 +129,7 @@ def _choices(
     """The groups, and the flat cells that each one's halves choose."""
     check_choice("strategy", strategy, STRATEGIES)
     check_choice("choose_by", choose_by, MEASURES)
-    n_splits = check_resamples(n_splits, least=10)
+    n_splits = check_resamples(n_splits, 10, "n_splits")
     groups = split_groups(results, by=by, measures=list({"gain": None, choose_by: None, also: None}))
     chosen = []
     for group, halves in zip(groups, _halves(groups, n_splits, seed), strict=True):

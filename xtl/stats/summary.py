@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from xtl.errors import InputError
+from xtl.errors import InputError, check_whole
 from xtl.results import Maps, with_control
-from xtl.stats.examples import record
+from xtl.stats.examples import check_resamples, record
 from xtl.stats.intervals import bracket
 from xtl.stats.selection import held_out
 from xtl.stats.upper_bounds import layer_upper_bounds
@@ -63,6 +63,7 @@ def summary_table(
     >>> summary_wide(table).loc[("en->es", "attn"), "corrected"]
     '+30% [+7, +46]'
     """
+    n_resamples, seed = check_resamples(n_resamples), check_whole("seed", seed, 0)
     real, control = with_control(real, control)
     tables = []
     pooled: tuple[str | None, ...] = ("direction", None)

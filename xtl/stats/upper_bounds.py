@@ -14,10 +14,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from xtl.errors import check_whole
 from xtl.results import Maps, real_and_control
-from xtl.stats.examples import Group, check_resamples, record, split_groups, stack
+from xtl.stats.examples import Group, check_confidence, check_resamples, record, split_groups, stack
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
-from xtl.stats.seeds import check_seeds
 
 SETS = {"source_row": "source_layer", "target_column": "target_layer", "overall": None}
 
@@ -54,9 +54,9 @@ def layer_upper_bounds(
     >>> bounds["overall"].sel(direction="en->es", module="attn+mlp", run=["real", "control"]).values.tolist()
     [0.75, 0.7]
     """
+    confidence, n_resamples = check_confidence(confidence), check_resamples(n_resamples)
+    seed = check_whole("seed", seed, 0)
     real, control = real_and_control(real, control)
-    check_resamples(n_resamples)
-    check_seeds(seed=seed)
     groups = split_groups(real, control, by=by, measures=("accuracy",))
     parts = []
     for group in groups:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 from babel import Locale, UnknownLocaleError
@@ -133,6 +134,7 @@ def normalise_language(code: object, valid: Iterable[str], argument: str = "lang
     return same_region[0]
 
 
+@lru_cache(maxsize=1000)
 def shortest_code(code: str) -> str:
     """The one code of a language, however it is written: script and region stay where they aren't the most usual ones.
 

@@ -57,7 +57,7 @@ def check_forms(options: Sequence[Any]) -> None:
     """Raise `InputError` for two options that look alike and differ in their Unicode form alone."""
     seen: dict[str, str] = {}
     for option in options:
-        if isinstance(option, str):
+        if isinstance(option, str) and not option.isascii():
             other = seen.setdefault(unicodedata.normalize("NFC", option), option)
             if other != option:
                 raise InputError(
