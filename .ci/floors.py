@@ -1,8 +1,9 @@
 """Print the floors of pyproject.toml as constraints, torch held at the version that constraints.txt has: `make test-oldest`."""
 
 import re
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
