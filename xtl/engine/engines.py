@@ -75,9 +75,9 @@ def resolve_engine(model: Model, engine: str) -> str:
     check_cache(model)
     if check_choice("engine", engine, ["auto", *ENGINES]) == "auto":
         found = next(name for name, one in ENGINES.items() if one.why_not(model) is None)
-        if (reason := why_slow(model, found)) and not getattr(model, "xtl_slow_said", False):
+        if (slow := why_slow(model, found)) and not getattr(model, "xtl_slow_said", False):
             model.xtl_slow_said = True
-            warnings.warn(reason, SlowEngineWarning, stacklevel=3)
+            warnings.warn(slow, SlowEngineWarning, stacklevel=3)
         return found
     reason = ENGINES[engine].why_not(model)
     if reason is not None:
