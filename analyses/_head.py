@@ -8,8 +8,7 @@ the mean is taken off are found by asking the norm itself, the same way for both
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -57,7 +56,6 @@ class Head:
         self.model = model
         self.tolerance = TOLERANCE.get(model.cfg.dtype, 5e-2)
         self.readout = Readout(model)
-        self.factor = _logit_factor(model)
         width = model.cfg.d_model
         signs = torch.ones(width, dtype=torch.float64)
         signs[1::2] = -1
@@ -98,12 +96,12 @@ class Head:
     def rows(self, tokens: list[int]) -> tuple[Float[Tensor, "token d_model"], Float[Tensor, " token"]]:
         """Rows of the unembedding and its biases, float64; logits before a soft cap are `normed @ rows.T + biases`."""
         weight, bias = self.readout.weight[tokens].double().cpu(), self.readout.bias[tokens].double().cpu()
-        return weight * self.factor, bias * self.factor
+        scale = self.readout.scale
+        return weight * (scale.before * scale.after), bias * scale.after
 
     def capped(self, logits: Float[Tensor, "*row"]) -> Float[Tensor, "*row"]:
         """What the model does to logits last (Gemma 2's soft cap)."""
-        cap = self.readout.cap
-        return cap * torch.tanh(logits / cap) if cap > 0 else logits
+        return replace(self.readout.scale, after=1.0)(logits)
 
     @torch.no_grad()
     def log_probabilities(
@@ -114,15 +112,7 @@ class Head:
         normed = self.norm(residual).to(weight.device, weight.dtype)
         total = torch.full((len(normed),), -torch.inf, dtype=torch.float32)
         for start in range(0, weight.shape[0], 32768):
-            part = slice(start, start + 32768)
-            logits = (normed @ weight[part].T + self.readout.bias[part]).float().cpu() * self.factor
-            total = torch.logaddexp(total, self.capped(logits).logsumexp(-1))
-        own = (normed @ weight[tokens].T + self.readout.bias[tokens]).float().cpu() * self.factor
-        return self.capped(own).double() - total[:, None].double()
-
-
-def _logit_factor(model: Model) -> float:
-    """What logits are multiplied with after the unembedding (Granite, Cohere), 1 for most models."""
-    config: Any = getattr(getattr(model, "original_model", None), "config", None) if is_bridge(model) else None
-    divisor, factor = getattr(config, "logits_scaling", None), getattr(config, "logit_scale", None)
-    return float(factor or 1.0) / float(divisor or 1.0)
+            logits = self.readout.logits(normed, slice(start, start + 32768)).float().cpu()
+            total = torch.logaddexp(total, logits.logsumexp(-1))
+        own = self.readout.logits(normed, torch.tensor(tokens, device=weight.device)).float().cpu()
+        return own.double() - total[:, None].double()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -38,6 +40,7 @@ from transformers import (
     MistralConfig,
     MixtralConfig,
     MptConfig,
+    NanoChatConfig,
     NemotronConfig,
     Olmo2Config,
     Olmo3Config,
@@ -48,6 +51,7 @@ from transformers import (
     PersimmonConfig,
     Phi3Config,
     PhiConfig,
+    PreTrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2MoeConfig,
@@ -57,6 +61,7 @@ from transformers import (
     SmolLM3Config,
     StableLmConfig,
     Starcoder2Config,
+    VaultGemmaConfig,
     XGLMConfig,
 )
 
@@ -121,7 +126,7 @@ CONFIGS = {
         pad_token_id=0,
     ),
     "pythia": lambda: GPTNeoXConfig(
-        **{k: v for k, v in _SHARED.items() if k != "num_key_value_heads"}, rotary_pct=0.25, use_parallel_residual=True
+        **{k: v for k, v in _SHARED.items() if k != "num_key_value_heads"}, rotary_pct=0.5, use_parallel_residual=True
     ),
 }
 
@@ -139,7 +144,27 @@ _LLAMA3_ROPE = {
     "original_max_position_embeddings": 32,
 }
 
+_LONGROPE = {
+    "original_max_position_embeddings": 32,
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 2000.0,
+        "partial_rotary_factor": 0.5,
+        "short_factor": [1.0, 1.2],
+        "long_factor": [3.0, 5.0],
+        "factor": 4.0,
+        "original_max_position_embeddings": 32,
+    },
+}
+
 _EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2}
+
+_GRANITE = {
+    "residual_multiplier": 0.5,
+    "embedding_multiplier": 3.0,
+    "attention_multiplier": 0.2,
+    "logits_scaling": 8.0,
+}
 
 MORE_CONFIGS = {
     "llama3": lambda: LlamaConfig(**_SHARED, rope_parameters=_LLAMA3_ROPE),
@@ -164,7 +189,7 @@ MORE_CONFIGS = {
         eos_token_id=2,
     ),
     "neox_sequential": lambda: GPTNeoXConfig(
-        **_without("num_key_value_heads"), rotary_pct=0.25, use_parallel_residual=False
+        **_without("num_key_value_heads"), rotary_pct=0.5, use_parallel_residual=False
     ),
     "opt": lambda: OPTConfig(
         vocab_size=VOCAB,
@@ -179,8 +204,9 @@ MORE_CONFIGS = {
         bos_token_id=1,
         eos_token_id=2,
     ),
-    "phi": lambda: PhiConfig(**_without("num_key_value_heads"), partial_rotary_factor=0.5),
-    "phi3": lambda: Phi3Config(**_SHARED, sliding_window=8),
+    "phi": lambda: PhiConfig(**_without("num_key_value_heads"), partial_rotary_factor=0.25),
+    "phi3": lambda: Phi3Config(**_SHARED, sliding_window=8, partial_rotary_factor=0.5),
+    "phi3_longrope": lambda: Phi3Config(**_SHARED, sliding_window=None, **_LONGROPE),
     "olmo": lambda: OlmoConfig(**_without("num_key_value_heads")),
     "olmo2": lambda: Olmo2Config(**_without("num_key_value_heads")),
     "olmo3": lambda: Olmo3Config(**_SHARED, sliding_window=8),
@@ -229,17 +255,23 @@ MORE_CONFIGS = {
         eos_token_id=2,
         new_decoder_architecture=True,
     ),
-    "stablelm": lambda: StableLmConfig(**_SHARED),
+    "stablelm": lambda: StableLmConfig(**_SHARED, partial_rotary_factor=0.5),
     "starcoder2": lambda: Starcoder2Config(**_SHARED, sliding_window=None),
     "smollm3": lambda: SmolLM3Config(**_SHARED),
-    "granite": lambda: GraniteConfig(**_SHARED, residual_multiplier=0.5, embedding_multiplier=3.0),
-    "cohere": lambda: CohereConfig(**_SHARED),
-    "glm": lambda: GlmConfig(**_SHARED, head_dim=8),
-    "glm4": lambda: Glm4Config(**_SHARED, head_dim=8),
+    "granite": lambda: GraniteConfig(**_SHARED, **_GRANITE),
+    "cohere": lambda: CohereConfig(**_SHARED, logit_scale=0.3),
+    "glm": lambda: GlmConfig(**_SHARED, head_dim=8, partial_rotary_factor=0.25),
+    "glm4": lambda: Glm4Config(**_SHARED, head_dim=8, partial_rotary_factor=0.25),
     "exaone4": lambda: Exaone4Config(**_SHARED, sliding_window=8),
-    "nemotron": lambda: NemotronConfig(**_SHARED),
+    "nemotron": lambda: NemotronConfig(**_SHARED, partial_rotary_factor=0.25),
     "mpt": lambda: MptConfig(
-        vocab_size=VOCAB, d_model=32, n_layers=N_LAYERS, n_heads=4, max_seq_len=128, initializer_range=0.3
+        vocab_size=VOCAB,
+        d_model=32,
+        n_layers=N_LAYERS,
+        n_heads=4,
+        max_seq_len=128,
+        initializer_range=0.3,
+        attn_config={"alibi_bias_max": 4},
     ),
     "gpt_bigcode": lambda: GPTBigCodeConfig(**_GPT2),
     "xglm": lambda: XGLMConfig(
@@ -261,10 +293,31 @@ MORE_CONFIGS = {
             "original_max_position_embeddings": 32,
         },
     ),
-    "olmo2_grouped": lambda: Olmo2Config(**_SHARED),
-    "granite_moe": lambda: GraniteMoeConfig(
-        **_SHARED, num_local_experts=4, num_experts_per_tok=2, residual_multiplier=0.5
+    "llama_dynamic": lambda: LlamaConfig(
+        **_SHARED, rope_parameters={"rope_type": "dynamic", "rope_theta": 2000.0, "factor": 4.0}
     ),
+    "llama_longrope": lambda: LlamaConfig(
+        **_SHARED,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 2000.0,
+            "short_factor": [1.0, 1.2, 1.4, 1.6],
+            "long_factor": [2.0, 3.0, 4.0, 6.0],
+            "factor": 4.0,
+            "original_max_position_embeddings": 32,
+        },
+    ),
+    "nanochat": lambda: NanoChatConfig(**_SHARED, final_logit_softcapping=4.0),
+    "vaultgemma": lambda: VaultGemmaConfig(
+        **_SHARED,
+        head_dim=8,
+        query_pre_attn_scalar=12,
+        sliding_window=8,
+        attn_logit_softcapping=5.0,
+        final_logit_softcapping=4.0,
+    ),
+    "olmo2_grouped": lambda: Olmo2Config(**_SHARED),
+    "granite_moe": lambda: GraniteMoeConfig(**_SHARED, **_GRANITE, num_local_experts=4, num_experts_per_tok=2),
     "glm4_moe": lambda: Glm4MoeConfig(
         **_SHARED,
         head_dim=8,
@@ -273,15 +326,27 @@ MORE_CONFIGS = {
         moe_intermediate_size=16,
         n_group=1,
         topk_group=1,
+        routed_scaling_factor=2.5,
+        partial_rotary_factor=0.25,
     ),
     "ernie4_5": lambda: Ernie4_5Config(**_SHARED),
     "seed_oss": lambda: SeedOssConfig(**_SHARED, head_dim=8),
-    "llama4_text": lambda: Llama4TextConfig(**_SHARED, head_dim=8, num_local_experts=4),
+    "llama4_text": lambda: Llama4TextConfig(
+        **_SHARED, head_dim=8, num_local_experts=4, attention_chunk_size=8, floor_scale=100, attn_scale=0.3
+    ),
     "codegen": lambda: CodeGenConfig(**_GPT2, rotary_dim=4),
     "arcee": lambda: ArceeConfig(**_SHARED),
     "hunyuan": lambda: HunYuanDenseV1Config(**_SHARED, head_dim=8),
     "gemma4": lambda: Gemma4TextConfig(
-        **_SHARED, head_dim=8, sliding_window=8, vocab_size_per_layer_input=VOCAB, hidden_size_per_layer_input=8
+        **_SHARED,
+        head_dim=8,
+        sliding_window=8,
+        vocab_size_per_layer_input=VOCAB,
+        hidden_size_per_layer_input=8,
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+            "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.5, "rope_theta": 1e6},
+        },
     ),
     "openai_gpt": lambda: OpenAIGPTConfig(
         **{key: value for key, value in _GPT2.items() if key not in ("bos_token_id", "eos_token_id")}
@@ -300,14 +365,33 @@ MORE_CONFIGS = {
         bos_token_id=1,
         eos_token_id=2,
     ),
-    "persimmon": lambda: PersimmonConfig(**_SHARED),
+    "persimmon": lambda: PersimmonConfig(**_SHARED, partial_rotary_factor=0.25),
     "falcon_mamba": lambda: FalconMambaConfig(
         vocab_size=VOCAB, hidden_size=32, num_hidden_layers=N_LAYERS, state_size=4
     ),
 }
 """More architectures, of which `tests/models` alone makes use."""
 
-ALL_CONFIGS = CONFIGS | MORE_CONFIGS
+
+def _off_default(make: Callable[[], PreTrainedConfig]) -> PreTrainedConfig:
+    """A configuration with a base of rotary positions and an epsilon of norms that are no class's default."""
+    config = make()
+    for name in EPSILONS:
+        if name in type(config)().to_dict() and (config.model_type, name) not in AS_RELEASED:
+            setattr(config, name, 1e-3)
+    rope = getattr(config, "rope_parameters", None) or {}
+    for part in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
+        if "rope_theta" in part:
+            part["rope_theta"] = 0.3 * part["rope_theta"]
+    return config
+
+
+AS_RELEASED = {("starcoder2", "norm_epsilon")}
+"""By kind of model, what is left at its default: TransformerLens knows no other, and the contract refuses one."""
+
+EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon")
+
+ALL_CONFIGS = {name: partial(_off_default, make) for name, make in (CONFIGS | MORE_CONFIGS).items()}
 
 SEQUENTIAL = ["llama", "mistral", "qwen2", "gemma2", "gemma3", "gpt2", "bloom"]
 """Architectures whose feed-forward follows attention, so that the block has a `resid_mid`."""

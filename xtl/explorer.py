@@ -268,11 +268,10 @@ class Explorer:
         own = head.log_probabilities(stream, [token])[:, 0]
         weight = head.readout.weight
         normed = head.norm(stream).to(weight.device, weight.dtype)
-        logit = (normed @ weight[token] + head.readout.bias[token]).float()
+        logit = head.readout.logits(normed, slice(token, token + 1))[:, 0]
         as_likely = torch.zeros(len(stream), dtype=torch.bool)
         for start in range(0, weight.shape[0], 32768):
-            part = slice(start, start + 32768)
-            rest = (normed @ weight[part].T + head.readout.bias[part]).float()
+            rest = head.readout.logits(normed, slice(start, start + 32768))
             if start <= token < start + 32768:
                 rest[:, token - start] = -torch.inf
             as_likely |= (rest.amax(-1) > logit - TIE).cpu()

@@ -31,6 +31,7 @@ from xtl.backend import (
 from xtl.errors import InputError, ModelError, Whole, check_choice, check_layer, check_whole, known_keywords
 from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
 from xtl.models.caching import check_cache, why_no_cache
+from xtl.models.positions import alike
 from xtl.pairs import ParallelPair, Prompt, check_prompt
 
 STEPS = ("first", "every")
@@ -232,11 +233,13 @@ def generate(
         model: HookedTransformer or TransformerBridge.
         prompt_ids: the prompt.
         max_new_tokens: most tokens to generate.
-        prompt_hooks: hooks of the pass over the prompt; on a model without a KV cache, of every pass over prompt and answer.
+        prompt_hooks: hooks of the pass over the prompt; where no KV cache can be gone on with, of each pass over prompt and
+            answer.
         step_hooks: hooks of each later, one-token pass.
     """
     ends = model_info(model).eos_token_ids
-    cache = None if why_no_cache(model) else new_cache(model)
+    lost, n_cached = why_no_cache(model), len(prompt_ids)
+    cache = None if lost else new_cache(model)
     first = logits = forward(model, prompt_ids, hooks=prompt_hooks, cache=cache, keep=1)[-1].clone()
     tokens: list[int] = []
     finite = True
@@ -246,10 +249,12 @@ def generate(
         finite = finite and bool(torch.isfinite(best))
         if len(tokens) == max_new_tokens or tokens[-1] in ends:
             return Answer(tokens, first, finite)
-        if cache is None:
-            logits = forward(model, [*prompt_ids, *tokens], hooks=prompt_hooks, keep=1)[-1]
-        else:
+        n_tokens = len(prompt_ids) + len(tokens)
+        if cache is not None and alike(model, (n_cached, n_tokens)):
             logits = forward(model, tokens[-1:], hooks=step_hooks, cache=cache)[-1]
+        else:  # no cache, or one that was computed with other positions: anew, with what the prompt's pass wrote
+            cache, n_cached = None if lost else new_cache(model), n_tokens
+            logits = forward(model, [*prompt_ids, *tokens], hooks=prompt_hooks, cache=cache, keep=1)[-1]
 
 
 def _token_text(model: Model, token: int) -> str:

@@ -182,7 +182,9 @@ def test_a_bridge_that_takes_no_packed_masks_falls_back_to_a_batch(tiny_model, m
         return torch.zeros(n_groups, 1, n_rows * len(self.tree), len(self.prefix) + n_rows * len(self.tree))
 
     monkeypatch.setattr(packed_bridge.PackedBridge, "masks", everything)
-    assert why_not_packable(llama) == "its attention does not follow packed masks and positions"
+    assert why_not_packable(llama) == (
+        "its attention does not follow the masks and positions that keep cells in one text apart"
+    )
     del llama.xtl_packable
 
 

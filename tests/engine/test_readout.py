@@ -7,11 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import xtl
+from xtl.backend import forward
+from xtl.engine.logit_scale import LogitScale, logit_scale
+from xtl.engine.packed import why_not_packable
 from xtl.engine.readout import SCREENING_TILE, VOCABULARY_TILE, Readout
+from xtl.hooks import capture
 
 
-def readout(weight, bias=None):
-    return Readout(SimpleNamespace(W_U=weight.T, b_U=bias, cfg=SimpleNamespace(output_logits_soft_cap=None)))
+def readout(weight, bias=None, scale=None):
+    return Readout(SimpleNamespace(W_U=weight.T, b_U=bias, xtl_logit_scale=scale or LogitScale()))
 
 
 @given(
@@ -59,3 +64,64 @@ def test_logits_that_are_no_numbers_are_found(bad):
     weight = torch.randn(2 * SCREENING_TILE, 8)
     weight[700] = bad
     assert not torch.isfinite(readout(weight).screened_argmax(torch.ones(1, 8))[1]).any()
+
+
+SCALED = [
+    ("granite", 1 / 8, 0.0),
+    ("granite_moe", 1 / 8, 0.0),
+    ("nanochat", 1.0, 4.0),
+    ("vaultgemma", 1.0, 4.0),
+    ("gemma2", 1.0, 4.0),
+    ("llama", 1.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(("architecture", "after", "cap"), SCALED)
+def test_what_a_model_does_to_its_logits_is_asked_of_it(tiny_model, architecture, after, cap):
+    model = tiny_model(architecture, "bridge")
+    found = logit_scale(model)
+    assert (found.before, found.after, found.cap) == (1, pytest.approx(after, rel=1e-6), pytest.approx(cap, rel=1e-6))
+    kept = {}
+    logits = forward(model, [5, 9, 7], hooks=[("ln_final.hook_out", capture(kept, 0, slice(None)))])
+    torch.testing.assert_close(Readout(model).logits(kept[0][0], slice(None)), logits, rtol=1e-5, atol=1e-5)
+    assert "forward" not in vars(model.original_model.get_output_embeddings())
+
+
+@pytest.mark.parametrize("wanted", [LogitScale(0.25, 3.0, 0.0), LogitScale(1.0, -2.0, 5.0), LogitScale(2.0, 0.1, 30.0)])
+def test_any_factor_and_cap_is_found(tiny_folder, wanted):
+    """Before the unembedding (MiniCPM), after it, under a cap, whatever a configuration calls it."""
+    model = xtl.load_model(tiny_folder("llama"), backend="bridge")
+    original = model.original_model
+
+    def scaled(*arguments, **options):
+        head = original.get_output_embeddings()
+        own = vars(head).get("forward", head.forward)
+        vars(head)["forward"] = lambda hidden, *rest, **more: wanted(own(hidden * wanted.before, *rest, **more))
+        try:
+            return real(*arguments, **options)
+        finally:
+            vars(head).pop("forward") if own == head.forward else vars(head).update(forward=own)
+
+    real = original.forward
+    vars(original)["forward"] = scaled
+    found = logit_scale(model)
+    assert found.before == pytest.approx(wanted.before, rel=1e-5)
+    assert found.after == pytest.approx(wanted.after, rel=1e-5)
+    assert found.cap == pytest.approx(wanted.cap, rel=1e-5)
+
+
+def test_logits_that_are_something_else_are_refused_for_what_they_are(tiny_folder, monkeypatch):
+    """Not for the model's attention."""
+    model = xtl.load_model(tiny_folder("granite"), backend="bridge")
+    monkeypatch.setattr(model, "xtl_logit_scale", LogitScale(), raising=False)
+    assert why_not_packable(model).startswith("its logits are something else than its final norm, unembedding")
+
+
+def test_a_scale_does_not_change_the_screened_argmax():
+    random = torch.Generator().manual_seed(0)
+    weight, normed = torch.randn(3000, 24, generator=random), torch.randn(9, 24, generator=random)
+    for scale in (LogitScale(), LogitScale(0.5, 3.0), LogitScale(4.0, 0.125)):
+        tokens, best = readout(weight, scale=scale).screened_argmax(normed)
+        want, at = (scale.after * (scale.before * normed) @ weight.T).max(dim=1)
+        assert torch.equal(tokens, at)
+        torch.testing.assert_close(best, want, rtol=1e-5, atol=1e-5)

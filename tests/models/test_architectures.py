@@ -57,6 +57,11 @@ BRIDGE_ONLY = {
     "arcee": "ArceeForCausalLM is not",
     "llama_bias": "logits equal Hugging Face's is off",
     "llama_yarn": "HookedTransformer has no rotary scaling of type 'yarn'",
+    "llama_dynamic": "HookedTransformer has no rotary scaling of type 'dynamic'",
+    "llama_longrope": "HookedTransformer has no rotary scaling of type 'longrope'",
+    "phi3_longrope": "HookedTransformer has no rotary scaling of type 'longrope'",
+    "nanochat": "NanoChatForCausalLM is not",
+    "vaultgemma": "VaultGemmaForCausalLM is not",
     "olmo2_grouped": "no OLMo with fewer key heads than query heads",
 }
 """What TransformerLens makes no HookedTransformer of, with the reason that the loader gives."""
@@ -157,6 +162,32 @@ def test_the_table_of_the_documentation_is_true(tiny_model, name):
     assert table.row(name, tiny_model) in table.PAGE.read_text(encoding="utf-8").splitlines(), (
         "docs/models.md is out of date: python -m tests.models.table"
     )
+
+
+@pytest.mark.parametrize("name", tiny.ALL_CONFIGS)
+def test_no_scalar_of_a_tiny_model_stands_at_its_default(name):
+    """At a default of 1.0 a model that leaves it out would pass; so each has a value that no class comes with."""
+    kind = tiny.ALL_CONFIGS[name]().model_type
+    own = table.scalars(name) | table.scalars(name, table.EVERYWHERE)
+    own = {key: value for key, value in own.items() if (kind, key) not in tiny.AS_RELEASED}
+    assert not {key: value for key, value in own.items() if table.defaults(name).get(key) == value}
+
+
+def test_every_kind_of_scalar_is_tried():
+    """Logits, residual stream, embedding, attention, caps, experts, parts of heads, windows and chunks."""
+    tried = {key for name in LOADED for key in table.scalars(name)}
+    assert tried >= {
+        *("logits_scaling", "residual_multiplier", "embedding_multiplier", "attention_multiplier", "alibi_bias_max"),
+        *("final_logit_softcapping", "attn_logit_softcapping", "query_pre_attn_scalar", "partial_rotary_factor"),
+        *(
+            "routed_scaling_factor",
+            "attn_scale",
+            "floor_scale",
+            "sliding_window",
+            "attention_chunk_size",
+            "window_size",
+        ),
+    }
 
 
 def test_the_table_of_the_documentation_is_whole():

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from xtl.backend import (
     Model,
-    forward,
     forward_batch,
     forward_without_logits,
     new_cache,
@@ -24,7 +23,7 @@ from xtl.backend import (
 )
 from xtl.engine.greedy import Best, greedy
 from xtl.engine.plan import Cell, Plan
-from xtl.engine.precision import tolerance
+from xtl.engine.probe import SHORT, why_not_exact
 from xtl.engine.rows import hooks_by_site
 from xtl.hooks import HookFunction, Hooks, transplant_batch
 
@@ -125,26 +124,11 @@ def cells_that_fit(model: Model, n_tokens: int, n_read: int) -> int:
 def why_not_batchable(model: Model) -> str | None:
     """Why cells can't be rows of a batch on this model; None if they can. Tried once a model, then remembered on it."""
     if not hasattr(model, "xtl_batchable"):
-        model.xtl_batchable = _try(model)
+        model.xtl_batchable = why_not_exact(
+            model,
+            Batched,
+            SHORT,
+            "its forward pass does not take a batch over cached keys",
+            "its rows of a batch over cached keys differ from a plain pass",
+        )
     return model.xtl_batchable or None
-
-
-@torch.no_grad()
-def _try(model: Model) -> str:
-    """Rows that share a prefix must each give what a plain pass gives."""
-    text = [token % model.cfg.d_vocab for token in (5, 11, 7, 13, 3, 9)]
-    try:
-        cache = new_cache(model)
-        forward_without_logits(model, text[:3], cache=cache)
-        cache = repeat_cache(model, cache, 3)
-        tokens = torch.tensor([text[3:5]] * 3, device=model.cfg.device)
-        first = forward_batch(model, tokens, cache=cache, keep=2)[1:]
-        rows = torch.tensor([1, 2], device=model.cfg.device)
-        cache = select_rows(model, cache, rows)
-        second = forward_batch(model, tokens[:2, :1] * 0 + text[5], cache=cache, keep=1)
-    except Exception as error:
-        return f"its forward pass does not take a batch over cached keys ({type(error).__name__})"
-    got = upcast(torch.cat([first, second], dim=1))
-    want = upcast(forward(model, text)[3:])
-    close = (got - want).abs().max() <= tolerance(model) * want.abs().max()
-    return "" if bool(close) else "its rows of a batch over cached keys differ from a plain pass"

@@ -13,6 +13,7 @@ from typing_extensions import Unpack
 
 from xtl.backend import Model
 from xtl.engine.engines import resolve_engine, slow_note
+from xtl.engine.lengths import engine_for
 from xtl.engine.maps import Outputs, Progress, compute, label
 from xtl.engine.prepare import Settings, Sweep, check_settings, prepare
 from xtl.errors import InputError, check_flag, known_keywords
@@ -130,18 +131,19 @@ def _run_each(
             prepared = prepare(model, pair, activations=given, **arguments)
             mixed.add(prepared.question.mixed if prepared.question else None)
             n = prepared.plan.n_cells
-            outputs = None if keep is None else keep.get(model, prepared, engine)
+            own = engine_for(model, prepared.plan, engine)
+            outputs = None if keep is None else keep.get(model, prepared, own)
             if outputs is not None:
                 bar.was_done(n)
                 tell(n, n)
             else:
-                outputs = compute(model, prepared, engine, count)
+                outputs = compute(model, prepared, own, count)
                 if keep is not None:
-                    keep.put(model, prepared, engine, outputs)
+                    keep.put(model, prepared, own, outputs)
                 computed += n
                 bar.pairs(index + 1)
             before += n
-            yield label(model, prepared, outputs, engine).assign_coords(example=pair.id or str(index))
+            yield label(model, prepared, outputs, own).assign_coords(example=pair.id or str(index))
     if n_pairs is None:  # a list's were told of before the first map
         mixed.warn()
 

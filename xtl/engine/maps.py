@@ -13,6 +13,7 @@ from torch import Tensor
 from xtl.backend import Model
 from xtl.engine.engines import ENGINES, resolve_engine
 from xtl.engine.label import label_answers, label_scores
+from xtl.engine.lengths import engine_for
 from xtl.engine.plan import Cell, Generated, Plan
 from xtl.engine.prepare import Sweep, prepare
 from xtl.engine.verify import verify_answers, verify_scores
@@ -148,7 +149,11 @@ def sweep(
 
 
 def run(model: Model, sweep: Sweep, engine: str, progress: Progress | None = None) -> xr.Dataset:
-    """Run a prepared sweep on an engine (a name from `ENGINES`), check some of its cells and label the result."""
+    """Run a prepared sweep on an engine (a name from `ENGINES`), check some of its cells and label the result.
+
+    Where that engine is not exact at the lengths of these texts, the next one runs it (`xtl.engine.lengths`).
+    """
+    engine = engine_for(model, sweep.plan, engine)
     return label(model, sweep, compute(model, sweep, engine, progress), engine)
 
 

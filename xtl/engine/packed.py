@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from xtl.backend import Model, is_bridge
 from xtl.engine.packed_attention import why_not_packable_hooked
-from xtl.engine.packed_bridge import PackedBridge, why_not_packable_bridge
+from xtl.engine.packed_bridge import PackedBridge
 from xtl.engine.packed_hooked import PackedHooked
 from xtl.engine.plan import Plan
+from xtl.engine.probe import SHORT, why_not_exact, why_not_readable
 
 
 def make_packed(model: Model, plan: Plan) -> PackedHooked | PackedBridge:
@@ -25,5 +26,18 @@ def make_packed(model: Model, plan: Plan) -> PackedHooked | PackedBridge:
 
 
 def why_not_packable(model: Model) -> str | None:
-    """Why this model's cells can't be packed; None if they can."""
-    return why_not_packable_bridge(model) if is_bridge(model) else why_not_packable_hooked(model)
+    """Why this model's cells can't be packed; None if they can. Tried once a model, then remembered on it."""
+    if not hasattr(model, "xtl_packable"):
+        model.xtl_packable = _try(model)
+    return model.xtl_packable or None
+
+
+def _try(model: Model) -> str:
+    reason = why_not_readable(model) if is_bridge(model) else why_not_packable_hooked(model)
+    return reason or why_not_exact(
+        model,
+        make_packed,
+        SHORT,
+        "its forward pass does not take the masks that keep cells in one text apart",
+        "its attention does not follow the masks and positions that keep cells in one text apart",
+    )

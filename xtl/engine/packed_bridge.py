@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,17 +20,16 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from xtl.backend import Model, forward, forward_without_logits, upcast
+from xtl.backend import Model, forward_without_logits
 from xtl.engine.bridge_stages import Stages
 from xtl.engine.greedy import Best, greedy
 from xtl.engine.groups import Groups, best_number_of_groups, deal
 from xtl.engine.memory import MEMORY, cells_that_fit, key_bytes
 from xtl.engine.plan import Cell, Plan
-from xtl.engine.precision import tolerance
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
 from xtl.engine.tree import build_tree
-from xtl.hooks import MODULES, HookFunction, Hooks, capture, transplant_packed
+from xtl.hooks import HookFunction, capture, transplant_packed
 
 GROUP = 256
 """Tokens of a group, about, from which the number of cells a chunk is reckoned."""
@@ -128,36 +128,46 @@ class PackedBridge:
         depths = torch.tensor(self.tree.depths)
         row = torch.arange(n_rows)
 
-        def own(window: int | None) -> Bool[Tensor, "packed key"]:
+        def own(near: Near) -> Bool[Tensor, "packed key"]:
             seen = torch.zeros(n_rows, len(depths), n_rows, len(depths), dtype=torch.bool)
-            seen[row, :, row] = self.tree.sees() & near(depths, depths, window)
+            seen[row, :, row] = self.tree.sees() & self.within(near, depths, depths)
             return seen.flatten(2, 3).flatten(0, 1)
 
         return self.as_masks(depths.repeat(n_rows), own, n_groups)
 
     def as_masks(
-        self, depths: Int[Tensor, " packed"], own: Callable[[int | None], Bool[Tensor, "packed key"]], n_groups: int
+        self, depths: Int[Tensor, " packed"], own: Callable[[Near], Bool[Tensor, "packed key"]], n_groups: int
     ) -> Any:
         """Masks as the model wants them, one or one for each type of layer: 0 where a token may look, else very negative.
 
         Args:
             depths: how many tokens after the prompt's last one each token stands.
-            own: which tokens after the prefix each sees, under a sliding window if there is one.
+            own: which tokens after the prefix each sees, of those that a layer's kind of attention lets it.
             n_groups: groups, which are all alike.
         """
-        config, cfg = self.model.original_model.config, self.model.cfg
+        config, cfg = self.model.original_model.config.get_text_config(), self.model.cfg
         prefix = torch.arange(-len(self.prefix), 0)
 
-        def mask(window: int | None) -> Float[Tensor, "group 1 packed key"]:
-            seen = torch.cat([near(depths, prefix, window), own(window)], dim=1).to(cfg.device)
+        def mask(near: Near) -> Float[Tensor, "group 1 packed key"]:
+            seen = torch.cat([self.within(near, depths, prefix), own(near)], dim=1).to(cfg.device)
             zeros = torch.zeros(seen.shape, dtype=cfg.dtype, device=cfg.device)
             return zeros.masked_fill_(~seen, torch.finfo(cfg.dtype).min).expand(n_groups, 1, -1, -1)
 
         window = getattr(config, "sliding_window", None)
         kinds = set(getattr(config, "layer_types", None) or [])
-        if kinds:
-            return {kind: mask(window if kind == "sliding_attention" else None) for kind in kinds}
-        return mask(window)
+        slides = everywhere if window is None else partial(in_window, window)
+        if not kinds:
+            return mask(slides)
+        chunk = getattr(config, "attention_chunk_size", None)
+        chunks = everywhere if chunk is None else partial(in_chunk, chunk)
+        nearness = {"sliding_attention": slides, "chunked_attention": chunks}
+        return {kind: mask(nearness.get(kind, everywhere)) for kind in kinds}
+
+    def within(
+        self, near: Near, queries: Int[Tensor, " query"], keys: Int[Tensor, " key"]
+    ) -> Bool[Tensor, "query key"]:
+        """Which keys are near enough to each query; both count from the prompt's last token."""
+        return near(queries[:, None] + len(self.prefix), keys[None, :] + len(self.prefix))
 
 
 def empty_cache() -> Any:
@@ -167,10 +177,23 @@ def empty_cache() -> Any:
     return DynamicCache()
 
 
-def near(queries: Int[Tensor, " query"], keys: Int[Tensor, " key"], window: int | None) -> Bool[Tensor, "query key"]:
-    """Which positions are within the sliding window (all where there is none)."""
-    far = queries[:, None] - keys[None, :]
-    return torch.ones_like(far, dtype=torch.bool) if window is None else far < window
+Near = Callable[[Int[Tensor, "query 1"], Int[Tensor, "1 key"]], Bool[Tensor, "query key"]]
+"""Whether a layer's kind of attention lets positions see others, which come before them."""
+
+
+def everywhere(queries: Int[Tensor, "query 1"], keys: Int[Tensor, "1 key"]) -> Bool[Tensor, "query key"]:
+    """All of them."""
+    return torch.ones(len(queries), keys.shape[1], dtype=torch.bool)
+
+
+def in_window(window: int, queries: Int[Tensor, "query 1"], keys: Int[Tensor, "1 key"]) -> Bool[Tensor, "query key"]:
+    """The last `window` ones, its own included (`sliding_window`)."""
+    return queries - keys < window
+
+
+def in_chunk(chunk: int, queries: Int[Tensor, "query 1"], keys: Int[Tensor, "1 key"]) -> Bool[Tensor, "query key"]:
+    """Those in its chunk of the text (`attention_chunk_size`, Llama 4)."""
+    return queries // chunk == keys // chunk
 
 
 class PackedBridgeRows:
@@ -237,7 +260,7 @@ class PackedBridgeRows:
             position_ids=(depths + len(packed.prefix)).to(tokens.device).expand(len(filled), -1),
             attention_mask=packed.as_masks(
                 depths,
-                lambda window: torch.eye(size).bool().repeat(1, depth + 1) & near(depths, earlier, window),
+                lambda near: torch.eye(size).bool().repeat(1, depth + 1) & packed.within(near, depths, earlier),
                 len(filled),
             ),
         )
@@ -248,32 +271,3 @@ class PackedBridgeRows:
         """What the cells `which` write at the rows `places`."""
         rows = torch.tensor(places, device=self.sources.device)
         return transplant_packed(self.sources[which], rows % self.size, 1, groups=rows // self.size)
-
-
-def why_not_packable_bridge(model: Model) -> str | None:
-    """Why cells can't be packed on this bridge; None if they can. Tried once a model, then remembered on it."""
-    if not hasattr(model, "xtl_packable"):
-        model.xtl_packable = _try(model)
-    return model.xtl_packable or None
-
-
-@torch.no_grad()
-def _try(model: Model) -> str:
-    """Vanilla and cells that write what stands there anyway, with tokens after them, must all give what a plain pass gives."""
-    text = [token % model.cfg.d_vocab for token in (5, 11, 7, 13, 3, 9)]
-    middle = model.cfg.n_layers // 2
-    modules = [module for module in (MODULES["attn"], MODULES["mlp"]) if module.write_hook(0) in model.hook_dict]
-    own: dict[str, Tensor] = {}
-    hooks: Hooks = [(module.read_hook(middle), capture(own, module.name)) for module in modules]
-    plan = Plan([3], text[:4], (), (), (), ((text[4], text[5], 0),))
-    try:
-        forward_without_logits(model, text[:4], hooks=hooks)
-        packed = PackedBridge(model, plan)
-        cells = [Cell(module, middle, middle) for module in modules for _ in range(2)]  # two groups
-        with packed.run(cells, torch.cat([own[cell.module.name] for cell in cells])) as normed:
-            got = packed.readout.logits(normed.flatten(0, 1), slice(None))
-    except Exception as error:
-        return f"its forward pass does not take packed masks ({type(error).__name__})"
-    want = upcast(forward(model, text)[3:]).repeat(1 + len(cells), 1)
-    close = got.shape == want.shape and (got - want).abs().max() <= tolerance(model) * want.abs().max()
-    return "" if bool(close) else "its attention does not follow packed masks and positions"

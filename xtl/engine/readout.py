@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xtl.backend import Model, upcast
+from xtl.engine.logit_scale import logit_scale
 from xtl.engine.tree import Tree
 
 VOCABULARY_TILE = 4096
@@ -25,12 +26,12 @@ ROUNDING = 2**-7 + 2**-13
 
 
 class Readout:
-    """A model's unembedding, by columns.
+    """A model's unembedding, by columns, and what the model does to logits besides.
 
     Attributes:
         weight: `[d_vocab, d_model]`.
         bias: `[d_vocab]`.
-        cap: soft cap on the logits (Gemma 2), 0 for none.
+        scale: the model's multipliers and soft cap of logits.
     """
 
     def __init__(self, model: Model) -> None:
@@ -39,12 +40,15 @@ class Readout:
         self.bias = bias if bias is not None else self.weight.new_zeros(self.weight.shape[0])
         self.dtype = upcast(self.weight[:0]).dtype
         self._low: Tensor | None = None
-        self.cap = float(getattr(model.cfg, "output_logits_soft_cap", None) or 0.0)
+        self.scale = logit_scale(model)
 
     def logits(self, normed: Float[Tensor, "row d_model"], columns: Tensor | slice) -> Float[Tensor, "row column"]:
         """Logits of some tokens, in float32 (of a float64 model in float64), from the residual stream after the final norm."""
-        logits = upcast(F.linear(normed, self.weight[columns], self.bias[columns]))
-        return self.cap * torch.tanh(logits / self.cap) if self.cap > 0 else logits
+        return self.scale(upcast(F.linear(self.scaled(normed), self.weight[columns], self.bias[columns])))
+
+    def scaled(self, normed: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row d_model"]:
+        """What the unembedding is given of the final norm's output."""
+        return normed if self.scale.before == 1 else normed * self.scale.before
 
     def normaliser(self, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, " row"]:
         """Log of the sum over the vocabulary of exp(logit), tile by tile: the logits are never there as a whole."""
@@ -95,7 +99,8 @@ class Readout:
         """Whether a look in bfloat16 first pays: float32 on a CPU that multiplies bfloat16 matrices faster, several rows."""
         on_cpu = normed.device.type == "cpu" and normed.dtype == self.weight.dtype == torch.float32
         big_enough = normed.shape[0] >= 16 and self.weight.shape[0] >= 8 * VOCABULARY_TILE
-        return on_cpu and big_enough and self.cap == 0 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        keeps_order = self.scale.cap == 0 and self.scale.after > 0
+        return on_cpu and big_enough and keeps_order and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
     def screened_argmax(
         self, normed: Float[Tensor, "row d_model"]
@@ -109,7 +114,8 @@ class Readout:
             self._low = self.weight.bfloat16().contiguous()
             norms = F.pad(self.weight.norm(dim=1), (0, -len(self.weight) % SCREENING_TILE))
             self._norms = norms.unflatten(0, (-1, SCREENING_TILE)).amax(dim=1)
-        low = normed.bfloat16()
+        given = self.scaled(normed)
+        low = given.bfloat16()
         tops = []
         for start in range(0, self.weight.shape[0], VOCABULARY_TILE):
             columns = slice(start, start + VOCABULARY_TILE)
@@ -117,7 +123,7 @@ class Readout:
             logits = F.pad(logits, (0, -logits.shape[1] % SCREENING_TILE), value=-torch.inf)
             tops.append(logits.unflatten(1, (-1, SCREENING_TILE)).amax(dim=2))
         top: Float[Tensor, "row tile"] = torch.cat(tops, dim=1)
-        off = ROUNDING * normed.norm(dim=1)[:, None] * self._norms + 2**-7 * (top.abs() + self.bias.abs().max())
+        off = ROUNDING * given.norm(dim=1)[:, None] * self._norms + 2**-7 * (top.abs() + self.bias.abs().max())
         possible = ~(top + off < (top - off).amax(dim=1, keepdim=True))  # NaN is possible everywhere
         best = torch.full((normed.shape[0],), -torch.inf)
         tokens = torch.zeros(normed.shape[0], dtype=torch.long)

@@ -24,6 +24,9 @@ ROPE_SCALING = {
 }
 """Scalings of rotary positions that TransformerLens converts, beside none."""
 
+EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "layernorm_epsilon", "norm_eps", "norm_epsilon")
+"""What configurations call the epsilon of their norms."""
+
 
 def hooked_config(hf_config: Any, architecture: str, device: str, dtype: torch.dtype) -> Any:
     """The HookedTransformerConfig for this Hugging Face configuration.
@@ -64,12 +67,16 @@ def check_rope(hf_config: Any, architecture: str) -> None:
 
 
 def sizes(hf_config: Any, fields: dict[str, Any]) -> dict[str, Any]:
-    """Head size and feed-forward width where the configuration states them, not a quotient or a multiple."""
+    """Head size and feed-forward width where the configuration states them, not a quotient or a multiple; epsilon of norms.
+
+    TransformerLens takes some families' published epsilon for granted (GPT-J).
+    """
     d_head = getattr(hf_config, "head_dim", None) or fields["d_head"]
     d_mlp = getattr(hf_config, "n_inner", None) or fields["d_mlp"]
     if fields.get("original_architecture") == "GPTNeoForCausalLM":
         d_mlp = hf_config.intermediate_size or d_mlp
-    return {"d_head": d_head, "d_mlp": d_mlp}
+    stated = [getattr(hf_config, name) for name in EPSILONS if getattr(hf_config, name, None) is not None]
+    return {"d_head": d_head, "d_mlp": d_mlp} | ({"eps": stated[0]} if stated else {})
 
 
 def windows(hf_config: Any) -> dict[str, Any]:
@@ -101,6 +108,8 @@ def rotary(hf_config: Any, fields: dict[str, Any]) -> dict[str, Any]:
     whole = given is None or given == hf_config.hidden_size // hf_config.num_attention_heads
     found: dict[str, Any] = {"rotary_dim": d_head if whole else given}
     rope = getattr(hf_config, "rope_parameters", None) or {}
+    if rope.get("partial_rotary_factor") is not None:
+        found["rotary_dim"] = int(d_head * rope["partial_rotary_factor"])
     if "rope_theta" in rope:
         found["rotary_base"] = rope["rope_theta"]
     context = getattr(hf_config, "max_position_embeddings", None)
