@@ -223,7 +223,10 @@ def power(samples: int, n: int = 30) -> Rows:
             for name, values in (("p_max", against.differences("gain")), ("p_sign_max", np.sign(against.differences("gain"))),
                                  ("p_sign_max, against vanilla", np.sign(alone.differences("gain")))):  # fmt: skip
                 hits[name] += sign_flips(values, n_resamples=2000, seed=seed).p_max[3 * 8 + 4] <= 0.05
-        rows.append({"planted": lift, "n": n} | {name: hit / some for name, hit in hits.items()})
+        for name, hit in hits.items():
+            test, _, against = name.partition(", against ")
+            rows.append({"noise": f"{lift:g} planted", "against": against or "control", "test": test, "rate": hit / some,
+                         "error": _error(hit / some, some)})  # fmt: skip
     return rows
 
 
@@ -292,7 +295,7 @@ def _flat(results: Any, measure: str) -> np.ndarray:
 
 
 def show(rows: Rows) -> None:
-    """Rows as tables in Markdown: coverage as data against n, false alarms as noise against test."""
+    """Rows as tables in Markdown: coverage as data against n, rates of significant maps as noise against test."""
     if "rate" in rows[0]:
         tests = list(dict.fromkeys(row["test"] for row in rows))
         print(f"| noise | against | {' | '.join(tests)} |\n|---|---|{'---|' * len(tests)}")
@@ -304,11 +307,6 @@ def show(rows: Rows) -> None:
                 for t in tests
             ]
             print(f"| {noise} | {against} | {' | '.join(cells)} |", flush=True)
-        return
-    if "coverage" not in rows[0]:
-        print(f"| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
-        for row in rows:
-            print(f"| {' | '.join(str(round(value, 3)) for value in row.values())} |", flush=True)
         return
     sizes = list(dict.fromkeys(row["n"] for row in rows))
     print(f"| estimate | data | {' | '.join(f'n = {n}' for n in sizes)} |\n|---|---|{'---|' * len(sizes)}")
