@@ -84,15 +84,20 @@ def text(token):
     return tiny.byte_tokenizer().decode([token])
 
 
-def verdict(model, seed, measure):
+def runs(model, seed):
+    """The real run and its control."""
     asked = pairs(seed)
-    real = xtl.concat_maps(xtl.sweep_many(model, asked))
-    control = xtl.concat_maps(controls.run(model, asked, "shuffled_source", seed=seed))
-    return real, control, is_it_real.compute(real, control, measure=measure, n_resamples=2000, n_splits=20, seed=seed)
+    return [xtl.concat_maps(found) for found in (xtl.sweep_many(model, asked),
+                                                 controls.run(model, asked, "shuffled_source", seed=seed))]  # fmt: skip
+
+
+def verdict(real, control, seed, measure):
+    return is_it_real.compute(real, control, measure=measure, n_resamples=2000, n_splits=20, seed=seed)
 
 
 def test_a_planted_cell_is_found_and_no_other(planted):
-    real, control, data = verdict(planted, seed=1, measure="accuracy")
+    real, control = runs(planted, seed=1)
+    data = verdict(real, control, seed=1, measure="accuracy")
     assert not real.vanilla_correct.any()
     cell = {"module": "mlp", "source_layer": 1, "target_layer": 2}
     assert real.correct.sel(cell).all()
@@ -103,6 +108,6 @@ def test_a_planted_cell_is_found_and_no_other(planted):
 
 
 def test_in_a_random_model_nothing_is_found(tiny_model):
+    real, control = runs(tiny_model("llama"), seed=2)
     for measure in ("gain", "accuracy"):
-        _, _, data = verdict(tiny_model("llama"), seed=2, measure=measure)
-        assert int(data["significant"].sum()) == 0
+        assert int(verdict(real, control, seed=2, measure=measure)["significant"].sum()) == 0
