@@ -27,7 +27,7 @@ from xtl.hooks import MODULES, capture
 SHORT = 3
 """Tokens before the last one of the text that every engine is tried on."""
 
-AFTER = 4
+AFTER = 3
 """Tokens that are generated after it."""
 
 
@@ -96,13 +96,13 @@ def _deviation(model: Model, make: MakeRows, plan: Plan) -> float:
     answering = replace(plan, continuations=(), max_new_tokens=AFTER, every_step=True)
     scored = make(model, plan).logprobs(cells, sources)
     no_end = torch.zeros(0, dtype=torch.long, device=model.cfg.device)
-    tokens, logits = make(model, answering).generate(cells, sources, no_end)
-    deviations = []
+    # Of one cell alone: each of its tokens costs a look at the whole vocabulary.
+    tokens, logits = make(model, answering).generate(cells[-1:], sources[-1:], no_end)
+    deviations = [_off_greedy(model, answering, cells[-1], tokens[1], logits[1])]
     for row, cell in enumerate([None, *cells]):
         hooks = [] if cell is None else next(write_hooks(model, plan, [cell]))[1]
         want = continuation_logprobs(model, plan.target_ids, plan.continuations, hooks)
         deviations.append(_off(scored[row], want.to(scored)))
-        deviations.append(_off_greedy(model, answering, cell, tokens[row], logits[row]))
     return max(deviations)
 
 
@@ -111,10 +111,10 @@ def _off(got: Tensor, want: Tensor) -> float:
 
 
 def _off_greedy(
-    model: Model, plan: Plan, cell: Cell | None, tokens: Int[Tensor, " token"], logits: Float[Tensor, " token"]
+    model: Model, plan: Plan, cell: Cell, tokens: Int[Tensor, " token"], logits: Float[Tensor, " token"]
 ) -> float:
     """How far the logits of generated tokens are from a whole pass's, and these from the largest ones there."""
-    hooks = [] if cell is None else next(write_hooks(model, plan, [cell]))[1]
+    hooks = next(write_hooks(model, plan, [cell]))[1]
     want = upcast(forward(model, [*plan.target_ids, *tokens[:-1].tolist()], hooks=hooks, keep=len(tokens))).cpu()
     own = want.gather(1, tokens[:, None])[:, 0]
     return max(_off(logits.to(own), own), _off(want.amax(dim=1), own))
