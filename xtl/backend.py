@@ -86,6 +86,10 @@ def backend_name(model: Model) -> str:
     return "bridge" if is_bridge(model) else "hooked"
 
 
+CHARACTERS_A_TOKEN = 100
+"""More characters than a token stands for, on average over a text: a longer text is refused before it is tokenised."""
+
+
 def encode(model: Model, prompt: Prompt, argument: str = "prompt") -> list[int]:
     """Token ids of a prompt, by the rule of the model's own tokenizer; token ids are taken as they are.
 
@@ -104,6 +108,12 @@ def encode(model: Model, prompt: Prompt, argument: str = "prompt") -> list[int]:
     if model.tokenizer is None:
         raise InputError(f"{argument} is a text but the model has no tokenizer; give token ids")
     tokenizer = model.tokenizer
+    most = CHARACTERS_A_TOKEN * max(context_length(model), 1000)
+    if len(prompt) > most:
+        raise InputError(
+            f"{argument} has {len(prompt):,} characters; the model's context holds {context_length(model):,} tokens, which "
+            f"more than {most:,} characters never fit into"
+        )
     ids = _read(model, prompt, argument)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     if bos is not None and ids[:2] == [bos, bos]:

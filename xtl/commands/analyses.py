@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
+from xtl.commands.output import check_folder
 from xtl.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ def analyse(
     item = analyses.get_analysis(name)
     if out is None:
         raise InputError(f"{name} needs --out, a folder for its data and figures")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {str(out)!r} is a file; give a folder")
+    check_folder(out)
 
     pairs, back = _pairs(task, directions, limit, seed) if item.needs == "model" else ([], [])
     request = analyses.Request(

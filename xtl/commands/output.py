@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xtl.errors import InputError, check_flag
+from xtl.errors import InputError, check_flag, shown
 
 if TYPE_CHECKING:
     from xtl.pairs import ParallelPair
@@ -27,14 +27,26 @@ def check_out(out: Path, overwrite: bool | None = None) -> None:
     """
     if overwrite is not None:
         check_flag("overwrite", overwrite)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {str(out)!r} is a file; give a folder")
+    check_folder(out)
     if not overwrite and (out / RESULTS).exists():
         flag = "" if overwrite is None else " or --overwrite"
         raise InputError(f"--out {str(out)!r} already holds results; give another folder{flag}")
     from xtl.runs.files import check_can_write
 
     check_can_write(out)
+
+
+def check_folder(out: Path) -> None:
+    """Raise `InputError` for a path that can't be a folder: a file, or a name that the file system refuses."""
+    try:
+        is_file = out.exists() and not out.is_dir()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            (out / ".xtl-name").stat()  # a name in a folder that isn't there yet can be wrong, too
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"--out {shown(str(out))} can't be a folder: {why}") from error
+    if is_file:
+        raise InputError(f"--out {shown(str(out))} is a file; give a folder")
 
 
 def was_stopped(out: Path, task: str, pairs: Sequence[ParallelPair]) -> bool:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import ModelError
+from xtl.errors import ModelError, shown
 from xtl.models.embedded import embedded_folder, load_embedded_tokenizer
 from xtl.models.names import Location
 
@@ -34,14 +34,58 @@ def read_config(label: str, location: Location, trust_remote_code: bool) -> Any:
     if location is None:
         return AutoConfig.from_pretrained(embedded_folder())
     try:
+        if isinstance(location, Path):
+            check_config_file(location / "config.json")
         config = AutoConfig.from_pretrained(location, trust_remote_code=trust_remote_code)
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(explain(label, location, error)) from error
+    check_sizes(label, config)
     if not (trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})):
         check_decoder(label, config)
     if isinstance(location, Path):
         check_weights(location)
     return config
+
+
+SIZES = {
+    "num_hidden_layers": 10_000, "n_layer": 10_000, "num_layers": 10_000, "num_attention_heads": 100_000, "n_head": 100_000,
+    "num_key_value_heads": 100_000, "hidden_size": 10**7, "n_embd": 10**7, "intermediate_size": 10**8, "head_dim": 10**6,
+    "vocab_size": 10**8, "max_position_embeddings": 10**10, "n_positions": 10**10, "n_ctx": 10**10,
+}  # fmt: skip
+"""Sizes in a configuration and the most that each can be: far beyond any model, far below what stops a machine."""
+MOST_CONFIG_BYTES = 50 * 10**6
+
+
+def check_config_file(path: Path) -> None:
+    """Raise `ModelError` for a `config.json` that Transformers would choke on: too large, or with sizes that no model has.
+
+    Transformers makes lists as long as there are layers while it reads a configuration: this looks before it does.
+    """
+    if not path.is_file():
+        return
+    try:
+        if path.stat().st_size > MOST_CONFIG_BYTES:
+            raise ModelError(f"{str(path)!r} has more than {MOST_CONFIG_BYTES // 10**6} MB: it is no configuration")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ModelError(f"{str(path)!r} is nested too deeply: it is no configuration") from None
+    except (OSError, ValueError):
+        return  # Transformers says what is wrong with it
+    for part in [values, *values.values()] if isinstance(values, dict) else []:
+        if isinstance(part, dict):
+            check_sizes(str(path), part)
+
+
+def check_sizes(label: str, config: Any) -> None:
+    """Raise `ModelError` for a size in a configuration (an object or a dict) that no model can have: 0, or astronomic."""
+    for name, most in SIZES.items():
+        value = config.get(name) if isinstance(config, dict) else getattr(config, name, None)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not 1 <= value <= most:
+            raise ModelError(
+                f"the configuration of {label!r} has {name} {shown(value, 40)}; it must be from 1 to {most:,}"
+            )
 
 
 def check_decoder(label: str, config: Any) -> None:

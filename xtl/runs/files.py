@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, XtlError
+from xtl.errors import InputError, XtlError, shown
 
 LEFTOVER = ".*.tmp"
 """Pattern of the temporary files that a killed process leaves."""
@@ -172,8 +172,13 @@ def check_can_write(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, f"no permission in {str(nearest)!r}")
-    except OSError as error:
-        raise InputError(f"cannot write {str(folder)!r}: {error.strerror or error}") from error
+        with suppress(
+            FileNotFoundError, NotADirectoryError
+        ):  # a name in a folder that isn't there yet can be wrong, too
+            (folder / ".xtl-name").stat()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write {shown(str(folder))}: {why}") from error
 
 
 def sha256(data: bytes | Path) -> str:
