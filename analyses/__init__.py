@@ -128,11 +128,23 @@ def get_analysis(name: str) -> Analysis:
 def open_results(path: Path) -> xr.Dataset:
     """A stored run as xarray: a Parquet file of `xtl.runs.save_results`, a folder that holds one, or the folder of `xtl run`.
 
-    Of a run whose tasks hold different things (right answers are known for some alone), what all of them hold.
+    Where it is a part of a run, that is said on stderr. Of a run whose tasks hold different things (right answers are known for
+    some alone), what all of them hold.
 
     Raises:
         InputError: none of these.
     """
+    import sys
+
+    from xtl.runs.extent import note_of
+
+    results = _open_stored(path)
+    if note := note_of(results):
+        print(f"xtl: {path} is {note}", file=sys.stderr)
+    return results
+
+
+def _open_stored(path: Path) -> xr.Dataset:
     from xtl.errors import InputError
     from xtl.runs import load_results
 
@@ -152,14 +164,19 @@ def _open_tasks(path: Path) -> xr.Dataset:
     import xarray as xr
 
     from xtl.runs import open_run
+    from xtl.runs.extent import extent_attrs
     from xtl.runs.lazy import RunFiles
 
-    tasks = list(dict.fromkeys(RunFiles(path).vanilla()["task"]))
+    files = RunFiles(path)
+    table = files.vanilla()
+    tasks = list(dict.fromkeys(table["task"]))
     if len(tasks) == 1:
         return open_run(path)
     parts = [open_run(path, task=task) for task in tasks]
     shared = [name for name in parts[0].data_vars if all(name in part for part in parts)]
-    return xr.concat([part[shared] for part in parts], dim="example", combine_attrs="drop_conflicts", join="exact")
+    together = xr.concat([part[shared] for part in parts], dim="example", combine_attrs="drop_conflicts", join="exact")
+    together.attrs.pop("extent", None)  # of one of the tasks
+    return together.assign_attrs(extent_attrs(files.extent(table)))
 
 
 def check_request(name: str, request: Request) -> None:

@@ -316,6 +316,7 @@ def _run_sweep(
     from xtl.report import write_report
     from xtl.results import concat_maps
     from xtl.runs import save_results
+    from xtl.runs.extent import Extent, extent_attrs, note_of
 
     maps: list[xr.Dataset] = []
     stopped = False
@@ -330,8 +331,12 @@ def _run_sweep(
             print("xtl: stopped before the first map was whole; nothing was written", file=sys.stderr)
             sys.exit(STOPPED)
         results = concat_maps(maps).assign_attrs(task=task)
+        if stopped:
+            results = results.assign_attrs(extent_attrs(Extent(len(pairs), len(maps))))
         save_results(results, out / "results.parquet")
-        write_report(out / "report.html", results, title=title, command=command)
+        note = note_of(results)
+        notes = [] if note is None else [f"This is {note}."]
+        write_report(out / "report.html", results, title=title, command=command, notes=notes)
         if stopped:
             print(
                 f"xtl: stopped; kept the {len(maps)} of {len(pairs)} maps that were whole in {out}; "

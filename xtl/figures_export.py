@@ -30,6 +30,7 @@ from plotly.colors import sample_colorscale
 from xtl import plots
 from xtl.errors import InputError, check_choice
 from xtl.figures_print import KINDS, STYLES, Size
+from xtl.runs.extent import check_whole_or_partial
 from xtl.runs.files import write_whole
 
 FORMATS = ("pdf", "svg", "png", "html")
@@ -50,6 +51,7 @@ def export_figure(
     direction: str | None = None,
     model: str | None = None,
     task: str | None = None,
+    partial: bool = False,
 ) -> tuple[Path, Path]:
     """Draw a figure of a run and write it, with its numbers as CSV beside it.
 
@@ -62,13 +64,14 @@ def export_figure(
         out: the file; the kind's name in the run's folder by default.
         direction: such as "en->es" or "en:es"; all by default.
         model, task: which of the run's; needed where there are several.
+        partial: draw what there is of a run that is not whole; a line below the figure and a column `extent` of the CSV say so.
 
     Returns:
         The figure's file and the CSV's.
 
     Raises:
         InputError: an unknown kind, format, style, direction, model or task; a width that is none; no run; a run without what
-            the kind needs.
+            the kind needs; one that is not whole, without `partial`.
         FigureError: no browser that draws, or no font for some of the text.
     """
     check_choice("kind", kind, KINDS)
@@ -81,6 +84,8 @@ def export_figure(
     if len(results) > 1:
         names = ", ".join(f"{part.attrs.get('model')} {part.attrs.get('task')}" for part in results)
         raise InputError(f"the run holds several models or tasks; choose one with model and task: {names}")
+    extent = results[0].attrs.get("extent")
+    check_whole_or_partial(run, extent, partial)
     chosen = plots.with_directions(results[0], measure=next(iter(results[0].data_vars)))  # type: ignore[arg-type]
     if direction is not None:
         wanted = direction.replace(":", "->")
@@ -89,7 +94,23 @@ def export_figure(
         chosen = chosen.isel(example=np.flatnonzero(names_ == wanted))
     figure = KINDS[kind](chosen.load(), size)
     path = Path(out) if out is not None else Path(run) / f"{kind}.{form}"
-    return save_figure(figure, path, form=form)
+    if extent:
+        _say_below(figure, f"{results[0].attrs['pairs_here']} of {results[0].attrs['pairs_in_run']} pairs", size)
+    written = save_figure(figure, path, form=form)
+    if extent:
+        table = pd.read_csv(written[1], keep_default_na=False).assign(extent=extent)
+        write_whole(written[1], lambda place: table.to_csv(place, index=False))
+    return written
+
+
+def _say_below(figure: go.Figure, text: str, size: Size) -> None:
+    """A line below everything else, in room of its own."""
+    room, margin = 2.2 * size.label, figure.layout.margin.b or 0
+    figure.update_layout(height=(figure.layout.height or 450) + room, margin_b=margin + room)
+    figure.add_annotation(
+        text=f"Unfinished run: {text}", xref="paper", yref="paper", x=0, y=0, yshift=-margin, xanchor="left", yanchor="top",
+        showarrow=False, font={"size": size.label},
+    )  # fmt: skip
 
 
 def save_figure(figure: go.Figure, path: str | os.PathLike[str], *, form: str | None = None) -> tuple[Path, Path]:

@@ -14,6 +14,7 @@ from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOptio
 from xtl.commands.output import RESULTS, STOPPED, check_out, keeping_maps
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, check_choice
+from xtl.runs.extent import note_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,9 +221,13 @@ def _results(path: Path) -> xr.Dataset:
     """The results of a sweep, of a protocol or of a run."""
     from xtl.runs import load_results, open_run
 
-    if path.is_dir() and not (path / "results.parquet").exists():
-        return open_run(path).load()
-    return load_results(path / "results.parquet" if path.is_dir() else path)
+    if path.is_dir() and not (path / RESULTS).exists():
+        results = open_run(path).load()
+    else:
+        results = load_results(path / RESULTS if path.is_dir() else path)
+    if note := note_of(results):
+        print(f"xtl: {path} is {note}", file=sys.stderr)
+    return results
 
 
 def _show(table: pd.DataFrame, json_output: bool, files: list[Path]) -> None:

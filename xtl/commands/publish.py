@@ -48,11 +48,15 @@ def figure(
     direction: Annotated[str | None, typer.Option(help="Which direction, as en:es; all by default.")] = None,
     model: Model = None,
     task: Task = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Take what there is of a run that is not whole; the file says so.")
+    ] = False,
 ) -> None:
     """Draw a figure of a run for a paper, and write its data as CSV beside it."""
     from xtl.figures_export import export_figure
 
     written = export_figure(
-        run, kind=kind, form=form, width=width, style=style, out=out, direction=direction, model=model, task=task
-    )
+        run, kind=kind, form=form, width=width, style=style, out=out, direction=direction, model=model, task=task,
+        partial=partial,
+    )  # fmt: skip
     print("wrote " + " and ".join(str(path) for path in written))

@@ -154,11 +154,14 @@ def export(
         str | None, typer.Option(help="Which model; needed for netcdf and latex if there are several.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="Which task; all by default.")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Take what there is of a run that is not whole; the file says so.")
+    ] = False,
 ) -> None:
     """Write a run's maps as one CSV or Parquet table, as netCDF, or as a LaTeX table of the best cells."""
     from xtl.runs.export import export_run
 
-    print(f"wrote {export_run(run, form, out, model=model, task=task)}")
+    print(f"wrote {export_run(run, form, out, model=model, task=task, partial=partial)}")
 
 
 def parse_layers(flag: str, text: str | None) -> tuple[int, ...] | None:

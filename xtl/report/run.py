@@ -10,6 +10,7 @@ import xarray as xr
 
 from xtl.errors import InputError, check_choice
 from xtl.report.page import write_report
+from xtl.runs.extent import note_of
 
 
 def read_run(
@@ -36,10 +37,11 @@ def read_run(
         from xtl.runs import load_results
 
         results = load_results(folder / "results.parquet")
+        note = note_of(results)
         for argument, value in (("model", model), ("task", task)):
             if value is not None:
                 check_choice(argument, value, [str(results.attrs.get(argument) or "")])
-        return [results], []
+        return [results], [] if note is None else [f"This is {note}."]
     raise InputError(
         f"no run at {str(folder)!r}: it has neither manifest.json (of `xtl run`) nor results.parquet (of `xtl sweep`)"
     )
@@ -99,6 +101,10 @@ def _notes(status: dict[str, Any], progress: str) -> list[str]:
         )
         more = f" and {len(short) - 6} more" if len(short) > 6 else ""
         notes.append(f"This run is unfinished: {progress} ({share:.0%}). Not whole yet: {named}{more}.")
+    if status["missing"]:
+        notes.append(
+            f"Files of this run are missing: {', '.join(status['missing'])}. Run again, the study computes them anew."
+        )
     if status["failed"]:
         notes.append(f"{len(status['failed'])} pairs failed and are not in these numbers; `xtl status` says why.")
     return notes

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from xtl.errors import InputError, check_choice
+from xtl.runs.extent import check_whole_or_partial, note_of
 from xtl.runs.files import write_whole
 from xtl.runs.lazy import RunFiles, open_run
 from xtl.runs.tables import PROMPTS
@@ -22,7 +23,13 @@ FORMATS = {"csv": ".csv", "parquet": ".parquet", "netcdf": ".nc", "latex": ".tex
 
 
 def export_run(
-    run: Path, form: str, out: Path | None = None, *, model: str | None = None, task: str | None = None
+    run: Path,
+    form: str,
+    out: Path | None = None,
+    *,
+    model: str | None = None,
+    task: str | None = None,
+    partial: bool = False,
 ) -> Path:
     """Write a run's maps in another form.
 
@@ -34,18 +41,31 @@ def export_run(
         out: the file; `export` with the format's ending in the run's folder by default.
         model: which model; needed for netCDF and LaTeX where the run has several.
         task: which task; likewise.
+        partial: take what there is of a run (or of its chosen model and task) that is not whole. The file says so: a column
+            `extent` ("3 of 8 pairs"), which pandas and every other reader of tables reads, netCDF's attribute of that name,
+            LaTeX's first line and caption.
 
     Raises:
-        InputError: an unknown format, no run, nothing in it, a damaged shard, a file that can't be written.
+        InputError: an unknown format, no run, nothing in it, a run that is not whole (without `partial`), a damaged shard, a file
+            that can't be written.
     """
     ending = FORMATS[check_choice("format", form, FORMATS)]
     out = out or run / f"export{ending}"
-    if form == "netcdf":
-        return write_whole(out, lambda place: _for_netcdf(open_run(run, model=model, task=task)).to_netcdf(place))
-    if form == "latex":
-        text = latex_table(open_run(run, model=model, task=task))
+    if form in ("netcdf", "latex"):
+        results = open_run(run, model=model, task=task)
+        check_whole_or_partial(run, results.attrs.get("extent"), partial)
+        if form == "netcdf":
+            return write_whole(out, lambda place: _for_netcdf(results).to_netcdf(place))
+        text = latex_table(results)
         return write_whole(out, lambda place: place.write_text(text, encoding="utf-8"))
-    tables = _tables(RunFiles(run), model, task)
+    files = RunFiles(run)
+    vanilla = files.vanilla()
+    for column, wanted in (("model", model), ("task", task)):
+        if wanted is not None:
+            check_choice(column, wanted, dict.fromkeys(vanilla[column]))
+    extent = files.extent(vanilla, model, task)
+    check_whole_or_partial(run, None if extent.whole else extent.in_words(), partial)
+    tables = _tables(files, vanilla, model, task, "" if extent.whole else f"{extent.here} of {extent.pairs} pairs")
     first = next(tables)
     return write_whole(out, lambda place: _write_tables(place, form, first, tables))
 
@@ -53,7 +73,8 @@ def export_run(
 def latex_table(results: xr.Dataset) -> str:
     """Vanilla, best cell and gain by direction and module, as a LaTeX table (booktabs).
 
-    The best cell is chosen on the instances that its gain is measured on; the caption says so.
+    The best cell is chosen on the instances that its gain is measured on; the caption says so, and where the results are of a
+    part of a run, how large a part.
     """
     from analyses.gain_maps import best_cells, compute
 
@@ -71,15 +92,19 @@ def latex_table(results: xr.Dataset) -> str:
         f"Best transplants of {results.attrs.get('model', 'the model')}; scores in {unit or 'the score'}. "
         "The best cell is chosen on the same instances that its gain is measured on."
     )
-    return table.to_latex(index=False, escape=False, float_format="%.3f", caption=_escape(caption), label="tab:xtl")
+    note = note_of(results)
+    if note is not None:
+        caption += f" This is {note}."
+    latex = table.to_latex(index=False, escape=False, float_format="%.3f", caption=_escape(caption), label="tab:xtl")
+    return latex if note is None else f"% {' '.join(note.split())}\n{latex}"
 
 
-def _tables(files: RunFiles, model: str | None, task: str | None) -> Iterator[pa.Table]:
-    """The cells of each file, with vanilla's scores beside; only pairs that are whole."""
-    vanilla = files.vanilla()
+def _tables(
+    files: RunFiles, vanilla: pd.DataFrame, model: str | None, task: str | None, extent: str
+) -> Iterator[pa.Table]:
+    """The cells of each file, with vanilla's scores beside; only pairs that are whole. Of a part of a run each row says so."""
     for column, wanted in (("model", model), ("task", task)):
         if wanted is not None:
-            check_choice(column, wanted, dict.fromkeys(vanilla[column]))
             vanilla = vanilla[vanilla[column] == wanted]
     beside = [name for name in map(str, vanilla) if name.startswith("vanilla_") and name != "vanilla_tokens"]
     vanilla = vanilla[["pair", *beside, *PROMPTS]]
@@ -87,6 +112,8 @@ def _tables(files: RunFiles, model: str | None, task: str | None) -> Iterator[pa
         cells = files.read(home)
         cells = cells.drop_columns([name for name in ("tokens",) if name in cells.column_names])
         joined = cells.to_pandas().merge(vanilla, on="pair", how="inner")
+        if extent:
+            joined["extent"] = extent
         yield pa.Table.from_pandas(joined, preserve_index=False)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,12 +25,15 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from xtl.errors import InputError, check_choice
+from xtl.runs.extent import Extent, extent_attrs, extent_of
 from xtl.runs.files import sha256
 from xtl.runs.journal import Journal
-from xtl.runs.store import read_manifest
+from xtl.runs.store import PENDING, TABLES, read_manifest
 from xtl.runs.tables import CELL, EACH, METADATA, OPTIONS, PER_PAIR, PROMPTS, VALUES, rows_by_pair
 from xtl.scoring.likelihood import NORMALISATIONS, UNITS
 
+SHARD = re.compile(r"\d{5}_")
+"""How the names of shards begin."""
 KEPT = 16
 """Columns of shards that are kept in memory."""
 COORDS = ("task", "source_lang", "target_lang", *PROMPTS)
@@ -44,7 +48,9 @@ def open_run(path: str | os.PathLike[str], *, model: str | None = None, task: st
         task: which task; None for all of them, if their maps hold the same and can be put together.
 
     Returns:
-        What `xtl.concat_maps` gives of the maps, with a coord `task` beside; attributes say how many pairs there are in all.
+        What `xtl.concat_maps` gives of the maps, with a coord `task` beside. The attributes `pairs_here` and `pairs_in_run` (of
+        the chosen model and task) say how much of it there is; where that is not all, `extent` says in words what is not whole
+        and which files are missing.
 
     Raises:
         InputError: no run there, nothing in it yet, several models and none chosen, a damaged file (when it is read: run the
@@ -57,6 +63,7 @@ def open_run(path: str | os.PathLike[str], *, model: str | None = None, task: st
     """
     files = RunFiles(Path(path))
     table = files.vanilla()
+    extent = files.extent(table, model, task)
     table = _choose(table, "model", model, needed=True)
     if task is not None or table["task"].nunique() > 1:
         table = _choose(table, "task", task, needed=False)
@@ -79,7 +86,7 @@ def open_run(path: str | os.PathLike[str], *, model: str | None = None, task: st
     named = [*COORDS, *([OPTIONS] if OPTIONS in table and table[OPTIONS].notna().all() else [])]
     coords = {name: ("example", table[name].to_numpy(dtype=object)) for name in named}
     coords = {name: (dim, values.astype(str)) for name, (dim, values) in coords.items()}
-    attrs = files.attrs(table)
+    attrs = files.attrs(table) | extent_attrs(extent)
     return xr.Dataset(
         data, coords={"example": table["example"].to_numpy(dtype=object).astype(str), **coords, **axes}, attrs=attrs
     )
@@ -91,12 +98,14 @@ class RunFiles:
     Attributes:
         folder: the run.
         manifest: its manifest.
+        journal: its journal, as it was when the run was opened.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder)
-        self._sums = Journal(folder / "log.jsonl").checksums()
+        self.journal = Journal(folder / "log.jsonl")
+        self._sums = self.journal.checksums()
         self._columns: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._home: dict[int, str] = {}
 
@@ -108,14 +117,13 @@ class RunFiles:
         """
         tables = []
         for file in self._in("vanilla"):
-            name = file.removeprefix("vanilla/").removesuffix(".parquet")
-            if (self.folder / f"cells/{name}.parquet").exists():
-                tables.append((f"cells/{name}.parquet", self.read(file)))
+            cells = file.replace("vanilla/", "cells/")
+            if (self.folder / cells).exists():
+                tables.append((cells, self.read(file)))
         for file in self._in("pending"):
-            if file.endswith(".vanilla.parquet"):
-                cells = file.replace(".vanilla.", ".cells.")
-                if (self.folder / cells).exists():
-                    tables.append((cells, self.read(file)))
+            cells = file.replace(".vanilla.", ".cells.")
+            if file != cells and (self.folder / cells).exists():
+                tables.append((cells, self.read(file)))
         for home, table in tables:
             for number in table["pair"].to_pylist():
                 self._home.setdefault(number, home)
@@ -134,6 +142,38 @@ class RunFiles:
         """Files that hold the cells of these pairs, in the pairs' order."""
         return list(dict.fromkeys(self._home[number] for number in numbers))
 
+    def whole(self) -> tuple[dict[int, int], list[str]]:
+        """Cells of each pair that is whole, by number, and the files that are damaged. Every file is read and checked."""
+        damaged: list[str] = []
+        cells: dict[int, int] = {}
+        by_file: dict[str, dict[int, int]] = {}
+        for file in [
+            *self._in("pending"),
+            *self._in("cells"),
+            *self._in("vanilla"),
+        ]:  # in the order that a writer moves them
+            try:
+                numbers = self.read(file, ["pair"])["pair"].to_numpy()
+            except InputError:
+                if (self.folder / file).exists():
+                    damaged.append(file)
+                continue
+            by_file[file] = dict(zip(*(part.tolist() for part in np.unique(numbers, return_counts=True)), strict=True))
+        for file, counts in by_file.items():
+            other = file.replace("vanilla/", "cells/").replace(".vanilla.", ".cells.")
+            if file != other:
+                cells |= {number: n for number, n in by_file.get(other, {}).items() if number in counts}
+        return cells, damaged
+
+    def extent(self, table: pd.DataFrame, model: str | None = None, task: str | None = None) -> Extent:
+        """How much of the run, or of a model or task of it, there is in a table of `vanilla`."""
+        return extent_of(self.manifest, table, self.missing(), model, task)
+
+    def missing(self) -> list[str]:
+        """Files that the run had and that are no longer there."""
+        known = [file for file in self._sums if file.startswith(tuple(f"{table}/" for table in TABLES))]
+        return sorted(file for file in known if not (self.folder / file).exists())
+
     def read(self, file: str, columns: list[str] | None = None) -> pa.Table:
         """A file, or some of its columns.
 
@@ -144,6 +184,8 @@ class RunFiles:
             data = (self.folder / file).read_bytes()
         except FileNotFoundError as error:
             raise InputError(f"{str(self.folder / file)!r} is gone; open the run again") from error
+        except OSError as error:
+            raise self._damaged(file) from error
         if sha256(data) not in self._sums.get(file, set()):
             self._sums = Journal(self.folder / "log.jsonl").checksums()  # written since?
             if sha256(data) not in self._sums.get(file, set()):
@@ -157,7 +199,9 @@ class RunFiles:
 
     def columns(self, number: int) -> list[str]:
         """Columns that a pair's cells have."""
-        return pq.read_schema(self.folder / self._home[number]).names
+        home = self._home[number]
+        self.read(home, ["pair"])  # its checksum
+        return pq.read_schema(self.folder / home).names
 
     def check_alike(self, table: pd.DataFrame) -> None:
         """Raise `InputError` where tasks hold different things."""
@@ -190,13 +234,12 @@ class RunFiles:
             if name in table and table[name].notna().all():
                 common[name] = table[name].max().item()
         tasks = list(dict.fromkeys(table["task"]))
-        counts = {"run": str(self.folder), "pairs_in_run": self.manifest["pairs"], "pairs_here": len(table)}
-        return common | ({"task": tasks[0]} if len(tasks) == 1 else {}) | counts
+        return common | ({"task": tasks[0]} if len(tasks) == 1 else {}) | {"run": str(self.folder)}
 
     @property
     def max_new_tokens(self) -> int:
         """Tokens of a generated answer."""
-        return int(self.manifest["study"]["max_new_tokens"] or 0)
+        return int(self.manifest["study"].get("max_new_tokens") or 0)
 
     def shared_attr(self, name: str) -> Any:
         """An attribute of any of the maps."""
@@ -206,7 +249,17 @@ class RunFiles:
         return InputError(f"{str(self.folder / file)!r} is damaged; run the study again, which computes it anew")
 
     def _in(self, folder: str) -> list[str]:
-        return sorted(f"{folder}/{path.name}" for path in (self.folder / folder).glob("[!.]*.parquet"))
+        """The run's files in one of its folders; what else lies there is no part of it."""
+        names = sorted(path.name for path in (self.folder / folder).glob("[!.]*.parquet"))
+        if folder == "pending":
+            names = [n for n in names if PENDING.fullmatch(n) and int(n.split(".")[0]) < self.manifest["pairs"]]
+        else:
+            ours = [name for name in names if f"{folder}/{name}" in self._sums]
+            places = {
+                name[:6] for name in ours
+            }  # of a shard whose lines in the journal are damaged, its file is still ours
+            names = [n for n in names if n in ours or (SHARD.match(n) and n[:6] not in places)]
+        return [f"{folder}/{name}" for name in names]
 
     def _rows(self, number: int, columns: list[str]) -> pa.Table:
         table = self.read(self._home[number], ["pair", *columns])
@@ -253,10 +306,7 @@ class CellArray(BackendArray):
         values = self.files.values(number, self.column)
         shape = self.shape[1:]
         if self.column == "tokens":
-            padded = np.full((len(values), shape[-1]), -1, dtype=self.dtype)
-            for row, tokens in enumerate(values):
-                padded[row, : len(tokens)] = tokens
-            return padded.reshape(shape)
+            return _padded(values, shape[-1]).reshape(shape)
         block = np.empty(len(values), dtype=self.dtype)
         block[:] = values
         return block.reshape(shape)
@@ -286,13 +336,23 @@ def _unit(files: RunFiles, name: str) -> dict[str, Any]:
 
 def _vanilla(column: pd.Series, name: str, steps: int, attrs: dict[str, Any]) -> xr.Variable:
     if name == "tokens":
-        padded = np.full((len(column), steps), -1, dtype=np.int32)
-        for row, tokens in enumerate(column):
-            padded[row, : len(tokens)] = tokens
-        return xr.Variable(("example", "step"), padded)
+        return xr.Variable(("example", "step"), _padded(column, steps))
     if name == "text":
         return xr.Variable(("example",), column.to_numpy(dtype=object).astype(str))
     return xr.Variable(("example",), column.to_numpy(dtype=dtype_of(name)), attrs)
+
+
+def _padded(rows: Iterable[Any], steps: int) -> np.ndarray:
+    """Tokens as an array `[row, step]`, -1 behind the last of each row."""
+    rows = list(rows)
+    padded = np.full((len(rows), steps), -1, dtype=np.int32)
+    for row, tokens in enumerate(rows):
+        if len(tokens) > steps:
+            raise InputError(
+                f"the manifest.json of this run is damaged: its max_new_tokens is {steps}, and an answer is longer"
+            )
+        padded[row, : len(tokens)] = tokens
+    return padded
 
 
 def dtype_of(name: str) -> np.dtype:

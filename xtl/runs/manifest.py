@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from xtl.errors import as_whole
 from xtl.packages import versions
 from xtl.runs.jobs import Jobs
 from xtl.runs.study import ModelSpec, Study
@@ -51,6 +52,52 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "python": platform.python_version(),
     }
+
+
+def flaw_of(manifest: Any) -> str | None:
+    """What a manifest lacks, or what in it contradicts the rest; None for a whole one.
+
+    >>> flaw_of({"format": 1, "study": {}, "pairs": 4})
+    "'data' is missing"
+    """
+    kinds = {
+        "format": int,
+        "study": dict,
+        "pairs": int,
+        "data": list,
+        "versions": dict,
+        "models": dict,
+        "sessions": list,
+    }
+    if not isinstance(manifest, dict):
+        return "it holds no keys and values"
+    for key, kind in kinds.items():
+        if key not in manifest:
+            return f"{key!r} is missing"
+        if not isinstance(manifest[key], kind) or isinstance(manifest[key], bool):
+            return f"{key!r} is {manifest[key]!r}"[:100]
+    try:
+        models = [model["name"] for model in manifest["study"]["models"]]
+        asked = {(task["name"], direction) for task in manifest["study"]["tasks"] for direction in task["directions"]}
+        data = [(one["task"], one["direction"], one["n"], one["sha256"]) for one in manifest["data"]]
+        total = len(models) * sum(n for _, _, n, _ in data)
+        texts = [*models, *(text for task, direction, _, digest in data for text in (task, direction, digest))]
+        if strange := [text for text in texts if not isinstance(text, str)]:
+            return f"it holds {strange[0]!r} in the place of a text"
+        most = manifest["study"].get("max_new_tokens")
+        if (as_whole(most) or 0) < 1 and (
+            most is not None or manifest["study"].get("score", "likelihood") != "likelihood"
+        ):
+            return f"'max_new_tokens' of 'study' is {most!r}"
+    except (KeyError, TypeError) as error:
+        return f"in 'study' or 'data' {error} is missing or of another kind"
+    if strange := [f"{task} {direction}" for task, direction, _, _ in data if (task, direction) not in asked]:
+        return f"'data' holds {strange[0]}, which 'study' does not ask for"
+    if total != manifest["pairs"]:
+        return f"'pairs' is {manifest['pairs']}, and 'data' makes {total}"
+    if any(not isinstance(record, dict) for record in manifest["models"].values()):
+        return "'models' holds other things than models"
+    return None
 
 
 def check_same(known: dict[str, Any], now: dict[str, Any], allow_versions: bool) -> list[str]:

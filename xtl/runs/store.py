@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -44,13 +46,16 @@ from xtl.runs.files import (
 )
 from xtl.runs.jobs import Job, Jobs, Shard
 from xtl.runs.journal import Journal, read_events
-from xtl.runs.manifest import check_same, make_manifest, model_changes, model_labels, new_session
+from xtl.runs.manifest import check_same, flaw_of, make_manifest, model_changes, model_labels, new_session
+from xtl.runs.study import Study
 from xtl.runs.tables import join_tables
 
 TABLES = ("cells", "vanilla")
 FORMAT = 1
 MANIFEST = "manifest.json"
 LOG = "log.jsonl"
+PENDING = re.compile(r"\d{6,}\.(cells|vanilla)\.parquet")
+"""Names of files in `pending/`; others that lie there are left alone."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +269,7 @@ class Store:
     def _remove_pending(self, numbers: set[int]) -> None:
         for number in numbers:
             for table in TABLES:
-                (self.folder / f"pending/{number:06d}.{table}.parquet").unlink(missing_ok=True)
+                discard(self.folder / f"pending/{number:06d}.{table}.parquet")
 
     def _find_whole(self) -> None:
         """Fill in which pairs are done; set damaged files aside and drop what is there twice."""
@@ -274,8 +279,8 @@ class Store:
             self._in_shards[shard.name] = found[0] & found[1]
             if found[0] != found[1]:  # killed between the two: what both hold counts, the rest is still pending
                 self._trim(shard, found)
-        for path in sorted((self.folder / "pending").glob("*.cells.parquet")):
-            number = int(path.name.split(".")[0])
+        waiting = [path for path in sorted((self.folder / "pending").iterdir()) if PENDING.fullmatch(path.name)]
+        for number in dict.fromkeys(int(path.name.split(".")[0]) for path in waiting):
             if number >= len(self.jobs):
                 continue
             shard = self.jobs.shard_of(number)
@@ -284,9 +289,11 @@ class Store:
             elif all(self._numbers_in(f"pending/{number:06d}.{table}.parquet", known) == {number} for table in TABLES):
                 self._pending.setdefault(shard.name, set()).add(number)
         pending: set[int] = set().union(*self._pending.values())
-        for path in (self.folder / "pending").glob("*.parquet"):
-            if int(path.name.split(".")[0]) not in pending:  # half of a map, or what was joined already
-                path.unlink(missing_ok=True)
+        for path in waiting:
+            if path.is_dir():
+                _set_aside(self.folder, f"pending/{path.name}")
+            elif int(path.name.split(".")[0]) not in pending:  # half of a map, or what was joined already
+                discard(path)
 
     def _trim(self, shard: Shard, found: list[set[int]]) -> None:
         """Keep in both files of a shard only the pairs that both have, so that no reader finds a pair in one alone."""
@@ -308,16 +315,29 @@ class Store:
         """Pairs in a file; none if it isn't there, or damaged (then it is set aside and said so)."""
         path = self.folder / file
         if not path.exists():
+            if file in known and not file.startswith("pending"):
+                print(f"xtl: {path} is missing; its maps are computed again", file=sys.stderr)
             return set()
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError:  # a folder in its place, a disk that lost it
+            data = b""
         if sha256(data) in known.get(file, set()):
             return set(pq.read_table(io.BytesIO(data), columns=["pair"])["pair"].unique().to_pylist())
-        aside = self.folder / "damaged" / file
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(aside)
+        _set_aside(self.folder, file)
         self.damaged.append(file)
         print(f"xtl: {path} is damaged (its checksum is wrong); its maps are computed again", file=sys.stderr)
         return set()
+
+
+def _set_aside(folder: Path, file: str) -> None:
+    """Move a damaged file to `damaged/`, if it is there; an earlier one of its name stays beside it."""
+    if not (folder / file).exists():
+        return
+    places = (folder / "damaged" / (file if not n else f"{file}.{n}") for n in count())
+    aside = next(place for place in places if not place.exists())
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).replace(aside)
 
 
 def _fill(place: Path, data: bytes) -> None:
@@ -358,6 +378,7 @@ def _read_or_make_manifest(folder: Path, jobs: Jobs, allow_versions: bool) -> di
         manifest = read_manifest(folder)
         changes = check_same(manifest, made, allow_versions)
         if not changes:
+            _mend_study(folder, manifest)
             return manifest
         if not _is_empty(folder):
             raise refused(folder, changes)
@@ -367,6 +388,14 @@ def _read_or_make_manifest(folder: Path, jobs: Jobs, allow_versions: bool) -> di
     write_text(folder / "study.yaml", jobs.study.to_yaml(), make_folder=False)
     write_text(folder / MANIFEST, _as_json(made), make_folder=False)
     return made
+
+
+def _mend_study(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write a damaged `study.yaml` again."""
+    if study_is_damaged(folder, manifest):
+        print(f"xtl: {folder / 'study.yaml'} is damaged; it is written again from {MANIFEST}", file=sys.stderr)
+        _set_aside(folder, "study.yaml")
+        write_text(folder / "study.yaml", Study.model_validate(manifest["study"]).to_yaml(), make_folder=False)
 
 
 def check_free(folder: Path) -> None:
@@ -381,7 +410,7 @@ def _is_empty(folder: Path) -> bool:
     """Whether a run holds no map and never held one: another study may take its place."""
     if any(path.is_file() for table in (*TABLES, "pending", "damaged") for path in (folder / table).rglob("*")):
         return False
-    return not any("done" in event or "file" in event for event in read_events(folder / LOG))
+    return not any("done" in event or "file" in event for event in read_events(folder / LOG)[0])
 
 
 def _as_json(manifest: dict[str, Any]) -> str:
@@ -400,6 +429,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise InputError(f"no run at {str(folder)!r}: it has no manifest.json") from error
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the run at {str(folder)!r}: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    flaw = flaw_of(manifest)
+    if flaw is None and manifest["format"] != FORMAT:
         raise InputError(f"{str(folder)!r} is not a run of this version of xtl")
+    if flaw is not None:
+        raise InputError(
+            f"the manifest.json of the run at {str(folder)!r} is damaged: {flaw}; put back a copy of it, or run the study into "
+            "another folder"
+        )
     return manifest
+
+
+def study_is_damaged(folder: Path, manifest: dict[str, Any]) -> bool:
+    """Whether the run's `study.yaml` is gone, cannot be read, or holds another study than the manifest."""
+    import yaml
+
+    from xtl.runs import yaml12
+
+    try:
+        return bool(yaml12.load((folder / "study.yaml").read_text(encoding="utf-8")) != manifest["study"])
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return True
