@@ -56,7 +56,7 @@ def main() -> None:
         pairs = xtl.get_task("capitals").pairs("en", language, limit=given.limit)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="some of the options")  # the column `mixed` says it
-            cell = {"modules": ["mlp"], "source_layers": [-1], "target_layers": [-1], "verify": 0}
+            cell = {"modules": ["mlp"], "source_layers": [-1], "target_layers": [-1], "verify": 0, "normalise": "token"}
             results = xtl.concat_maps(xtl.sweep_many(model, pairs, progress=True, **cell))
         rows += rows_of(language, results, [pair.gold for pair in pairs])
     report(rows, given.json)

@@ -26,7 +26,7 @@ DIMS = ("module", "source_layer", "target_layer")
 def label_scores(model: Model, sweep: Sweep, logprobs: Float[Tensor, "runs continuation"], engine: str) -> xr.Dataset:
     """The result of scored continuations; row 0 is vanilla, the rest are the cells in the plan's order.
 
-    Beside the score that was chosen stand all of them, raw and normalised, under names of their own.
+    Beside a normalised score stand all of them, raw and normalised, under names of their own.
     """
     question = sweep.question
     assert question is not None
@@ -34,11 +34,11 @@ def label_scores(model: Model, sweep: Sweep, logprobs: Float[Tensor, "runs conti
     data = _score_variables(sweep, question.score(logprobs).numpy(), question.unit)
     if question.has_options:
         data |= _correct_variables(sweep, question.correct(logprobs).numpy())
-    for normalise, suffix in NORMALISATIONS.items():
+    for normalise in question.kept:
         own = _score_variables(sweep, question.score(logprobs, normalise).numpy(), UNITS[normalise])
         if question.has_options:
             own |= _correct_variables(sweep, question.correct(logprobs, normalise).numpy())
-        data |= {f"{name}_{suffix}": values for name, values in own.items() if name != "gain"}
+        data |= {f"{name}_{NORMALISATIONS[normalise]}": values for name, values in own.items() if name != "gain"}
     if question.has_options and sweep.pair.distribution is not None:
         alike = similarity(question.values(logprobs).numpy(), list(sweep.pair.distribution))
         data |= {

@@ -101,8 +101,8 @@ def sweep(
 
     Returns:
         A Dataset with dims `module, source_layer, target_layer`. By likelihood: `score` and `gain` (float32, nats), `correct`
-        (bool, with options; a tie is not right), the scalars `vanilla_score` and `vanilla_correct`. Whatever `normalise` is, the
-        same (but `gain`) of each normalisation: `score_raw`, `score_per_token`, `score_per_byte`, `correct_raw`, ... The coord
+        (bool, with options; a tie is not right), the scalars `vanilla_score` and `vanilla_correct`. With `normalise` also the
+        same (but `gain`) of none and of each normalisation: `score_raw`, `score_per_token`, `correct_raw`, ... The coord
         `options` is JSON that says of each option its tokens, its bytes and whether it was tokenised alone. For a pair with a
         `distribution` also `similarity` and `vanilla_similarity` (1 - Jensen-Shannon distance of the options' probabilities from
         it). Generated: `text`, `tokens` (int32, with a dim `step`; -1 after the end), `vanilla_text`, `vanilla_tokens`, and with

@@ -19,7 +19,7 @@ from xtl.scoring.likelihood import UNITS, Question
 def verify_scores(
     model: Model, plan: Plan, question: Question, logprobs: Float[Tensor, "runs continuation"], n_cells: int
 ) -> float:
-    """Compare the scores of `n_cells` cells with the loop's, raw and normalised; return the largest difference, in nats.
+    """Compare the scores of `n_cells` cells with the loop's, all that are kept; return the largest difference, in nats.
 
     Args:
         model: HookedTransformer or TransformerBridge.
@@ -35,14 +35,14 @@ def verify_scores(
     largest = 0.0
     for index, (cell, want) in zip(drawn, score_cells(model, plan, drawn.values()), strict=True):
         allowed = tolerance(model) * max(1.0, float(want.abs().max()))
-        for normalise, unit in UNITS.items():
+        for normalise in question.kept or ("none",):
             got = float(question.score(logprobs[1 + index].double(), normalise))
             reference = float(question.score(want.double(), normalise))
             difference = abs(got - reference)
             if not difference <= allowed / min(question.lengths(normalise)):
                 raise ModelError(
                     f"the engine's map failed its check: cell {cell} has score {got:.6g}, the plain loop gives "
-                    f"{reference:.6g} ({unit}); use engine='loop' and please report the model"
+                    f"{reference:.6g} ({UNITS[normalise]}); use engine='loop' and please report the model"
                 )
             largest = max(largest, difference)
     return largest

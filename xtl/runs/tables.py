@@ -29,7 +29,7 @@ EACH = {
     for suffix in NORMALISATIONS.values()
     for name, kind in (("score", pa.float32()), ("correct", pa.bool_()))
 }
-"""Each likelihood, raw and normalised, whichever of them the score is; runs of earlier versions have none of these."""
+"""Each likelihood, raw and normalised, of maps whose score is normalised."""
 VALUES = {
     "score": pa.float32(),
     "gain": pa.float32(),

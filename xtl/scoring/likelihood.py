@@ -69,12 +69,21 @@ class Question:
         return UNITS[self.normalise]
 
     @property
-    def up_to_constant(self) -> bool:
-        """Whether no score changes, raw or normalised, when a number is added to all log-probabilities.
+    def kept(self) -> tuple[str, ...]:
+        """Normalisations whose scores a result keeps beside the one that was chosen: all, once any is asked for.
 
-        So among options of equal lengths alone: divided by different lengths, the same number is no longer the same.
+        Not otherwise: what the scores of options of different lengths need over the raw one is a sum over the vocabulary for each
+        token that they share, as much as the rest of a map takes.
         """
-        return self.has_options and all(len(set(self.lengths(by))) == 1 for by in NORMALISATIONS)
+        return () if self.normalise == "none" else tuple(NORMALISATIONS)
+
+    @property
+    def up_to_constant(self) -> bool:
+        """Whether no score that is kept changes when a number is added to all log-probabilities.
+
+        So for the raw one, and among options of equal lengths; what is divided by different lengths changes.
+        """
+        return self.has_options and all(len(set(self.lengths(by))) == 1 for by in self.kept)
 
     @property
     def mixed(self) -> str | None:
