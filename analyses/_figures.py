@@ -91,9 +91,9 @@ def line_grid(
         for line in lines:
             _add_line(figure, line, names, line.name not in shown, row + 1, column + 1)
             shown.add(line.name)
-        figure.update_xaxes(title_text=x if row == rows - 1 else None, row=row + 1, col=column + 1)
+        figure.update_xaxes(title_text=plots.escape(x) if row == rows - 1 else None, row=row + 1, col=column + 1)
         if column == 0:
-            figure.update_yaxes(title_text=y, row=row + 1, col=column + 1)
+            figure.update_yaxes(title_text=plots.escape(y), row=row + 1, col=column + 1)
     if zero:
         figure.add_hline(y=0, line={"color": "#999999", "width": 1})
     size, any_cut = columns if shared == "rows" else len(panels), False
@@ -152,7 +152,7 @@ def forest(
             shown.add(name)
         if zero:
             figure.add_vline(x=0, line={"color": "#666666", "width": 1}, row=1, col=column)
-        figure.update_xaxes(title_text=x, zeroline=False, row=1, col=column)
+        figure.update_xaxes(title_text=plots.escape(x), zeroline=False, row=1, col=column)
     figure.update_yaxes(
         tickmode="array", tickvals=list(range(len(rows))), ticktext=[plots.escape(row) for row in rows], showgrid=False,
         zeroline=False, range=[len(rows) - 0.4, -0.6],

@@ -5,7 +5,9 @@ import inspect
 import math
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -240,3 +242,41 @@ def test_a_few_wrecked_cells_do_not_bleach_the_gains() -> None:
     assert figure.layout.coloraxis.cmax == pytest.approx(0.4)
     assert figure.layout.coloraxis.cmin == pytest.approx(-0.4)
     assert "2 losses beyond -0.4 have the last colour" in figure.layout.title.subtitle.text
+
+
+HOSTILE = "<b>q</b>$x^2$%{y}"
+
+
+def _texts(part: Any) -> Iterator[str]:
+    """Every text of a figure that is shown."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, Mapping):
+        for name, value in part.items():
+            if name != "legendgroup":
+                yield from _texts(value)
+    elif isinstance(part, (list, tuple, np.ndarray)):
+        for value in part:
+            yield from _texts(value)
+
+
+def test_no_label_is_a_tag_mathematics_or_a_variable() -> None:
+    from analyses import _figures, gain_maps, upper_bound
+    from xtl import figures_print
+
+    data = synthetic_results(
+        directions=[("en", HOSTILE), (HOSTILE, "es")], modules=["attn", HOSTILE], per_direction=6, layers=[0, 1]
+    )
+    data = data.assign_attrs(model=HOSTILE, task=HOSTILE, score_unit=HOSTILE)
+    data = data.assign_coords(example=[HOSTILE + str(k) for k in range(12)], task=("example", [HOSTILE] * 12))
+    lines = _figures.Line(HOSTILE, [0, 1], np.array([0.0, 1.0]))
+    drawn = [
+        plots.gain_map(data, title=HOSTILE), plots.layer_module_heatmap(data),
+        *(draw(plots.with_directions(data), figures_print.Size(400, "screen")) for draw in figures_print.KINDS.values()),
+        *gain_maps.figures(gain_maps.compute(data, instances=2)).values(),
+        *upper_bound.figures(upper_bound.compute(data, n_resamples=100)).values(),
+        _figures.line_grid([(HOSTILE, [lines])], columns=1, title=HOSTILE, subtitle=HOSTILE, y=HOSTILE),
+    ]  # fmt: skip
+    shown = [text for figure in drawn for text in _texts(figure.to_dict())]
+    assert any("&lt;b&gt;q&lt;/b&gt;&#36;x^2&#36;" in text for text in shown)
+    assert [text for text in shown if "<b>q" in text or "$x" in text or "&#36;%{y}" in text] == []

@@ -19,6 +19,7 @@ from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOptio
 from xtl.commands.output import STOPPED, check_out, keeping_maps, was_stopped
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, XtlError, check_choice
+from xtl.foreign import as_json, printable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -251,7 +252,7 @@ def models(context: typer.Context, json_output: JsonOption = False) -> None:
     if json_output:
         _print_json(listing.as_json(rows))
     else:
-        print(listing.as_text(rows))
+        print(printable(listing.as_text(rows), lines=True))
 
 
 @models_app.command("check", epilog="Example: xtl models check gpt2 --backend bridge")
@@ -270,7 +271,7 @@ def check_model(
     if json_output:
         _print_json(report)
     else:
-        print(listing.check_as_text(report))
+        print(printable(listing.check_as_text(report), lines=True))
 
 
 runs.register(app)
@@ -286,7 +287,7 @@ def main() -> None:
     try:
         app()
     except XtlError as error:
-        print(f"xtl: {error}", file=sys.stderr)
+        print(f"xtl: {printable(error)}", file=sys.stderr)
         sys.exit(2)
     finally:
         warnings.formatwarning = as_python_does
@@ -367,10 +368,10 @@ def _print_sweep(results: xr.Dataset, out: Path, json_output: bool) -> None:
     if json_output:
         _print_json({**files, "best_cells": json.loads(table.to_json(orient="records"))})
         return
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    print(printable(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"), lines=True))
     print("(the best cell is chosen on the same instances that its gain is measured on)")
     print(f"wrote {files['results']} and {files['report']}")
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    print(as_json(value))

@@ -30,6 +30,7 @@ from plotly.colors import sample_colorscale
 from xtl import plots
 from xtl.errors import InputError, check_choice
 from xtl.figures_print import KINDS, STYLES, Size
+from xtl.foreign import frame_for_csv
 from xtl.runs.extent import check_whole_or_partial
 from xtl.runs.files import write_whole
 
@@ -137,7 +138,7 @@ def save_figure(figure: go.Figure, path: str | os.PathLike[str], *, form: str | 
     table = figure_data(figure)
     written = write_whole(path, lambda place: place.write_bytes(data))
     return written, write_whole(
-        path.with_suffix(".csv"), lambda place: table.to_csv(place, index=False, float_format="%.6g")
+        path.with_suffix(".csv"), lambda place: frame_for_csv(table).to_csv(place, index=False, float_format="%.6g")
     )
 
 

@@ -51,7 +51,9 @@ def gain_map(results: xr.Dataset, size: Size) -> go.Figure:
     from analyses import gain_maps
 
     data = gain_maps.compute(results)
-    return _maps(data["gain"], data["n"], f"mean gain ({plots.score_unit(results)})", "Gain maps", results, size)
+    return _maps(
+        data["gain"], data["n"], f"mean gain ({plots.escape(plots.score_unit(results))})", "Gain maps", results, size
+    )
 
 
 def accuracy_map(results: xr.Dataset, size: Size) -> go.Figure:

@@ -8,6 +8,8 @@ from io import TextIOBase
 from types import TracebackType
 from typing import Any, TextIO
 
+from xtl.foreign import printable
+
 LINE_EVERY = 60.0
 """Seconds between lines where stderr is no terminal."""
 
@@ -139,7 +141,7 @@ class SweepProgress:
         if self.failures:
             parts.append(f"{self.failures} failed")
         if self.language:
-            parts.append(self.language)
+            parts.append(printable(self.language))
         parts += [f"{self.speed():,.0f} cells a second", f"{clock(time.monotonic() - self.started)} elapsed"]
         left = self.seconds_left()
         if left is not None:

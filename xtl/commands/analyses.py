@@ -12,6 +12,7 @@ import typer
 from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
 from xtl.commands.output import check_folder
 from xtl.errors import InputError
+from xtl.foreign import printable
 
 if TYPE_CHECKING:
     from xtl.pairs import ParallelPair
@@ -92,7 +93,7 @@ def analyse(
             )
         )
         return
-    print("\n".join(found))
+    print("\n".join(map(printable, found)))
     print("wrote " + ", ".join(map(str, files)))
 
 

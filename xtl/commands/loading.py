@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from xtl.errors import check_choice
+from xtl.foreign import printable
 
 NameOption = Annotated[
     str | None,
@@ -71,10 +72,10 @@ class Loading:
         """The model; says on stderr what is going on."""
         from xtl.models import load_model
 
-        print(f"loading {name or 'the embedded model'} ...", file=sys.stderr)
+        print(f"loading {printable(name or 'the embedded model')} ...", file=sys.stderr)
         model = load_model(name, **self.given())
         if model.xtl_info.backend_reason:
-            print(f"loaded as {type(model).__name__}: {model.xtl_info.backend_reason}", file=sys.stderr)
+            print(f"loaded as {type(model).__name__}: {printable(model.xtl_info.backend_reason)}", file=sys.stderr)
         return model
 
 

@@ -14,6 +14,7 @@ from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOptio
 from xtl.commands.output import RESULTS, STOPPED, check_out, keeping_maps
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, check_choice
+from xtl.foreign import printable
 from xtl.runs.extent import note_of
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def summary(
     if json_output:
         print(table.to_json(orient="records", force_ascii=False, indent=2))
     else:
-        print(summary_wide(table).to_string())
+        print(printable(summary_wide(table).to_string(), lines=True))
 
 
 def _results(path: Path) -> xr.Dataset:
@@ -238,6 +239,6 @@ def _show(table: pd.DataFrame, json_output: bool, files: list[Path]) -> None:
             )
         )
         return
-    print(", ".join(f"{name}: {value}" for name, value in table.attrs.items()))
-    print(table.to_string(float_format=lambda value: f"{value:.1f}", na_rep=""))
+    print(printable(", ".join(f"{name}: {value}" for name, value in table.attrs.items())))
+    print(printable(table.to_string(float_format=lambda value: f"{value:.1f}", na_rep=""), lines=True))
     print("wrote " + ", ".join(map(str, files)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from xtl import layers
 from xtl.commands.loading import Loading, loads_model, parse_chat
 from xtl.commands.output import STOPPED
 from xtl.errors import InputError
+from xtl.foreign import as_json, printable
 
 FINISHED_WITH_FAILURES = 3
 """Exit code of a run that is through but in which pairs failed."""
@@ -143,7 +143,7 @@ def status(
     from xtl.runs.status import in_words, run_status
 
     found = run_status(run)
-    print(json.dumps(found, ensure_ascii=False, indent=1) if json_output else in_words(found))
+    print(as_json(found, indent=1) if json_output else in_words(found))
 
 
 def export(
@@ -197,13 +197,13 @@ def _run(study: Any, out: Path, json_output: bool, **options: Any) -> None:
         signal.signal(signal.SIGTERM, before)
     if json_output:
         shown = vars(outcome) | {"folder": str(outcome.folder)}
-        print(json.dumps(shown, ensure_ascii=False, indent=1))
+        print(as_json(shown, indent=1))
     else:
         print(
             f"{outcome.n_done} of {outcome.n_pairs} pairs are done in {outcome.folder} ({outcome.n_before} were before)"
         )
     for example, why in list(outcome.failed.items())[:20]:
-        print(f"xtl: failed: {example}: {why}", file=sys.stderr)
+        print(f"xtl: failed: {printable(example)}: {printable(why)}", file=sys.stderr)
     if len(outcome.failed) > 20:
         print(f"xtl: ... and {len(outcome.failed) - 20} more; see xtl status {out} --json", file=sys.stderr)
     if outcome.stopped:
@@ -223,7 +223,7 @@ def _print_estimate(
     kind, rest = parse_workers(workers)
     n_workers = int(rest or 1) if kind == "local" else actors or 1
     estimate = dry_run(study, workers=n_workers, calibrate=calibrate, trust_remote_code=trust_remote_code)
-    print(json.dumps(estimate.to_dict(), ensure_ascii=False, indent=1) if json_output else estimate.in_words())
+    print(as_json(estimate.to_dict(), indent=1) if json_output else printable(estimate.in_words(), lines=True))
 
 
 def _models(study: Path | None, names: str | None, options: dict[str, Any]) -> list[dict[str, Any]] | None:

@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from xtl.errors import InputError, check_choice
+from xtl.foreign import for_latex, frame_for_csv
 from xtl.protocols.run import language_of
 from xtl.results import Maps, as_results
 from xtl.runs.files import write_text
@@ -135,26 +136,13 @@ def write_table(table: pd.DataFrame, path: str | Path) -> Path:
     if path.suffix not in FORMATS:
         raise InputError(f"path {str(path)!r} has no known suffix; valid: {', '.join(FORMATS)}")
     if path.suffix == ".csv":
-        text = table.to_csv(index_label="method")
+        text = frame_for_csv(table).to_csv(index_label="method")
     else:
         caption = ", ".join(str(value) for value in table.attrs.values())
         text = (
             table.style.format(precision=1, na_rep="--", escape="latex")
-            .format_index(escape="latex", axis=0)
-            .format_index(escape="latex", axis=1)
-            .to_latex(hrules=True, caption=_escape(caption) or None, position_float="centering")
+            .format_index(for_latex, axis=0)
+            .format_index(for_latex, axis=1)
+            .to_latex(hrules=True, caption=for_latex(caption) or None, position_float="centering")
         )
     return write_text(path, text)
-
-
-LATEX = {
-    **{char: "\\" + char for char in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-}
-"""What stands for a character that LaTeX reads as a command."""
-
-
-def _escape(text: str) -> str:
-    return "".join(LATEX.get(char, char) for char in text)

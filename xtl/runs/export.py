@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pc
+import pyarrow.compute as pc
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import xarray as xr
 
 from xtl.errors import InputError, check_choice
+from xtl.foreign import for_csv, for_latex, printable
 from xtl.runs.extent import check_whole_or_partial, note_of
 from xtl.runs.files import write_whole
 from xtl.runs.lazy import RunFiles, open_run
@@ -38,6 +40,7 @@ def export_run(
         form: "csv" or "parquet" (a row a cell and instance, vanilla's score beside it; read shard by shard, so that a large run
             takes no more memory than a small one), "netcdf" (as `xtl.open_run`; texts and all, in memory), "latex" (per task,
             direction and module: vanilla, the best cell, its gain).
+            Texts in CSV are marked where a spreadsheet would run them or pandas would lose them (`xtl.foreign.for_csv`).
         out: the file; `export` with the format's ending in the run's folder by default.
         model: which model; needed for netCDF and LaTeX where the run has several.
         task: which task; likewise.
@@ -87,7 +90,7 @@ def latex_table(results: xr.Dataset) -> str:
     table = table[["task", *[name for name in table if name != "task"]]]
     table.columns = [str(name).replace("_", " ") for name in table]
     texts = table.select_dtypes(exclude="number").columns
-    table[texts] = table[texts].map(lambda text: _escape(str(text)).replace("->", r" $\to$ "))
+    table[texts] = table[texts].map(for_latex)
     caption = (
         f"Best transplants of {results.attrs.get('model', 'the model')}; scores in {unit or 'the score'}. "
         "The best cell is chosen on the same instances that its gain is measured on."
@@ -95,8 +98,8 @@ def latex_table(results: xr.Dataset) -> str:
     note = note_of(results)
     if note is not None:
         caption += f" This is {note}."
-    latex = table.to_latex(index=False, escape=False, float_format="%.3f", caption=_escape(caption), label="tab:xtl")
-    return latex if note is None else f"% {' '.join(note.split())}\n{latex}"
+    latex = table.to_latex(index=False, escape=False, float_format="%.3f", caption=for_latex(caption), label="tab:xtl")
+    return latex if note is None else f"% {printable(' '.join(note.split()))}\n{latex}"
 
 
 def _tables(
@@ -118,12 +121,24 @@ def _tables(
 
 
 def _write_tables(place: Path, form: str, first: pa.Table, others: Iterator[pa.Table]) -> None:
-    with pc.CSVWriter(place, first.schema) if form == "csv" else pq.ParquetWriter(place, first.schema) as writer:
-        writer.write_table(first)
+    told = _texts_for_csv if form == "csv" else lambda table: table
+    with csv.CSVWriter(place, first.schema) if form == "csv" else pq.ParquetWriter(place, first.schema) as writer:
+        writer.write_table(told(first))
         for table in others:
             if set(table.column_names) != set(first.column_names):
                 raise InputError("the tasks' maps hold different things; export one at a time, with --task")
-            writer.write_table(table.select(first.column_names).cast(first.schema))
+            writer.write_table(told(table.select(first.column_names).cast(first.schema)))
+
+
+def _texts_for_csv(table: pa.Table) -> pa.Table:
+    """A table whose texts neither run in a spreadsheet nor are read as missing (`xtl.foreign.for_csv`); each is marked once."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            column = table.column(place).combine_chunks()
+            texts = column.unique()
+            marked = pa.array([for_csv(text) for text in texts.to_pylist()], field.type)
+            table = table.set_column(place, field, marked.take(pc.index_in(column, texts)))
+    return table
 
 
 def _for_netcdf(results: xr.Dataset) -> xr.Dataset:
@@ -138,7 +153,3 @@ def _for_netcdf(results: xr.Dataset) -> xr.Dataset:
         str(key): value if isinstance(value, (str, int, float)) else str(value) for key, value in results.attrs.items()
     }
     return results.assign_attrs(kept)
-
-
-def _escape(text: str) -> str:
-    return text.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace("#", r"\#")

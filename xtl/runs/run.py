@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from xtl.errors import InputError, SlowEngineWarning, check_choice, check_flag, check_whole, known_keywords
+from xtl.foreign import printable
 from xtl.progress import SweepProgress
 from xtl.runs.compute import ACTIVATIONS, Computer, Failure, LoadedModel, Told
 from xtl.runs.files import check_can_write, write_text
@@ -200,7 +201,7 @@ def _take_in(
             if isinstance(report, Told):
                 if report.text not in told:
                     told.add(report.text)
-                    print(f"xtl: {report.text}", file=sys.stderr, flush=True)
+                    print(f"xtl: {printable(report.text)}", file=sys.stderr, flush=True)
                 continue
             if not store.is_open:
                 held.enter_context(store)

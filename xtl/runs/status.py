@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from xtl.foreign import printable
 from xtl.progress import clock
 from xtl.runs.extent import groups_of
 from xtl.runs.lazy import RunFiles
@@ -90,7 +91,7 @@ def in_words(status: dict[str, Any]) -> str:
     lines += [f"  failed: {example}: {why}" for example, why in list(status["failed"].items())[:10]]
     if len(status["failed"]) > 10:
         lines.append(f"  ... and {len(status['failed']) - 10} more (--json has all)")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def is_held(folder: Path) -> bool | None:
