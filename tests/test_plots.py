@@ -272,7 +272,7 @@ def test_no_label_is_a_tag_mathematics_or_a_variable() -> None:
     lines = _figures.Line(HOSTILE, [0, 1], np.array([0.0, 1.0]))
     drawn = [
         plots.gain_map(data, title=HOSTILE), plots.layer_module_heatmap(data),
-        *(draw(plots.with_directions(data), figures_print.Size(400, "screen")) for draw in figures_print.KINDS.values()),
+        *(draw(plots.with_directions(data), figures_print.Size(400.0, "screen")) for draw in figures_print.KINDS.values()),
         *gain_maps.figures(gain_maps.compute(data, instances=2)).values(),
         *upper_bound.figures(upper_bound.compute(data, n_resamples=100)).values(),
         _figures.line_grid([(HOSTILE, [lines])], columns=1, title=HOSTILE, subtitle=HOSTILE, y=HOSTILE),
