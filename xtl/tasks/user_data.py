@@ -267,9 +267,18 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
         _check_size(path, unpacked)
         unpacked = 0
         for batch in file.iter_batches(batch_size=64):
-            unpacked += batch.nbytes
-            _check_size(path, unpacked)
-            yield from batch.to_pylist()
+            # A column that is stored as a dictionary stays one in a batch, whose bytes don't say how long its texts are.
+            for row in batch.to_pylist():
+                unpacked += sum(map(_length, row.values()))
+                _check_size(path, unpacked)
+                yield row
+
+
+def _length(value: Any) -> int:
+    """Characters of the texts in a value, and one for anything else."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    return sum(map(_length, value)) if isinstance(value, list) else 1
 
 
 def _check_size(path: Path, n_bytes: int) -> None:
