@@ -139,6 +139,20 @@ def test_select_measures_on_other_instances_than_it_chose_on(run, capitals, tmp_
     assert "sample is of the control 'zero'" in err
 
 
+def test_killed_in_its_last_moment_the_same_command_ends_as_it_would_have(run, capitals, tmp_path, monkeypatch):
+    command = ["protocol", "pairwise", *capitals, "--out", tmp_path / "out"]
+    with monkeypatch.context() as patch:  # the results are written, the maps not yet removed
+        patch.setattr("xtl.commands.output.shutil.rmtree", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run(*command)[0] == 130
+    before = (tmp_path / "out/results.parquet").read_bytes()
+    assert (tmp_path / "out/maps").exists()
+    assert run(*command)[0] == 0
+    assert (tmp_path / "out/results.parquet").read_bytes() == before
+    assert not (tmp_path / "out/maps").exists()
+    code, _, said = run(*command)
+    assert (code, "already holds results" in said) == (2, True)
+
+
 def test_what_is_stopped_at_once_leaves_nothing(run, capitals, tmp_path, monkeypatch):
     stop_in_map(monkeypatch, 1)
     assert run("protocol", "pairwise", *capitals, "--out", tmp_path / "new/out")[0] == 130

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOption, loads_model, parse_chat
-from xtl.commands.output import RESULTS, STOPPED, check_out, keeping_maps
+from xtl.commands.output import MAPS, RESULTS, STOPPED, check_out, keeping_maps, was_stopped
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
@@ -114,7 +114,7 @@ def protocol(
             raise InputError(f"--{flag} does not go with fixed, whose cell is the paper's; use pairwise")
     check_choice("--strategy", strategy, STRATEGIES)
     check_choice("--per", per, protocols.PER)
-    check_out(out)
+    check_out(out, (out / MAPS).exists() or None)  # with maps: killed in its last moment, if it is the same command
     chosen = _with_options(get_task(task), option or [])
     where = protocols.Data(
         limit=limit,
@@ -132,6 +132,7 @@ def protocol(
     }
     split = split or ("unseen" if name == "select" else protocols.split_of(chosen, None, USUAL[name]))
     groups = protocols.gather(chosen, codes, split, where)  # everything is checked before the model loads
+    check_out(out, was_stopped(out, chosen.name, [pair for found in groups.values() for pair in found]) or None)
     protocols.control_pairs(chosen, groups, split, where, control, control_language)
     codes = list(groups)
     learned = None if sample is None else _results(sample)
