@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -140,9 +141,12 @@ def test_select_measures_on_other_instances_than_it_chose_on(run, capitals, tmp_
 
 
 def test_killed_in_its_last_moment_the_same_command_ends_as_it_would_have(run, capitals, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
     command = ["protocol", "pairwise", *capitals, "--out", tmp_path / "out"]
     with monkeypatch.context() as patch:  # the results are written, the maps not yet removed
-        patch.setattr("xtl.commands.output.shutil.rmtree", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("xtl.commands.output.shutil", SimpleNamespace(rmtree=stopped))
         assert run(*command)[0] == 130
     before = (tmp_path / "out/results.parquet").read_bytes()
     assert (tmp_path / "out/maps").exists()
