@@ -20,7 +20,8 @@ INTERNAL = {
     "xtl.backend", "xtl.cli", "xtl.progress", "xtl.explorer_widget", "xtl.report.images", "xtl.report.pack",
     "xtl.models.bridged", "xtl.models.hooked", "xtl.models.hooked_config", "xtl.models.listing", "xtl.models.quiet",
     "xtl.models.read", "xtl.runs.compute", "xtl.runs.files", "xtl.runs.jobs", "xtl.runs.tensors", "xtl.tasks.json_values",
-    "xtl.tasks.names", "xtl.tasks.prompts", "xtl.runs.yaml12", "xtl.runs.preflight", "xtl.tasks.gold", "xtl.models.embedded_trust",
+    "xtl.tasks.names", "xtl.tasks.prompts", "xtl.runs.yaml12", "xtl.tasks.gold",
+    "xtl.runs.preflight", "xtl.models.embedded_trust",
 }  # fmt: skip
 """Modules that nobody imports by name; of `xtl.engine` and `xtl.commands` only some or none are for users."""
 

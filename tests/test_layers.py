@@ -111,7 +111,7 @@ def test_numbers_of_any_kind(given, layers):
         ["3"], [[1, 2]], np.ones((1, 1), int), b"12", {1: 2}, {1, 2}, [], (), range(0), object(),
         range(3 * 10**9), range(10**30), itertools.count(),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )  # fmt: skip
 def test_what_is_no_layer_is_refused_at_once(given):
     with pytest.raises(xtl.InputError, match=r"^target_layers "):

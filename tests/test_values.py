@@ -80,7 +80,7 @@ def test_a_prompt_of_one_token(prompt):
         (np.array([], dtype=int), "source is an empty prompt"),
         (range(0), "source is an empty prompt"),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_what_is_no_prompt(model, untyped, prompt, message):
     with pytest.raises(xtl.InputError, match=message):
