@@ -153,3 +153,18 @@ def test_a_folder_alone_is_told_how_to_be_kept_in(tiny_model):
     """What a user sees, whose types nobody checks."""
     with pytest.raises(xtl.InputError, match=r"keep must be an xtl\.KeptMaps, got 'maps'; write keep=xtl\.KeptMaps"):
         inspect.unwrap(xtl.sweep_many)(tiny_model("llama"), pairs(1), keep="maps")
+
+
+def test_what_stands_beside_a_kept_map_is_under_its_checksum(tmp_path):
+    """A flipped bit in how well the map was checked is as bad as one in the map."""
+    from xtl.runs.tensors import read_tensor, write_tensor
+
+    path = tmp_path / "one.safetensors"
+    write_tensor(path, torch.arange(4.0), n_verified="1", largest_difference="1.5e-07")
+    found = read_tensor(path)
+    assert found is not None
+    assert found[1] == {"n_verified": "1", "largest_difference": "1.5e-07"}
+    whole = path.read_bytes()
+    for old, new in ((b"1.5e-07", b"1.5e-08"), (b"n_verified", b"n_vorified")):
+        path.write_bytes(whole.replace(old, new))
+        assert read_tensor(path) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ def write_tensor(path: Path, tensor: Tensor, **metadata: str) -> None:
     from safetensors.torch import save_file
 
     tensor = tensor.detach().cpu().contiguous()
-    described = {**metadata, "sha256": checksum(tensor)}
+    described = {**metadata, "sha256": _seal(tensor, metadata)}
     write_whole(path, lambda temporary: save_file({NAME: tensor}, temporary, metadata=described), make_folder=False)
 
 
@@ -34,7 +35,14 @@ def read_tensor(path: Path) -> tuple[Tensor, dict[str, str]] | None:
             tensor, metadata = file.get_tensor(NAME), dict(file.metadata() or {})
     except (OSError, SafetensorError):
         return None
-    return (tensor, metadata) if checksum(tensor) == metadata.pop("sha256", None) else None
+    written = metadata.pop("sha256", None)
+    return (tensor, metadata) if _seal(tensor, metadata) == written else None
+
+
+def _seal(tensor: Tensor, metadata: dict[str, str]) -> str:
+    """Checksum of a tensor and of the texts beside it."""
+    own = checksum(tensor)
+    return sha256(json.dumps([own, sorted(metadata.items())]).encode()) if metadata else own
 
 
 def checksum(tensor: Tensor) -> str:
