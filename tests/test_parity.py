@@ -11,6 +11,9 @@ FAMILIES = ["llama", "mistral", "qwen2"]
 LEVELS = {"attn": "attn_released", "ffn": "mlp"}
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:the tokenizer of .* does not give a text back")  # a tiny vocabulary
+
+
 @pytest.fixture(scope="module")
 def golden_model(shared):
     loaded = {}

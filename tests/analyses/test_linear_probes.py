@@ -176,10 +176,10 @@ def pairs(n: int = 6) -> list[ParallelPair]:
 def test_on_a_tiny_model_the_language_is_in_the_last_token(tiny_model, backend) -> None:
     model = tiny_model("llama", backend)
     some = [
-        ParallelPair(f"{k}{k} a", f"{k}{k} b", source_lang="en", target_lang="es", id=str(k)) for k in range(10, 20)
+        ParallelPair(f"{k}{k} a", f"{k}{k} b", source_lang="en", target_lang="es", id=str(k)) for k in range(10, 40)
     ]
     found = linear_probes.compute(model, some, modules=["mlp"], n_folds=3, n_controls=1)
-    assert (found["accuracy"].sel(label="language") > 0.9).all()
+    assert (found["accuracy"].sel(label="language") > 0.8).all()  # chance is a half; 60 examples
     assert found.attrs["model"] == model.xtl_info.name
     assert found["trained_in"].values.tolist() == ["en", "es"]
 

@@ -47,8 +47,8 @@ def _with_merge(folder):
 
 
 CHANGES = {
-    "rope_theta": (lambda f: edit(f / "config.json", rope_parameters__rope_theta=5e5), "config rope_theta 10000.0 -> 500000.0"),
-    "epsilon": (lambda f: edit(f / "config.json", rms_norm_eps=1e-3), "config rms_norm_eps 1e-06 -> 0.001"),
+    "rope_theta": (lambda f: edit(f / "config.json", rope_parameters__rope_theta=5e5), "config rope_theta 3000.0 -> 500000.0"),
+    "epsilon": (lambda f: edit(f / "config.json", rms_norm_eps=1e-2), "config rms_norm_eps 0.001 -> 0.01"),
     "activation": (lambda f: edit(f / "config.json", hidden_act="gelu"), "config hidden_act silu -> gelu"),
     "unknown key": (lambda f: edit(f / "config.json", my_scale=2), "config my_scale None -> 2"),
     "end": (lambda f: edit(f / "generation_config.json", eos_token_id=[2, 7]), "eos_token_ids 2 -> 2, 7"),

@@ -208,4 +208,8 @@ def test_the_tasks_import_nothing_heavier_than_babel():
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             modules += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
             assert not {m.split(".")[0] for m in modules} & {"torch", "transformers", "transformer_lens", "numpy"}, path
-            assert all(m.startswith(("xtl.errors", "xtl.pairs", "xtl.tasks")) for m in modules if m.startswith("xtl"))
+            assert all(
+                m.startswith(("xtl.errors", "xtl.packages", "xtl.pairs", "xtl.tasks"))
+                for m in modules
+                if m.startswith("xtl")
+            )

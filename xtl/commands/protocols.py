@@ -15,7 +15,6 @@ from xtl.commands.output import MAPS, RESULTS, STOPPED, check_out, keeping_maps,
 from xtl.commands.runs import parse_layers
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
-from xtl.runs.extent import note_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,6 +226,8 @@ def _results(path: Path) -> xr.Dataset:
         results = open_run(path).load()
     else:
         results = load_results(path / RESULTS if path.is_dir() else path)
+    from xtl.runs.extent import note_of
+
     if note := note_of(results):
         print(f"xtl: {path} is {note}", file=sys.stderr)
     return results

@@ -80,8 +80,11 @@ def check_config_file(path: Path) -> None:
 
 def check_sizes(label: str, config: Any) -> None:
     """Raise `ModelError` for a size in a configuration (an object or a dict) that no model can have: 0, or astronomic."""
+    values = (
+        config if isinstance(config, dict) else config.to_dict()
+    )  # asked by name, some sizes differ by layer and are refused
     for name, most in SIZES.items():
-        value = config.get(name) if isinstance(config, dict) else getattr(config, name, None)
+        value = values.get(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not 1 <= value <= most:
             raise ModelError(
                 f"the configuration of {label!r} has {name} {shown(value, 40)}; it must be from 1 to {most:,}"

@@ -46,7 +46,7 @@ def check_model_tokenizer(model: Any) -> None:
         ModelError: it can't read a text or give one back.
     """
     tokenizer = model.tokenizer
-    if vars(model).get("xtl_tokenizer", False) is tokenizer:
+    if tokenizer is None or vars(model).get("xtl_tokenizer", False) is tokenizer:
         return
     check_reading(str(model.cfg.model_name), tokenizer)
     place = getattr(tokenizer, "name_or_path", "")  # none: made in memory, so TransformerLens could not read it anew
