@@ -272,7 +272,7 @@ def save(data: xr.Dataset, path: Path) -> Path:
 
     Attributes that netCDF has no type for are written as text.
     """
-    from xtl.runs.files import write_whole
+    from xtl.files import write_whole
 
     plain = {key: value if isinstance(value, (str, int, float)) and not isinstance(value, bool) else str(value)
              for key, value in data.attrs.items()}  # fmt: skip

@@ -18,12 +18,12 @@ from torch import Tensor
 from xtl.backend import Model, check_fits, check_hooks_exist, check_model, encode, model_info
 from xtl.engine.plan import Plan
 from xtl.errors import InputError, check_layer
+from xtl.files import writing
 from xtl.hooks import Hooks, get_modules, transplant_at
 from xtl.models.identity import identity_key
 from xtl.pairs import ParallelPair, Prompt
 from xtl.pairs import check_pairs as pairs_given
 from xtl.runs.activations import ActivationCache
-from xtl.runs.files import writing
 from xtl.transplants import read_activations
 
 

@@ -8,9 +8,9 @@ import shutil
 import pytest
 
 import xtl
+from xtl import files
 from xtl.commands.output import check_out
 from xtl.models.read import check_config_file
-from xtl.runs import files
 
 
 @pytest.mark.parametrize(

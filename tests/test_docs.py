@@ -19,7 +19,7 @@ DOCS = ROOT / "docs"
 INTERNAL = {
     "xtl.backend", "xtl.cli", "xtl.foreign", "xtl.progress", "xtl.explorer_widget", "xtl.report.images", "xtl.report.pack",
     "xtl.models.bridged", "xtl.models.hooked", "xtl.models.hooked_config", "xtl.models.listing", "xtl.models.quiet",
-    "xtl.models.read", "xtl.runs.compute", "xtl.runs.files", "xtl.runs.jobs", "xtl.runs.tensors", "xtl.tasks.json_values",
+    "xtl.models.read", "xtl.runs.compute", "xtl.files", "xtl.runs.jobs", "xtl.runs.tensors", "xtl.tasks.json_values",
     "xtl.tasks.names", "xtl.tasks.prompts", "xtl.runs.yaml12", "xtl.tasks.gold",
     "xtl.runs.preflight", "xtl.models.embedded_trust",
 }  # fmt: skip

@@ -30,9 +30,9 @@ from plotly.colors import sample_colorscale
 from xtl import plots
 from xtl.errors import InputError, check_choice
 from xtl.figures_print import KINDS, STYLES, Size
+from xtl.files import write_whole
 from xtl.foreign import frame_for_csv
 from xtl.runs.extent import check_whole_or_partial
-from xtl.runs.files import write_whole
 
 FORMATS = ("pdf", "svg", "png", "html")
 PNG_DPI = 600

@@ -260,7 +260,7 @@ def save_png(
     target = Path(path)
     if target.is_dir() or not target.parent.is_dir():
         raise InputError(f"cannot write {str(path)!r}: give a file name in a folder that exists")
-    from xtl.runs.files import write_whole
+    from xtl.files import write_whole
 
     data = image_bytes(figure, "png", width, height, scale)
     return write_whole(target, lambda place: place.write_bytes(data), make_folder=False)

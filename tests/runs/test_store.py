@@ -18,7 +18,7 @@ import xarray as xr
 
 import xtl
 from tests.runs.filling import FORKS, content, files_of, fill, fill_and_die, fill_and_fail, jobs_of, map_of
-from xtl.runs import files
+from xtl import files
 from xtl.runs.journal import Journal
 from xtl.runs.lazy import open_run
 from xtl.runs.status import run_status

@@ -63,7 +63,7 @@ def analyse(
             else "\n".join(f"{r['name']:26}{r['needs']:17}{r['question']}" for r in rows)
         )
         return
-    from xtl.runs.files import write_whole
+    from xtl.files import write_whole
 
     item = analyses.get_analysis(name)
     if out is None:

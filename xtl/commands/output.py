@@ -31,7 +31,7 @@ def check_out(out: Path, overwrite: bool | None = None) -> None:
     if not overwrite and (out / RESULTS).exists():
         flag = "" if overwrite is None else " or --overwrite"
         raise InputError(f"--out {str(out)!r} already holds results; give another folder{flag}")
-    from xtl.runs.files import check_can_write
+    from xtl.files import check_can_write
 
     check_can_write(out)
 

@@ -9,10 +9,10 @@ import pandas as pd
 import xarray as xr
 
 from xtl.errors import InputError, check_choice
+from xtl.files import write_text
 from xtl.foreign import for_latex, frame_for_csv
 from xtl.protocols.run import language_of
 from xtl.results import Maps, as_results
-from xtl.runs.files import write_text
 from xtl.scoring.likelihood import UNITS
 
 FORMATS = (".csv", ".tex")

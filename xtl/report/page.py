@@ -34,11 +34,11 @@ from markupsafe import Markup
 
 from xtl import plots
 from xtl.errors import InputError
+from xtl.files import write_whole
 from xtl.report.images import data_uri, gradient
 from xtl.report.sections import MEASURES, Section, instances, make_sections, overview
 from xtl.report.summary import in_words, percent, section_words, signed, summary_rows
 from xtl.results import Maps, as_parts
-from xtl.runs.files import write_whole
 
 HERE = Path(__file__).parent
 MAX_BYTES = 5_500_000

@@ -19,8 +19,8 @@ from torch import Tensor
 from xtl.backend import Model
 from xtl.engine.plan import Plan
 from xtl.errors import InputError
+from xtl.files import sha256, writing
 from xtl.hooks import Module
-from xtl.runs.files import sha256, writing
 from xtl.runs.tensors import read_tensor, write_tensor
 from xtl.transplants import read_activations
 

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from xtl.errors import InputError, check_choice
+from xtl.files import write_whole
 from xtl.foreign import for_csv, for_latex, printable
 from xtl.runs.extent import check_whole_or_partial, note_of
-from xtl.runs.files import write_whole
 from xtl.runs.lazy import RunFiles, open_run
 from xtl.runs.tables import PROMPTS
 

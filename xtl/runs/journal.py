@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from xtl.errors import InputError, as_whole
-from xtl.runs.files import cannot_write
+from xtl.files import cannot_write
 
 SUMS = "SHA256SUMS"
 

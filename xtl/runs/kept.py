@@ -18,9 +18,9 @@ from xtl.backend import Model
 from xtl.engine.maps import Outputs
 from xtl.engine.plan import Generated
 from xtl.engine.prepare import Sweep
+from xtl.files import check_can_write, gone, sha256, writing
 from xtl.models.identity import identity_key
 from xtl.packages import versions
-from xtl.runs.files import check_can_write, gone, sha256, writing
 from xtl.runs.manifest import PACKAGES
 from xtl.runs.tensors import checksum, read_tensor, write_tensor
 

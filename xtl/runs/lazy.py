@@ -25,8 +25,8 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from xtl.errors import InputError, check_choice
+from xtl.files import sha256
 from xtl.runs.extent import Extent, extent_attrs, extent_of
-from xtl.runs.files import sha256
 from xtl.runs.journal import Journal
 from xtl.runs.store import PENDING, TABLES, read_manifest
 from xtl.runs.tables import CELL, EACH, METADATA, OPTIONS, PER_PAIR, PROMPTS, VALUES, rows_by_pair

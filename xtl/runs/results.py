@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from xtl.errors import InputError
+from xtl.files import write_whole
 from xtl.results import Maps, as_results
-from xtl.runs.files import write_whole
 from xtl.runs.tables import VALUES
 
 CELL = ["example", "module", "source_layer", "target_layer"]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from xtl.errors import InputError, SlowEngineWarning, check_choice, check_flag, check_whole, known_keywords
+from xtl.files import check_can_write, write_text
 from xtl.foreign import printable
 from xtl.progress import SweepProgress
 from xtl.runs.compute import ACTIVATIONS, Computer, Failure, LoadedModel, Told
-from xtl.runs.files import check_can_write, write_text
 from xtl.runs.jobs import Job, make_jobs
 from xtl.runs.preflight import check_models
 from xtl.runs.store import MANIFEST, MapFiles, Store, check_free

@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from xtl.errors import InputError, check_flag
-from xtl.runs.files import (
+from xtl.files import (
     LEFTOVER,
     cannot_write,
     discard,

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xtl.runs.files import sha256, write_whole
+from xtl.files import sha256, write_whole
 
 NAME = "values"
 

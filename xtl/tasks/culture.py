@@ -145,7 +145,7 @@ def translated(table: dict[str, Question], english: Question, where: str) -> Que
 
 def write_questions(path: str | Path, questions: Iterable[Question]) -> int:
     """Write questions to be translated; returns how many there are. Raises `InputError` where that can't be done."""
-    from xtl.runs.files import write_text
+    from xtl.files import write_text
 
     unique = {question.id: question for question in questions}
     rows = [{"id": q.id, "question": q.question, "options": list(q.options)} for q in unique.values()]
