@@ -160,9 +160,14 @@ def _open_stored(path: Path) -> xr.Dataset:
 
 
 def _open_tasks(path: Path) -> xr.Dataset:
-    """A run of one or several tasks, with the variables that all tasks have."""
+    """A run of one or several tasks, with the variables that all tasks have.
+
+    Raises:
+        InputError: its tasks are not scored alike (among options, and of an answer): their means mean nothing together.
+    """
     import xarray as xr
 
+    from xtl.errors import InputError
     from xtl.runs import open_run
     from xtl.runs.extent import extent_attrs
     from xtl.runs.lazy import RunFiles
@@ -173,6 +178,10 @@ def _open_tasks(path: Path) -> xr.Dataset:
     if len(tasks) == 1:
         return open_run(path)
     parts = [open_run(path, task=task) for task in tasks]
+    scores = {task: str(part.attrs.get("score")) for task, part in zip(tasks, parts, strict=True)}
+    if len(set(scores.values())) > 1:
+        told = "; ".join(f"{task}: {score}" for task, score in scores.items())
+        raise InputError(f"the tasks of {str(path)!r} are not scored alike ({told}): run them as studies of their own")
     shared = [name for name in parts[0].data_vars if all(name in part for part in parts)]
     together = xr.concat([part[shared] for part in parts], dim="example", combine_attrs="drop_conflicts", join="exact")
     together.attrs.pop("extent", None)  # of one of the tasks

@@ -210,3 +210,30 @@ def test_a_run_of_another_model_is_refused(folders, tiny_model, tmp_path) -> Non
     request = analyses.Request(runs=[folders / "real"], load=lambda: tiny_model("llama"), pairs=pairs)
     with pytest.raises(InputError, match="the run is of model 'm'"):
         analyses.analyse("alignment", request)
+
+
+def test_tasks_of_a_run_that_are_not_scored_alike_are_not_averaged(run, tiny_folder, tmp_path) -> None:
+    """Log-probabilities of a gold option among options, and of an answer: both are nats, their mean is nothing."""
+    ends = {"source": "The sea is", "target": "El mar es", "source_lang": "en", "target_lang": "es"}
+    for name, asked in (("choice", {"options": [" azul", " rojo"], "gold": 0}), ("open", {"answer": " azul"})):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(ends | asked))
+    tasks = ",".join(str(tmp_path / f"{name}.jsonl") for name in ("choice", "open"))
+    few = ["--modules", "mlp", "--source-layers", "0", "--target-layers", "1"]
+    code, _, err = run(
+        "run",
+        "--tasks",
+        tasks,
+        "--directions",
+        "en:es",
+        "--models",
+        tiny_folder("llama"),
+        *few,
+        "--out",
+        tmp_path / "run",
+    )
+    assert code == 0, err
+    code, _, err = run("analyse", "gain_maps", tmp_path / "run", "--out", tmp_path / "out")
+    assert code == 2
+    assert "are not scored alike" in err
+    assert "among the options" in err
+    assert "of the answer" in err
