@@ -106,6 +106,14 @@ def work(handle: int) -> None:
         handle: file descriptor of its end of the pipe.
     """
     pipe = Connection(handle)
+
+    def tell(message: Any) -> None:
+        """Report; end this process where the one that started it has ended, whichever of our threads sees it first."""
+        try:
+            pipe.send(message)
+        except OSError:
+            os._exit(0)
+
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     arguments, settings = pipe.recv()
     jobs: queue.Queue[Job] = queue.Queue()
@@ -115,16 +123,16 @@ def work(handle: int) -> None:
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(settings["threads"])
     device = f"cuda:{settings['worker'] % torch.cuda.device_count()}" if torch.cuda.is_available() else None
-    computer = Computer(**arguments, tell=pipe.send, device=device)
-    pipe.send(Ready())
+    computer = Computer(**arguments, tell=tell, device=device)
+    tell(Ready())
     while True:
         job = jobs.get()
         try:
             computer.load(job.model)
         except XtlError as error:
-            pipe.send(Stopped(str(error)))
+            tell(Stopped(str(error)))
             return
-        pipe.send(computer.compute(job))
+        tell(computer.compute(job))
 
 
 def _listen(pipe: Connection, jobs: queue.Queue[Job]) -> None:
