@@ -108,29 +108,6 @@ def test_the_questions_of_several_tasks_are_asked_together() -> None:
     assert [pair.direction for pair in back[:4]] == ["es->en"] * 3 + ["sw->en"]
 
 
-def test_tasks_that_hold_different_things_are_opened_with_what_they_share(run, tiny_folder, tmp_path) -> None:
-    base = {"source_lang": "en", "target_lang": "es"}
-    tables = {
-        "chosen": [
-            base | {"source": f"a {k}", "target": f"b {k}", "options": ["ab", "cd"], "gold": 0} for k in range(5)
-        ],
-        "written": [base | {"source": f"a {k}", "target": f"b {k}", "answer": "ab"} for k in range(5)],
-    }
-    for name, rows in tables.items():
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    tasks = ",".join(str(tmp_path / f"{name}.jsonl") for name in tables)
-    layers = ["--source-layers", "0,1", "--target-layers", "0,1"]
-    code, _, err = run("run", "--tasks", tasks, "--models", tiny_folder("llama"), *layers, "--out", tmp_path / "run")
-    assert code == 0, err
-    results = analyses.open_results(tmp_path / "run")
-    assert results["task"].values.tolist() == ["chosen"] * 5 + ["written"] * 5
-    assert "gain" in results
-    assert "correct" not in results
-    code, _, err = run("analyse", "gain_maps", tmp_path / "run", "--by", "task", "--out", tmp_path / "out")
-    assert code == 0, err
-    assert (tmp_path / "out" / "gain_maps_groups.html").exists()
-
-
 OF_RUNS = [a.name for a in analyses.ANALYSES.values() if a.needs != "model"]
 SMALL = {
     "one instance": lambda data: data.isel(example=[0]),
