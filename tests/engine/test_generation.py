@@ -13,7 +13,8 @@ from tests import tiny
 from tests.conftest import SOURCE, TARGET
 from tests.engine.test_packed import MODULES
 from xtl.backend import ModelInfo
-from xtl.engine import packed_hooked, precision, verify
+from xtl.engine import precision, verify
+from xtl.engine.packed import hooked
 from xtl.engine.plan import Generated
 from xtl.engine.readout import Readout
 from xtl.scoring.text import TextScore
@@ -165,14 +166,14 @@ def test_logits_that_are_not_numbers_name_the_cell(tiny_model, engine, backend, 
 def test_out_of_memory_halves_the_chunk_and_goes_on(tiny_model, monkeypatch):
     model = tiny_model("llama")
     whole = xtl.sweep(model, **SOME)
-    real = packed_hooked.PackedHooked.generate
+    real = hooked.PackedHooked.generate
 
     def short_of_memory(self, cells, sources, ends):
         if len(cells) > 8:
             raise torch.OutOfMemoryError("no more")
         return real(self, cells, sources, ends)
 
-    monkeypatch.setattr(packed_hooked.PackedHooked, "generate", short_of_memory)
+    monkeypatch.setattr(hooked.PackedHooked, "generate", short_of_memory)
     with pytest.warns(UserWarning, match="out of memory with 16 cells at a time; going on with 8"):
         parts = xtl.sweep(model, chunk_size=16, **SOME)
     np.testing.assert_array_equal(parts.tokens, whole.tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xtl.engine.groups import best_number_of_groups, deal
+from xtl.engine.packed.groups import best_number_of_groups, deal
 from xtl.engine.plan import Cell
 from xtl.engine.staging import in_joining_order
 from xtl.hooks import MODULES

@@ -13,9 +13,8 @@ from transformers import AutoModelForCausalLM
 import xtl
 from tests import tiny
 from xtl.backend import forward
-from xtl.engine import packed_attention, packed_bridge, packed_hooked
 from xtl.engine.lengths import edges, engine_for, why_not_at_lengths
-from xtl.engine.packed import why_not_packable
+from xtl.engine.packed import bridge, hooked, hooked_attention, why_not_packable
 from xtl.engine.plan import Plan
 from xtl.hooks import MODULES
 from xtl.models.positions import alike
@@ -158,11 +157,11 @@ def test_a_window_that_is_not_kept_is_found_out_where_a_text_gets_there(tiny_fol
     """On today's short text alone it would not be."""
     model = xtl.load_model(tiny_folder(name), backend=backend)
     if backend == "bridge":
-        monkeypatch.setattr(packed_bridge, "in_window", lambda window, queries, keys: queries >= keys)
+        monkeypatch.setattr(bridge, "in_window", lambda window, queries, keys: queries >= keys)
     else:
-        real = packed_attention._biases
+        real = hooked_attention._biases
         blind = lambda attn, *rest: real(SimpleNamespace(cfg=attn.cfg, attn_type="global"), *rest)  # noqa: E731
-        monkeypatch.setattr(packed_attention, "_biases", blind)
+        monkeypatch.setattr(hooked_attention, "_biases", blind)
     assert why_not_packable(model) is None
     reason = why_not_at_lengths(model, plan(20), "packed")
     assert reason is not None
@@ -192,8 +191,8 @@ def test_the_trial_tries_generated_tokens_too(tiny_folder, monkeypatch, backend)
     """An engine whose scores are right and whose later tokens are not is found out."""
     model = xtl.load_model(tiny_folder("llama"), backend=backend)
     module, name = {
-        "hooked": (packed_hooked, "PackedRows"),
-        "bridge": (packed_bridge, "PackedBridgeRows"),
+        "hooked": (hooked, "PackedRows"),
+        "bridge": (bridge, "PackedBridgeRows"),
     }[backend]
     real = getattr(module, name).next
 

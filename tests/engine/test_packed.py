@@ -12,8 +12,7 @@ import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
 from xtl.backend import encode, forward
-from xtl.engine import packed_bridge, packed_hooked
-from xtl.engine.packed import why_not_packable
+from xtl.engine.packed import bridge, hooked, why_not_packable
 from xtl.engine.readout import Readout
 from xtl.engine.tree import build_tree
 
@@ -116,7 +115,7 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(tiny_model, monkeypatch, bac
     model = tiny_model("llama", backend)
     arguments = {"source": SOURCE, "target": TARGET, "options": ("a", "bc"), "gold": 0, "engine": "packed"}
     whole = xtl.sweep(model, **arguments)
-    kind = {"hooked": packed_hooked.PackedHooked, "bridge": packed_bridge.PackedBridge}[backend]
+    kind = {"hooked": hooked.PackedHooked, "bridge": bridge.PackedBridge}[backend]
     real, sizes = kind.logprobs, []
 
     def short_of_memory(self, cells, sources):
@@ -142,7 +141,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(tiny_model, monkeypatch
     def fail(self, cells, sources):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(packed_hooked.PackedHooked, "logprobs", fail)
+    monkeypatch.setattr(hooked.PackedHooked, "logprobs", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         xtl.sweep(tiny_model("llama"), source=SOURCE, target=TARGET, options=("a", "b"), gold=0, engine="packed")
 
@@ -150,7 +149,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(tiny_model, monkeypatch
 @pytest.mark.hooked
 def test_the_attention_is_the_models_own_again_also_after_an_exception(tiny_model, monkeypatch):
     model = tiny_model("llama")
-    monkeypatch.setattr(packed_hooked, "transplant_packed", lambda *_, **__: lambda activation, hook: 1 / 0)
+    monkeypatch.setattr(hooked, "transplant_packed", lambda *_, **__: lambda activation, hook: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         xtl.sweep(model, engine="packed", source=SOURCE, target=TARGET, options=("a", "b"), gold=0)
     assert all("forward" not in vars(block.attn) for block in model.blocks)
@@ -181,7 +180,7 @@ def test_a_bridge_that_takes_no_packed_masks_falls_back_to_a_batch(tiny_model, m
     def everything(self, n_rows, n_groups):
         return torch.zeros(n_groups, 1, n_rows * len(self.tree), len(self.prefix) + n_rows * len(self.tree))
 
-    monkeypatch.setattr(packed_bridge.PackedBridge, "masks", everything)
+    monkeypatch.setattr(bridge.PackedBridge, "masks", everything)
     assert why_not_packable(llama) == (
         "its attention does not follow the masks and positions that keep cells in one text apart"
     )

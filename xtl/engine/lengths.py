@@ -18,7 +18,7 @@ from xtl.backend import Model, context_length, is_bridge
 from xtl.engine.batched import Batched
 from xtl.engine.engines import ENGINES
 from xtl.engine.packed import make_packed
-from xtl.engine.packed_bridge import GROUP
+from xtl.engine.packed.bridge import GROUP
 from xtl.engine.plan import Plan
 from xtl.engine.probe import AFTER, SHORT, why_not_exact
 from xtl.engine.tree import build_tree

@@ -11,7 +11,7 @@ from torch import Tensor
 from xtl.backend import Model
 from xtl.engine.greedy import Best, greedy
 from xtl.engine.memory import cells_that_fit
-from xtl.engine.packed_attention import OwnTokens, Prefix, packed_attention
+from xtl.engine.packed.hooked_attention import OwnTokens, Prefix, packed_attention
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site

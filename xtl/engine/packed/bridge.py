@@ -1,8 +1,8 @@
 """Packed cells on a TransformerBridge, whose forward pass is the Hugging Face model's.
 
-That model takes the cells as a few texts (`xtl.engine.groups`), with a mask that lets each token see the prompt's prefix and its
+That model takes the cells as a few texts (`groups`), with a mask that lets each token see the prompt's prefix and its
 own cell, positions that put every cell at the prompt's end, and the prefix as `past_key_values`. Cells join layer by layer
-(`xtl.engine.bridge_stages`); tokens that they generate go through all layers, each seeing the prefix and its own cell's tokens.
+(`bridge_stages`); tokens that they generate go through all layers, each seeing the prefix and its own cell's tokens.
 
 Whether a model honours all this is not left to its name: it is tried once on a short text.
 """
@@ -21,10 +21,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from xtl.backend import Model, forward_without_logits
-from xtl.engine.bridge_stages import Stages
 from xtl.engine.greedy import Best, greedy
-from xtl.engine.groups import Groups, best_number_of_groups, deal
 from xtl.engine.memory import MEMORY, cells_that_fit, key_bytes
+from xtl.engine.packed.bridge_stages import Stages
+from xtl.engine.packed.groups import Groups, best_number_of_groups, deal
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site

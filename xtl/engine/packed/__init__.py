@@ -6,16 +6,16 @@ below its target layer a cell is the vanilla run. What is left of a cell is *one
 score, or those that it generates, after it). All cells are put side by side on the position axis of one sequence, each seeing the
 prefix and itself.
 
-How that is done is the backend's: `packed_hooked` replaces the blocks' attention and scores with the columns of the unembedding
-that are needed; `packed_bridge` gives the Hugging Face model a mask and positions.
+How that is done is the backend's: `hooked` replaces the blocks' attention and scores with the columns of the unembedding
+that are needed; `bridge` gives the Hugging Face model a mask and positions.
 """
 
 from __future__ import annotations
 
 from xtl.backend import Model, is_bridge
-from xtl.engine.packed_attention import why_not_packable_hooked
-from xtl.engine.packed_bridge import PackedBridge
-from xtl.engine.packed_hooked import PackedHooked
+from xtl.engine.packed.bridge import PackedBridge
+from xtl.engine.packed.hooked import PackedHooked
+from xtl.engine.packed.hooked_attention import why_not_packable_hooked
 from xtl.engine.plan import Plan
 from xtl.engine.probe import SHORT, why_not_exact, why_not_readable
 
