@@ -31,12 +31,12 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from analyses._activations import check_layers_match, check_pairs, check_same_model, read_last
-from analyses._figures import Line, line_grid
 from analyses._results import diagonal, model_name
 from xtl import plots
 from xtl.backend import Model, model_info
 from xtl.errors import InputError, check_choice
 from xtl.pairs import ParallelPair
+from xtl.plots.lines import Line, line_grid
 from xtl.results import Maps, as_results
 from xtl.runs.activations import ActivationCache
 from xtl.stats.examples import MIN_INSTANCES

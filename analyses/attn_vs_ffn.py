@@ -27,10 +27,10 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._figures import Estimate, Line, forest, line_grid
 from analyses._results import check_modules, diagonal, labelled, model_name
 from xtl import plots
 from xtl.errors import InputError, check_choice, check_whole
+from xtl.plots.lines import Estimate, Line, forest, line_grid
 from xtl.results import Maps, real_and_control
 from xtl.stats.examples import Group, check_confidence, check_resamples, cluster_sums, record, split_groups
 from xtl.stats.intervals import bracket, mean_interval

@@ -29,10 +29,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._figures import relabel
 from analyses._results import by_resource, diagonal, labelled, model_name, resource_level
 from xtl import plots
 from xtl.errors import InputError, check_choice, check_whole
+from xtl.plots.lines import relabel
 from xtl.results import Maps, as_results
 
 GROUPS = ("direction", "task", "kind", "resource", "target_lang", "source_lang")

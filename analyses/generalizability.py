@@ -28,11 +28,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._figures import Estimate, forest
 from analyses._results import labelled, model_name, nearest_layer
 from analyses.linear_probes import continent
 from xtl import plots
 from xtl.errors import InputError, check_choice, check_whole
+from xtl.plots.lines import Estimate, forest
 from xtl.results import Maps, as_results
 from xtl.stats.examples import CELL, MEASURES, MIN_INSTANCES, Group, check_resamples, split_groups
 from xtl.stats.intervals import bracket, mean_interval

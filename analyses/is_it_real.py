@@ -27,8 +27,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from xtl import figures_controls, plots
+from xtl import plots
 from xtl.errors import InputError, check_choice, check_whole
+from xtl.plots import controls
 from xtl.results import Maps, with_control
 from xtl.stats.examples import CELL, check_confidence, check_resamples, on_map, split_groups, stack
 from xtl.stats.intervals import bracket, cell_intervals
@@ -189,7 +190,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         data: result of `compute`.
     """
     _check_computed(data)
-    return figures_controls.real_against_control(data, level=data.attrs["level"])
+    return controls.real_against_control(data, level=data.attrs["level"])
 
 
 def forest(data: xr.Dataset) -> go.Figure:
@@ -198,7 +199,7 @@ def forest(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`, with right answers known.
     """
-    return figures_controls.forest(table(data))
+    return controls.forest(table(data))
 
 
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:

@@ -39,12 +39,12 @@ from babel.core import get_global
 from jaxtyping import Bool, Float, Int
 
 from analyses._activations import Sample, check_pairs, read_last, samples_of
-from analyses._figures import Line, line_grid, relabel
 from analyses._results import model_name
 from xtl import plots
 from xtl.backend import Model, model_info
 from xtl.errors import InputError, check_choice, check_number, check_whole
 from xtl.pairs import ParallelPair
+from xtl.plots.lines import Line, line_grid, relabel
 from xtl.runs.activations import ActivationCache
 from xtl.stats.examples import MIN_INSTANCES, check_confidence
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval

@@ -29,10 +29,10 @@ import plotly.graph_objects as go
 import xarray as xr
 from scipy.stats import rankdata
 
-from analyses._figures import Line, line_grid, relabel
 from analyses._results import check_runs, model_name
 from xtl import plots
 from xtl.errors import InputError, check_whole
+from xtl.plots.lines import Line, line_grid, relabel
 from xtl.stats.examples import CELL, MIN_INSTANCES, check_resamples, cluster_sums
 from xtl.stats.selection import split_halves
 

@@ -23,8 +23,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from xtl import figures_bounds
 from xtl.errors import InputError, check_choice
+from xtl.plots import bounds
 from xtl.results import Maps, real_and_control
 from xtl.stats.chance import upper_bound_curve
 from xtl.stats.upper_bounds import layer_upper_bounds
@@ -127,7 +127,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         data: result of `compute`.
     """
     _check_computed(data)
-    return figures_bounds.curve(data)
+    return bounds.curve(data)
 
 
 def layers_figure(data: xr.Dataset) -> go.Figure:
@@ -137,7 +137,7 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
         data: result of `compute`.
     """
     _check_computed(data)
-    return figures_bounds.layer_bounds(data)
+    return bounds.layer_bounds(data)
 
 
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:

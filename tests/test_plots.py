@@ -261,21 +261,22 @@ def _texts(part: Any) -> Iterator[str]:
 
 
 def test_no_label_is_a_tag_mathematics_or_a_variable() -> None:
-    from analyses import _figures, gain_maps, upper_bound
+    from analyses import gain_maps, upper_bound
     from xtl import figures_print
+    from xtl.plots import lines
 
     data = synthetic_results(
         directions=[("en", HOSTILE), (HOSTILE, "es")], modules=["attn", HOSTILE], per_direction=6, layers=[0, 1]
     )
     data = data.assign_attrs(model=HOSTILE, task=HOSTILE, score_unit=HOSTILE)
     data = data.assign_coords(example=[HOSTILE + str(k) for k in range(12)], task=("example", [HOSTILE] * 12))
-    lines = _figures.Line(HOSTILE, [0, 1], np.array([0.0, 1.0]))
+    line = lines.Line(HOSTILE, [0, 1], np.array([0.0, 1.0]))
     drawn = [
         plots.gain_map(data, title=HOSTILE), plots.layer_module_heatmap(data),
         *(draw(plots.with_directions(data), figures_print.Size(400.0, "screen")) for draw in figures_print.KINDS.values()),
         *gain_maps.figures(gain_maps.compute(data, instances=2)).values(),
         *upper_bound.figures(upper_bound.compute(data, n_resamples=100)).values(),
-        _figures.line_grid([(HOSTILE, [lines])], columns=1, title=HOSTILE, subtitle=HOSTILE, y=HOSTILE),
+        lines.line_grid([(HOSTILE, [line])], columns=1, title=HOSTILE, subtitle=HOSTILE, y=HOSTILE),
     ]  # fmt: skip
     shown = [text for figure in drawn for text in _texts(figure.to_dict())]
     assert any("&lt;b&gt;q&lt;/b&gt;&#36;x^2&#36;" in text for text in shown)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xtl import figures_bounds, figures_controls, stats
+from xtl import stats
 from xtl.errors import InputError
+from xtl.plots import bounds, controls
 
 REAL, CONTROL = stats.simulate(
     n_instances=20, languages=["es", "sw"], n_layers=4, planted={("attn", 1, 2): 3.0}, control=True
@@ -15,7 +16,7 @@ TESTS = stats.significance(REAL, CONTROL, n_resamples=1000)
 
 
 def test_the_map_mutes_what_may_be_chance_and_borders_the_rest() -> None:
-    figure = figures_controls.significant_map(TESTS)
+    figure = controls.significant_map(TESTS)
     maps, covers = figure.data[:4], figure.data[4:]
     for index, (trace, cover) in enumerate(zip(maps, covers, strict=True)):
         p = TESTS["p_max"].values.reshape(4, 4, 4)[index]
@@ -30,41 +31,41 @@ def test_the_map_mutes_what_may_be_chance_and_borders_the_rest() -> None:
 
 
 def test_level_correction_and_direction_are_chosen() -> None:
-    figure = figures_controls.significant_map(TESTS, correction="none", level=0.5, direction="en->sw")
+    figure = controls.significant_map(TESTS, correction="none", level=0.5, direction="en->sw")
     hidden = sum(np.isfinite(np.asarray(cover.z, dtype=float)).sum() for cover in figure.data[2:])
     assert hidden == (TESTS["p"].sel(direction="en->sw") > 0.5).sum()
     assert "not corrected" in figure.layout.title.subtitle.text
     with pytest.raises(InputError, match="fdr"):
-        figures_controls.significant_map(TESTS, correction="bonferroni")
+        controls.significant_map(TESTS, correction="bonferroni")
     with pytest.raises(InputError, match="en->sw"):
-        figures_controls.significant_map(TESTS, direction="en->fr")
+        controls.significant_map(TESTS, direction="en->fr")
     with pytest.raises(InputError, match="p_max"):
-        figures_controls.significant_map(REAL)
+        controls.significant_map(REAL)
 
 
 def test_against_vanilla_the_map_borders_what_the_sign_test_finds_and_says_so() -> None:
     tests = stats.significance(REAL, n_resamples=1000)
-    figure = figures_controls.significant_map(tests)
+    figure = controls.significant_map(tests)
     assert "sign test" in figure.layout.title.subtitle.text
     cover = np.asarray(figure.data[4].z, dtype=float)
     np.testing.assert_array_equal(np.isnan(cover), tests["p_sign_max"].values[0, 0] <= 0.05)
     assert np.isnan(cover).any()
-    taken = figures_controls.significant_map(stats.significance(REAL, assume_symmetric=True, n_resamples=200))
+    taken = controls.significant_map(stats.significance(REAL, assume_symmetric=True, n_resamples=200))
     assert "symmetric" in taken.layout.title.subtitle.text
 
 
 def test_a_border_runs_round_the_cells_and_not_through_them() -> None:
     mask = np.zeros((3, 4), dtype=bool)
     mask[1, 1:3] = True
-    path = figures_controls._border(mask)
+    path = controls._border(mask)
     assert path.count("M") == 6  # the edges of a 1 x 2 rectangle
     assert "M1.5,0.5L1.5,1.5" not in path
-    assert figures_controls._border(np.zeros((2, 2), dtype=bool)) == ""
+    assert controls._border(np.zeros((2, 2), dtype=bool)) == ""
 
 
 def test_the_curve_draws_real_control_and_vanilla_in_every_panel() -> None:
     data = stats.upper_bound_curve(REAL, CONTROL, n_resamples=200)
-    figure = figures_bounds.curve(data)
+    figure = bounds.curve(data)
     lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
     assert len(lines) == 2 * 3 * 2
     expected = 100 * data["upper_bound"].sel(direction="en->es", module="attn", run="real").dropna("cells")
@@ -77,25 +78,25 @@ def test_the_curve_draws_real_control_and_vanilla_in_every_panel() -> None:
 
 def test_layers_are_drawn_for_every_single_module() -> None:
     data = stats.layer_upper_bounds(REAL, CONTROL, n_resamples=200)
-    figure = figures_bounds.layer_bounds(data)
+    figure = bounds.layer_bounds(data)
     lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
     assert len(lines) == 2 * 4 * 2
     np.testing.assert_allclose(
         lines[2].y, 100 * data["target_column"].sel(direction="en->es", module="attn", run="real")
     )
     with pytest.raises(InputError, match="source_row"):
-        figures_bounds.layer_bounds(stats.upper_bound_curve(REAL))
+        bounds.layer_bounds(stats.upper_bound_curve(REAL))
 
 
 def test_the_forest_shows_every_estimate_with_its_interval() -> None:
     table = stats.summary_table(REAL, CONTROL, n_splits=20, n_resamples=200)
-    figure = figures_controls.forest(table, quantities=["corrected", "upper_bound"])
+    figure = controls.forest(table, quantities=["corrected", "upper_bound"])
     assert len(figure.data) == 2 * 3
     rows = table[(table["quantity"] == "corrected") & (table["module"] == "attn")]
     np.testing.assert_allclose(figure.data[0].x, 100 * rows["value"])
     np.testing.assert_allclose(figure.data[0].error_x.array, 100 * (rows["high"] - rows["value"]))
     assert list(figure.layout.yaxis.ticktext) == ["en → es  (n = 20)", "en → sw  (n = 20)", "all  (n = 40)"]
     with pytest.raises(InputError, match="corrected"):
-        figures_controls.forest(table, quantities=["correct"])
+        controls.forest(table, quantities=["correct"])
     with pytest.raises(InputError, match="summary_table"):
-        figures_controls.forest(table.drop(columns="low"))
+        controls.forest(table.drop(columns="low"))

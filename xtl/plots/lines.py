@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from xtl import plots
-from xtl.figures_controls import headline
+from xtl.plots.controls import headline
 
 COLOURS = ("#0072B2", "#D55E00", "#222222", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c00")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid", "dash", "dot")

@@ -1,7 +1,7 @@
 """Figures that show chance beside effect: maps with what may be chance muted, real beside control, a forest of estimates.
 
 All are drawn from what `xtl.stats` returned. Maps have the colours of `xtl.plots`. Lines and marks have those of Okabe and Ito,
-told apart under the three kinds of colour blindness, and in grey by dashes and shapes. Upper bounds: `xtl.figures_bounds`.
+told apart under the three kinds of colour blindness, and in grey by dashes and shapes. Upper bounds: `xtl.plots.bounds`.
 
 >>> from xtl import stats
 >>> tests = stats.significance(*stats.simulate(control=True, planted={("attn", 2, 3): 3.0}))

@@ -16,7 +16,7 @@ import xarray as xr
 from plotly.subplots import make_subplots
 
 from xtl import plots
-from xtl.figures_controls import CONTROL, REAL, arrow, group_dim, headline, title_of
+from xtl.plots.controls import CONTROL, REAL, arrow, group_dim, headline, title_of
 
 
 def curve(data: xr.Dataset) -> go.Figure:
