@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-from xtl.figures_export import export_figure
-from xtl.figures_print import KINDS
+from xtl.publish.figure_files import export_figure
+from xtl.publish.figures import KINDS
 
 HERE = Path(__file__).parent
 DEMO, CAPITALS = "runs/demo", "runs/capitals"

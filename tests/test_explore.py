@@ -17,12 +17,12 @@ import xarray as xr
 import xtl
 from tests.conftest import SOURCE, TARGET
 from tests.synthetic import PLANTED, single_sweep, synthetic_results
-from xtl import _display
 from xtl.backend import forward
 from xtl.errors import InputError, XtlError
-from xtl.explorer import explore
+from xtl.explorer.explore import explore
 from xtl.pairs import ParallelPair
-from xtl.report.notebook import show
+from xtl.publish import display
+from xtl.publish.notebook import show
 
 PAIR = ParallelPair(SOURCE, TARGET, options=(" Paris", " Roma"), gold=0, source_lang="en", target_lang="es", id="fr")
 OPEN = ParallelPair("A <b> c", "d <script>alert(1)</script> e")
@@ -101,7 +101,7 @@ def test_a_pair_without_a_question_shows_where_answers_change(explorer: Any) -> 
 def test_clicks_choices_and_sliders_show_the_cell(model: Any, explorer: Any) -> None:
     pytest.importorskip("ipywidgets")
     pytest.importorskip("anywidget")
-    from xtl.explorer_widget import Controls
+    from xtl.explorer.widget import Controls
 
     controls = Controls(explorer)
     gain = explorer.result["gain"].sel(module="attn")
@@ -138,11 +138,11 @@ def test_it_shows_a_widget_where_there_is_one_and_a_view_everywhere(
     load = builtins.__import__
 
     def without(name: str, *rest: Any, **named: Any) -> Any:
-        if name.split(".")[0] in ("ipywidgets", "anywidget") or name == "xtl.explorer_widget":
+        if name.split(".")[0] in ("ipywidgets", "anywidget") or name == "xtl.explorer.widget":
             raise ImportError(f"No module named {name!r}")
         return load(name, *rest, **named)
 
-    monkeypatch.delitem(sys.modules, "xtl.explorer_widget", raising=False)
+    monkeypatch.delitem(sys.modules, "xtl.explorer.widget", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(XtlError, match=r"pip install .*\[notebooks\]"):
         explorer.widget()
@@ -188,15 +188,15 @@ def test_in_ipython_a_result_shows_its_maps_and_other_datasets_show_as_they_did(
     from traitlets.config import Config
 
     shell = interactive.InteractiveShell(config=Config(HistoryManager={"enabled": False}))
-    assert _display.register(shell)
+    assert display.register(shell)
     result, other = single_sweep(), xr.Dataset({"a": ("x", [1.0])})
     (shown, _), (own, _) = (shell.display_formatter.format(data) for data in (result, other))
     assert show(result)._repr_html_() in shown["text/html"]
     assert shown["text/plain"] == repr(result)
     assert "<img" not in own["text/html"]
     without = result.drop_vars(["gain", "score", "correct"])
-    assert "<img" not in _display.dataset_html(without)
-    assert not _display.register(object())
+    assert "<img" not in display.dataset_html(without)
+    assert not display.register(object())
     shell.restore_sys_module_state()
 
 

@@ -17,11 +17,11 @@ from tests.runs.filling import files_of, jobs_of
 from tests.synthetic import synthetic_results
 from xtl import plots
 from xtl.errors import InputError
-from xtl.figures_export import save_figure
 from xtl.foreign import LATEX, as_json, for_csv, for_latex, frame_for_csv, from_csv, printable
 from xtl.progress import SweepProgress
 from xtl.protocols.tables import accuracy_table, write_table
-from xtl.runs.export import export_run, latex_table
+from xtl.publish.export import export_run, latex_table
+from xtl.publish.figure_files import save_figure
 from xtl.runs.status import in_words, run_status
 from xtl.runs.store import Store
 

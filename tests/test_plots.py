@@ -66,14 +66,13 @@ def test_a_single_sweep_without_example_dim_is_drawn_as_it_is() -> None:
 
 def test_a_control_is_called_one_wherever_it_is_drawn() -> None:
     from analyses import gain_maps
-    from xtl import figures_print
-    from xtl.report import page
+    from xtl.publish import figures, page
 
     control = synthetic_results().assign_attrs(control="shuffled_source")
     said = "control shuffled_source"
     assert said in title_of(plots.gain_map(control))
     assert said in gain_maps.figure(gain_maps.compute(control)).layout.title.text
-    assert said in figures_print.gain_map(control, figures_print.Size(600.0, "screen")).layout.title.text
+    assert said in figures.gain_map(control, figures.Size(600.0, "screen")).layout.title.text
     assert "<title>Control shuffled_source: " in page.render(control)
     assert "control" not in title_of(plots.gain_map(synthetic_results())).lower()
     assert "<title>Transplants: " in page.render(synthetic_results())
@@ -262,8 +261,8 @@ def _texts(part: Any) -> Iterator[str]:
 
 def test_no_label_is_a_tag_mathematics_or_a_variable() -> None:
     from analyses import gain_maps, upper_bound
-    from xtl import figures_print
     from xtl.plots import lines
+    from xtl.publish import figures
 
     data = synthetic_results(
         directions=[("en", HOSTILE), (HOSTILE, "es")], modules=["attn", HOSTILE], per_direction=6, layers=[0, 1]
@@ -273,7 +272,7 @@ def test_no_label_is_a_tag_mathematics_or_a_variable() -> None:
     line = lines.Line(HOSTILE, [0, 1], np.array([0.0, 1.0]))
     drawn = [
         plots.gain_map(data, title=HOSTILE), plots.layer_module_heatmap(data),
-        *(draw(plots.with_directions(data), figures_print.Size(400.0, "screen")) for draw in figures_print.KINDS.values()),
+        *(draw(plots.with_directions(data), figures.Size(400.0, "screen")) for draw in figures.KINDS.values()),
         *gain_maps.figures(gain_maps.compute(data, instances=2)).values(),
         *upper_bound.figures(upper_bound.compute(data, n_resamples=100)).values(),
         lines.line_grid([(HOSTILE, [line])], columns=1, title=HOSTILE, subtitle=HOSTILE, y=HOSTILE),

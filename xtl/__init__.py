@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from xtl import controls, plots, stats
     from xtl.engine import sweep, sweep_many
     from xtl.errors import ContractError, InputError, ModelError, SlowEngineWarning, XtlError
-    from xtl.explorer import explore
+    from xtl.explorer.explore import explore
     from xtl.models import load_model
     from xtl.models.chat import chat_pairs
     from xtl.pairs import ParallelPair
-    from xtl.report.notebook import show
+    from xtl.publish.notebook import show
     from xtl.results import concat_maps
     from xtl.runs import KeptMaps, Study, open_run, run_study
     from xtl.tasks import get_task
@@ -60,8 +60,8 @@ _HOME = {
     "sweep_many": "xtl.engine",
     "concat_maps": "xtl.results",
     "get_task": "xtl.tasks",
-    "explore": "xtl.explorer",
-    "show": "xtl.report.notebook",
+    "explore": "xtl.explorer.explore",
+    "show": "xtl.publish.notebook",
     "KeptMaps": "xtl.runs",
     "Study": "xtl.runs",
     "open_run": "xtl.runs",
@@ -92,7 +92,7 @@ def __dir__() -> list[str]:
 
 
 if "IPython" in sys.modules:  # a notebook: what a sweep gives shows its maps
-    from xtl._display import register
+    from xtl.publish.display import register
 
     register()
     del register

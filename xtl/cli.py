@@ -314,7 +314,7 @@ def _run_sweep(
     loaded = loading.load(model)
     from xtl.engine import sweep_many
     from xtl.models.chat import chat_pairs
-    from xtl.report import write_report
+    from xtl.publish import write_report
     from xtl.results import concat_maps
     from xtl.runs import save_results
     from xtl.runs.extent import Extent, extent_attrs, note_of

@@ -14,11 +14,11 @@ import torch
 import xtl
 from tests.runs.filling import content, files_of, fill, jobs_of
 from tests.synthetic import synthetic_results
-from xtl.figures_export import export_figure
 from xtl.protocols.tables import write_table
-from xtl.report import report_run
+from xtl.publish import report_run
+from xtl.publish.export import FORMATS, export_run
+from xtl.publish.figure_files import export_figure
 from xtl.runs import run_study, save_results
-from xtl.runs.export import FORMATS, export_run
 from xtl.runs.store import Store
 from xtl.runs.tensors import write_tensor
 

@@ -11,8 +11,8 @@ import pytest
 import xtl
 from tests.runs.filling import jobs_of, map_of
 from xtl.engine import many
+from xtl.publish.export import export_run
 from xtl.runs import load_results, open_run, run_study, save_results
-from xtl.runs.export import export_run
 from xtl.runs.tables import EACH, VALUES, encode_map, join_tables
 from xtl.scoring.likelihood import NORMALISATIONS, UNITS
 

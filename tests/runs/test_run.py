@@ -14,11 +14,11 @@ import xtl
 from tests.conftest import stop_in_call
 from tests.runs.filling import content
 from xtl.progress import SweepProgress
+from xtl.publish.export import export_run
 from xtl.runs import Study, open_run, run_study
 from xtl.runs.activations import ActivationCache
 from xtl.runs.compute import reason
 from xtl.runs.dry_run import dry_run
-from xtl.runs.export import export_run
 from xtl.runs.status import in_words, run_status
 
 STUDY = {"tasks": "capitals", "directions": ["en:es", "en:de"], "limit": 2}

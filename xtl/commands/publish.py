@@ -28,7 +28,7 @@ def report(
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
 ) -> None:
     """Write a run's report: one page that needs no network, with a summary, maps, and what the model said in each cell."""
-    from xtl.report import report_run
+    from xtl.publish import report_run
 
     print(f"wrote {report_run(run, out, model=model, task=task, title=title, command=f'xtl report {run}')}")
 
@@ -53,7 +53,7 @@ def figure(
     ] = False,
 ) -> None:
     """Draw a figure of a run for a paper, and write its data as CSV beside it."""
-    from xtl.figures_export import export_figure
+    from xtl.publish.figure_files import export_figure
 
     written = export_figure(
         run, kind=kind, form=form, width=width, style=style, out=out, direction=direction, model=model, task=task,

@@ -159,7 +159,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a run's maps as one CSV or Parquet table, as netCDF, or as a LaTeX table of the best cells."""
-    from xtl.runs.export import export_run
+    from xtl.publish.export import export_run
 
     print(f"wrote {export_run(run, form, out, model=model, task=task, partial=partial)}")
 

@@ -1,6 +1,6 @@
 """Figures as files for papers: PDF, SVG or PNG at a width in print, and the numbers of each as CSV beside it.
 
-`export_figure` draws a kind of figure (see `xtl.figures_print`) from a run; `save_figure` writes any plotly figure. Heat maps
+`export_figure` draws a kind of figure (see `xtl.publish.figures`) from a run; `save_figure` writes any plotly figure. Heat maps
 are written as vectors, fonts of PDFs are embedded, and equal figures give equal bytes. Text that no font of this machine has is
 refused, with the name of the font to install: an empty box in a paper is found too late.
 
@@ -29,9 +29,9 @@ from plotly.colors import sample_colorscale
 
 from xtl import plots
 from xtl.errors import InputError, check_choice
-from xtl.figures_print import KINDS, STYLES, Size
 from xtl.files import write_whole
 from xtl.foreign import frame_for_csv
+from xtl.publish.figures import KINDS, STYLES, Size
 from xtl.runs.extent import check_whole_or_partial
 
 FORMATS = ("pdf", "svg", "png", "html")
@@ -58,7 +58,7 @@ def export_figure(
 
     Args:
         run: folder of `xtl run` or `xtl sweep`.
-        kind: a name from `xtl.figures_print.KINDS`.
+        kind: a name from `xtl.publish.figures.KINDS`.
         form: "pdf", "svg", "png" (600 dots an inch) or "html" (needs no network).
         width: in print, such as "3.3in", "8.4cm", "84mm" or "240pt".
         style: "paper" (8-point labels, no title: the caption says it) or "screen".
@@ -79,7 +79,7 @@ def export_figure(
     check_choice("format", form, FORMATS)
     check_choice("style", style, STYLES)
     size = Size(pixels(width), style)
-    from xtl.report import read_run
+    from xtl.publish import read_run
 
     results, _ = read_run(run, model=model, task=task)
     if len(results) > 1:

@@ -29,7 +29,7 @@ from xtl.errors import InputError, XtlError, check_choice, check_whole, known_ke
 from xtl.hooks import Hooks, capture, get_modules, transplant_at
 from xtl.packages import install_hint
 from xtl.pairs import ParallelPair, check_pairs
-from xtl.report.notebook import show
+from xtl.publish.notebook import show
 from xtl.scoring.likelihood import TIE
 from xtl.transplants import Transplant, read_activations, transplant
 
@@ -194,7 +194,7 @@ class Explorer:
             XtlError: ipywidgets or anywidget is not installed.
         """
         try:
-            from xtl.explorer_widget import make_widget
+            from xtl.explorer.widget import make_widget
         except ImportError as error:
             raise XtlError(
                 f"the explorer needs ipywidgets and anywidget: {install_hint('notebooks')} ({error})"

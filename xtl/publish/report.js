@@ -7,7 +7,7 @@
   const RIGHT_TO_LEFT = new Set(["ar", "fa", "he", "ur", "yi", "ps", "sd", "ug", "dv", "ckb"]);
   const ARRAYS = { int16: Int16Array, uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
 
-  // What `xtl.report.pack` packed: base64, gzip, then the length of the JSON, the JSON, the arrays.
+  // What `xtl.publish.pack` packed: base64, gzip, then the length of the JSON, the JSON, the arrays.
   async function unpack(id) {
     const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));

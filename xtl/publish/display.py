@@ -43,7 +43,7 @@ def dataset_html(data: xr.Dataset) -> str:
     True
     """
     from xtl.errors import InputError
-    from xtl.report.notebook import show
+    from xtl.publish.notebook import show
 
     own = data._repr_html_()
     if not {"module", "source_layer", "target_layer"} <= set(data.dims) or data.nbytes > MOST_BYTES:

@@ -1,7 +1,7 @@
 """Write sweep results as one self-contained HTML page: a summary, maps to click on, and what the model said in each cell.
 
 The page needs no network and no library: maps are images of one pixel a cell, instances are packed into it
-(`xtl.report.pack`), and a content security policy lets only its own script run and forbids it to load anything. All text from
+(`xtl.publish.pack`), and a content security policy lets only its own script run and forbids it to load anything. All text from
 the data (prompts, answers, model, task, languages) is escaped, or reaches the page as text nodes. Template, style and script are
 beside this file.
 
@@ -35,9 +35,9 @@ from markupsafe import Markup
 from xtl import plots
 from xtl.errors import InputError
 from xtl.files import write_whole
-from xtl.report.images import data_uri, gradient
-from xtl.report.sections import MEASURES, Section, instances, make_sections, overview
-from xtl.report.summary import in_words, percent, section_words, signed, summary_rows
+from xtl.publish.images import data_uri, gradient
+from xtl.publish.sections import MEASURES, Section, instances, make_sections, overview
+from xtl.publish.summary import in_words, percent, section_words, signed, summary_rows
 from xtl.results import Maps, as_parts
 
 HERE = Path(__file__).parent

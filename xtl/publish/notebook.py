@@ -19,9 +19,9 @@ import xarray as xr
 from markupsafe import Markup
 
 from xtl import plots
-from xtl.report.images import data_uri
-from xtl.report.sections import MEASURES, Section, make_sections
-from xtl.report.summary import percent, signed, summary_rows
+from xtl.publish.images import data_uri
+from xtl.publish.sections import MEASURES, Section, make_sections
+from xtl.publish.summary import percent, signed, summary_rows
 from xtl.results import Maps, as_results
 
 MOST = 12

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from tests.synthetic import synthetic_results
 from xtl.commands import publish
 from xtl.errors import InputError
-from xtl.figures_print import KINDS
+from xtl.publish.figures import KINDS
 from xtl.runs import save_results
 
 

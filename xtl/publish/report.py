@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from xtl.errors import InputError, check_choice
-from xtl.report.page import write_report
+from xtl.publish.page import write_report
 from xtl.runs.extent import note_of
 
 
@@ -65,7 +65,7 @@ def report_run(
         command: how the report was made, for its Details.
 
     Raises:
-        InputError: see `read_run` and `xtl.report.write_report`.
+        InputError: see `read_run` and `xtl.publish.write_report`.
     """
     results, notes = read_run(run, model=model, task=task)
     return write_report(out or Path(run) / "report.html", results, title=title, command=command, notes=notes)

@@ -14,10 +14,19 @@ import pytest
 
 from tests.runs.filling import fill, jobs_of
 from tests.synthetic import PLANTED, synthetic_results
-from xtl import figures_export, plots
+from xtl import plots
 from xtl.errors import InputError
-from xtl.figures_export import as_vectors, export_figure, figure_data, missing_scripts, pixels, save_figure, stable
-from xtl.figures_print import KINDS, STYLES, Size
+from xtl.publish import figure_files
+from xtl.publish.figure_files import (
+    as_vectors,
+    export_figure,
+    figure_data,
+    missing_scripts,
+    pixels,
+    save_figure,
+    stable,
+)
+from xtl.publish.figures import KINDS, STYLES, Size
 from xtl.runs import save_results
 
 needs_browser = pytest.mark.skipif(
@@ -141,7 +150,7 @@ def test_dates_and_random_names_are_taken_out() -> None:
 
 @pytest.mark.skipif(shutil.which("fc-list") is None, reason="no fontconfig on this machine")
 def test_a_script_without_a_font_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(figures_export, "has_font", lambda character: not "\u1200" <= character <= "\u137f")
+    monkeypatch.setattr(figure_files, "has_font", lambda character: not "\u1200" <= character <= "\u137f")
     figure = go.Figure(layout={"title": "አዲስ አበባ"})
     with pytest.raises(plots.FigureError, match=r"ETHIOPIC.*install Noto Sans Ethiopic"):
         save_figure(figure, tmp_path / "a.pdf")
@@ -152,7 +161,7 @@ def test_a_script_without_a_font_is_named_with_what_to_install(monkeypatch: pyte
 def test_what_no_font_has_is_found_and_latin_is_never_asked_for() -> None:
     assert missing_scripts("Plain text, naïve → −1") in ({}, {"RIGHTWARDS": "→"})
     assert missing_scripts("\U000e0041\ue000") == {}  # marks and private characters are no script
-    assert ("CJK" in missing_scripts("\U00030000")) != figures_export.has_font("\U00030000")
+    assert ("CJK" in missing_scripts("\U00030000")) != figure_files.has_font("\U00030000")
 
 
 @pytest.mark.parametrize(

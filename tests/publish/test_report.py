@@ -7,7 +7,7 @@ import pytest
 from tests.runs.filling import fill, jobs_of
 from tests.synthetic import synthetic_results
 from xtl.errors import InputError
-from xtl.report import read_run, report_run
+from xtl.publish import read_run, report_run
 from xtl.runs import save_results
 
 

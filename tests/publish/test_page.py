@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.synthetic import single_sweep, synthetic_results
 from xtl.errors import InputError
-from xtl.report import images, page, write_report
-from xtl.report.pack import MISSING, pack, quantised, unpack
-from xtl.report.sections import make_sections
+from xtl.publish import images, page, write_report
+from xtl.publish.pack import MISSING, pack, quantised, unpack
+from xtl.publish.sections import make_sections
 
 ATTACK = "<script>alert(1)</script>"
 

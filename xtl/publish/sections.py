@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from xtl import plots
 from xtl.errors import InputError
-from xtl.report.pack import pack, quantised
+from xtl.publish.pack import pack, quantised
 from xtl.results import Maps, as_parts
 
 MEASURES = {

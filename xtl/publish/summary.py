@@ -11,7 +11,7 @@ import pandas as pd
 from analyses import gain_maps
 from xtl import plots
 from xtl.errors import InputError
-from xtl.report.sections import MEASURES, Section
+from xtl.publish.sections import MEASURES, Section
 from xtl.stats import held_out
 from xtl.stats.intervals import MIN_FOR_MEAN
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.report.test_page import ATTACK, with_texts
+from tests.publish.test_page import ATTACK, with_texts
 from tests.synthetic import synthetic_results
-from xtl.report import write_report
+from xtl.publish import write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = f"<b>bold</b> {ATTACK} <img src=x onerror=alert(2)> &amp;"
