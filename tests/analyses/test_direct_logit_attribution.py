@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from analyses import direct_logit_attribution as dla
-from analyses._head import Head
 from tests.synthetic import synthetic_results
 from xtl.backend import encode, forward
+from xtl.engine.head import Head
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
 from xtl.transplants import transplant

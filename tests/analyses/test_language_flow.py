@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from analyses import language_flow
-from analyses._head import Head
 from tests.analyses.test_direct_logit_attribution import BACK, PAIRS
 from tests.synthetic import synthetic_results
 from xtl.backend import encode, encode_continuation, forward
+from xtl.engine.head import Head
 from xtl.errors import InputError
 from xtl.transplants import transplant
 

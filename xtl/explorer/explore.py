@@ -34,7 +34,7 @@ from xtl.scoring.likelihood import TIE
 from xtl.transplants import Transplant, read_activations, transplant
 
 if TYPE_CHECKING:
-    from analyses._head import Head
+    from xtl.engine.head import Head
 
 TOP = 8
 """Likeliest tokens that are shown."""
@@ -261,7 +261,7 @@ class Explorer:
     def _lens(self, stream: Float[Tensor, "layer d_model"], token: int) -> tuple[list[float], list[bool]]:
         """By layer: the token's probability if the model ended there, and whether it is likelier than every other."""
         if self._head is None:
-            from analyses._head import Head
+            from xtl.engine.head import Head
 
             self._head = Head(self.model)
         head = self._head
