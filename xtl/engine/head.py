@@ -11,12 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xtl.backend import Model, is_bridge
-from xtl.engine.readout import Readout
+from xtl.engine.readout import VOCABULARY_TILE, Readout
 from xtl.errors import ModelError
+from xtl.scoring.likelihood import TIE
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 """Largest relative deviation that a decomposition may have, by the model's precision."""
@@ -110,9 +111,20 @@ class Head:
         """Log-probability of some tokens if the model ended at this residual stream (the logit lens), float64."""
         weight = self.readout.weight
         normed = self.norm(residual).to(weight.device, weight.dtype)
-        total = torch.full((len(normed),), -torch.inf, dtype=torch.float32)
-        for start in range(0, weight.shape[0], 32768):
-            logits = self.readout.logits(normed, slice(start, start + 32768)).float().cpu()
-            total = torch.logaddexp(total, logits.logsumexp(-1))
+        total = self.readout.normaliser(normed).float().cpu()
         own = self.readout.logits(normed, torch.tensor(tokens, device=weight.device)).float().cpu()
         return own.double() - total[:, None].double()
+
+    @torch.no_grad()
+    def is_likeliest(self, residual: Float[Tensor, "row d_model"], token: int) -> Bool[Tensor, " row"]:
+        """Whether a token is likelier than every other if the model ended at this residual stream; not so at a tie."""
+        weight = self.readout.weight
+        normed = self.norm(residual).to(weight.device, weight.dtype)
+        logit = self.readout.logits(normed, slice(token, token + 1))[:, 0]
+        as_likely = torch.zeros(len(normed), dtype=torch.bool)
+        for start in range(0, weight.shape[0], VOCABULARY_TILE):
+            rest = self.readout.logits(normed, slice(start, start + VOCABULARY_TILE))
+            if start <= token < start + VOCABULARY_TILE:
+                rest[:, token - start] = -torch.inf
+            as_likely |= (rest.amax(-1) > logit - TIE).cpu()
+        return ~as_likely

@@ -1,5 +1,6 @@
 """The map of a pair to click on, in a notebook."""
 
-from xtl.explorer.explore import CellView, Explorer, explore
+from xtl.explorer.cells import MEASURES, CellView
+from xtl.explorer.explore import Explorer, explore
 
-__all__ = ["CellView", "Explorer", "explore"]
+__all__ = ["MEASURES", "CellView", "Explorer", "explore"]

@@ -10,70 +10,25 @@ from __future__ import annotations
 import html
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
-import torch
 import xarray as xr
 from jaxtyping import Float
-from torch import Tensor
 
 from xtl import plots
-from xtl.backend import Model, check_model, encode, encode_continuation, forward_without_logits
+from xtl.backend import Model, check_model
 from xtl.engine import sweep
+from xtl.engine.head import Head
 from xtl.engine.prepare import Settings
-from xtl.errors import InputError, XtlError, check_choice, check_whole, known_keywords
-from xtl.hooks import Hooks, capture, get_modules, transplant_at
+from xtl.errors import InputError, XtlError, check_whole, known_keywords
+from xtl.explorer.cells import CellView, look
+from xtl.hooks import get_modules
 from xtl.packages import install_hint
 from xtl.pairs import ParallelPair, check_pairs
 from xtl.publish.notebook import show
-from xtl.scoring.likelihood import TIE
-from xtl.transplants import Transplant, read_activations, transplant
-
-if TYPE_CHECKING:
-    from xtl.engine.head import Head
-
-TOP = 8
-"""Likeliest tokens that are shown."""
-MEASURES = {"gain": "gain", "correct": "right answer", "changed": "answer changed"}
-"""What the map can show."""
-
-
-@dataclass(frozen=True, eq=False)
-class CellView:
-    """What one transplant does.
-
-    Attributes:
-        transplant: texts, logits, and what was patched.
-        token: the first token of the right answer; without one, that of the transplanted answer.
-        top: likeliest first tokens: columns `token`, `vanilla`, `transplanted` (probabilities).
-        lens: a row a layer: `layer`, `vanilla`, `transplanted`: probability of `token` if the model ended there (logit lens), and
-            `vanilla_top`, `transplanted_top`: whether it is the likeliest of all.
-    """
-
-    transplant: Transplant = field(repr=False)
-    token: str
-    top: pd.DataFrame = field(repr=False)
-    lens: pd.DataFrame = field(repr=False)
-
-    def appears(self, run: str = "transplanted") -> int | None:
-        """The first layer from which on the token stays the likeliest; None if it isn't in the end. `run`: or "vanilla"."""
-        check_choice("run", run, ("vanilla", "transplanted"))
-        top = self.lens[f"{run}_top"].to_numpy()
-        others = np.flatnonzero(~top)
-        first = 0 if not len(others) else int(others[-1]) + 1
-        return None if first == len(top) else int(self.lens["layer"].iloc[first])
-
-    def in_words(self) -> str:
-        """Where the answer appears, with and without the transplant."""
-        words = []
-        for run in ("vanilla", "transplanted"):
-            layer = self.appears(run)
-            words.append(f"{run} {'never' if layer is None else f'from layer {layer} on'}")
-        return f"{self.token!r} is the likeliest token: {'; '.join(words)}."
 
 
 @known_keywords([*Settings.__annotations__, "activations"])
@@ -135,7 +90,6 @@ class Explorer:
         self.max_new_tokens = max_new_tokens
         self._results: dict[int, xr.Dataset] = {}
         self._cells: dict[tuple[int, str, int, int], CellView] = {}
-        self._head: Head | None = None
 
     @property
     def result(self) -> xr.Dataset:
@@ -176,8 +130,15 @@ class Explorer:
         """
         key = (pair, module, source_layer, target_layer)
         if key not in self._cells:
-            self._cells[key] = self._look(self.pairs[pair], module, source_layer, target_layer)
+            self._cells[key] = look(
+                self.model, self.pairs[pair], module, source_layer, target_layer, self.max_new_tokens, self.head
+            )
         return self._cells[key]
+
+    @cached_property
+    def head(self) -> Head:
+        """What follows the model's last block, for the logit lens."""
+        return Head(self.model)
 
     def figure(self, *, pair: int = 0) -> go.Figure:
         """The map of a pair, as a still figure."""
@@ -212,73 +173,6 @@ class Explorer:
         except XtlError as error:
             note = f"{error}; this is a still view"
             return bundle | {"text/html": f"{bundle['text/html']}<p><small>{html.escape(note)}</small></p>"}
-
-    @torch.no_grad()
-    def _look(self, pair: ParallelPair, module: str, i: int, j: int) -> CellView:
-        run = transplant(
-            self.model, pair, module=module, source_layer=i, target_layer=j, max_new_tokens=self.max_new_tokens
-        )
-        target = encode(self.model, pair.target, "target")
-        token = run.tokens[0]
-        right = pair.options[pair.gold] if pair.options and pair.gold is not None else pair.answer or ""
-        if right:
-            token = encode_continuation(self.model, pair.target, target, right)[0]
-        before, after = (logits.float().softmax(-1).cpu() for logits in (run.vanilla_logits, run.logits))
-        tokens = torch.maximum(before, after).topk(min(TOP, len(before))).indices.tolist()
-        if token not in tokens:
-            tokens.append(token)
-        top = pd.DataFrame(
-            {
-                "token": [self._text(t) for t in tokens],
-                "vanilla": [float(before[t]) for t in tokens],
-                "transplanted": [float(after[t]) for t in tokens],
-            }
-        )
-        spec = get_modules([module])[0]
-        source = encode(self.model, pair.source, "source")
-        patch = run.patch
-        written = read_activations(self.model, source, [spec], [patch.source_layer])[module, patch.source_layer]
-        hooks: Hooks = [(patch.write_hook, transplant_at(written, len(target) - 1))]
-        lens: dict[str, Any] = {"layer": list(range(self.model.cfg.n_layers))}
-        for name, with_ in (("vanilla", []), ("transplanted", hooks)):
-            probability, is_top = self._lens(self._stream(target, with_), token)
-            lens |= {name: probability, f"{name}_top": is_top}
-        return CellView(
-            run,
-            self._text(token),
-            top.sort_values("transplanted", ascending=False, ignore_index=True),
-            pd.DataFrame(lens),
-        )
-
-    def _stream(self, tokens: list[int], hooks: Hooks) -> Float[Tensor, "layer d_model"]:
-        """The residual stream at the last position after every layer."""
-        store: dict[int, Tensor] = {}
-        layers = range(self.model.cfg.n_layers)
-        reads: Hooks = [(f"blocks.{layer}.hook_resid_post", capture(store, layer)) for layer in layers]
-        forward_without_logits(self.model, tokens, hooks=[*hooks, *reads])
-        return torch.stack([store[layer][0] for layer in layers]).float().cpu()
-
-    def _lens(self, stream: Float[Tensor, "layer d_model"], token: int) -> tuple[list[float], list[bool]]:
-        """By layer: the token's probability if the model ended there, and whether it is likelier than every other."""
-        if self._head is None:
-            from xtl.engine.head import Head
-
-            self._head = Head(self.model)
-        head = self._head
-        own = head.log_probabilities(stream, [token])[:, 0]
-        weight = head.readout.weight
-        normed = head.norm(stream).to(weight.device, weight.dtype)
-        logit = head.readout.logits(normed, slice(token, token + 1))[:, 0]
-        as_likely = torch.zeros(len(stream), dtype=torch.bool)
-        for start in range(0, weight.shape[0], 32768):
-            rest = head.readout.logits(normed, slice(start, start + 32768))
-            if start <= token < start + 32768:
-                rest[:, token - start] = -torch.inf
-            as_likely |= (rest.amax(-1) > logit - TIE).cpu()
-        return own.exp().tolist(), (~as_likely).tolist()
-
-    def _text(self, token: int) -> str:
-        return str(token) if self.model.tokenizer is None else self.model.tokenizer.decode([token])
 
 
 def asks(pair: ParallelPair) -> bool:

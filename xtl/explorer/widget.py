@@ -13,10 +13,10 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from xtl import plots
-from xtl.explorer.explore import MEASURES
+from xtl.explorer.cells import MEASURES, CellView
 
 if TYPE_CHECKING:
-    from xtl.explorer.explore import CellView, Explorer
+    from xtl.explorer.explore import Explorer
 
 PICKED = "#E69F00"
 
@@ -61,8 +61,6 @@ class Controls:
         self._draw()
 
     def _measures(self) -> list[tuple[str, str]]:
-        from xtl.explorer.explore import MEASURES
-
         return [
             (MEASURES[name], name) for name in self.explorer.measures(self.pair.value if hasattr(self, "pair") else 0)
         ]
