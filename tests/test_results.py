@@ -12,7 +12,7 @@ from tests.synthetic import synthetic_results
 from xtl import plots, stats
 from xtl.errors import InputError
 from xtl.pairs import check_pairs
-from xtl.results import _listed, as_parts, as_results, real_and_control, with_control
+from xtl.results.concat import _listed, as_parts, as_results, real_and_control, with_control
 from xtl.scoring.text import check_text_score
 
 PAIRS = [
