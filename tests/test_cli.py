@@ -246,7 +246,7 @@ def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(run, sweep
     [
         ([*MODEL, "--module", "attn", "--source-layer", "4", "--target-layer", "0"], "source_layer 4 is out of range"),
         ([*MODEL, "--module", "at", "--source-layer", "0", "--target-layer", "0"], "unknown module 'at'"),
-        (["--source", "", "--target", "b", *CELL], "source is an empty prompt"),
+        (["--source", "", "--target", "b", *CELL], "--source is empty"),
         (
             ["--source", "a", "--target", "b" * 500, *CELL],
             "target has 501 tokens and 20 more to come; the model's context holds 128",

@@ -18,6 +18,7 @@ from xtl.commands import analyses, protocols, publish, runs
 from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOption, loads_model, parse_chat
 from xtl.commands.output import STOPPED, check_out, keeping_maps, was_stopped
 from xtl.commands.runs import parse_layers
+from xtl.commands.strict import App, UsageError, parse_names
 from xtl.errors import InputError, XtlError, check_choice
 from xtl.foreign import as_json, printable
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from xtl.pairs import ParallelPair
 
-app = typer.Typer(
+app = App(
     name="xtl",
     help="Cross-lingual latent transplantation: hand a model, while it reads a question in one language, the activation that "
     "it computed for the same question in another, and see what it gains.",
@@ -65,7 +66,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for results.parquet and report.html.")] = Path("runs/demo"),
     png: Annotated[bool, typer.Option("--png", help="Also draw a PNG a direction (figures extra, Chromium).")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Most questions a language, for a quicker look.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most questions a language, for a quicker look.")] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Show it: maps of English knowledge lent to two languages, on the embedded model, in under three minutes."""
@@ -209,7 +210,7 @@ def sweep(
         task=task,
         command=" ".join(["xtl", *sys.argv[1:]]),
         sweep_options={
-            "modules": [name.strip() for name in modules.split(",")],
+            "modules": parse_names("--modules", modules),
             "source_layers": parse_layers("--source-layers", source_layers),
             "target_layers": parse_layers("--target-layers", target_layers),
             "engine": engine,
@@ -236,7 +237,7 @@ def tasks(json_output: JsonOption = False) -> None:
         print(f"{task.name}: {task.description}\n    {len(task.languages)} languages: {' '.join(task.languages)}")
 
 
-models_app = typer.Typer(epilog="Example: xtl models check gpt2", rich_markup_mode=None)
+models_app = App(epilog="Example: xtl models check gpt2", rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 
 
@@ -245,6 +246,10 @@ app.add_typer(models_app, name="models")
 def models(context: typer.Context, json_output: JsonOption = False) -> None:
     """List the models known by name, which are on this machine, and the memory that each needs; `check` tries one."""
     if context.invoked_subcommand is not None:
+        if json_output:
+            raise InputError(
+                f"--json goes behind {context.invoked_subcommand}: xtl models {context.invoked_subcommand} --json"
+            )
         return
     from xtl.models import listing
 
@@ -283,14 +288,28 @@ publish.register(app)
 def main() -> None:
     """Entry point: run the command; a user's mistake is one line and exit code 2, a warning is one line."""
     as_python_does = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"xtl: {message}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"xtl: {printable(message)}\n"
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except XtlError as error:
         print(f"xtl: {printable(error)}", file=sys.stderr)
         sys.exit(2)
+    except UsageError as error:
+        print(_in_words(error), file=sys.stderr)
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(STOPPED)
     finally:
         warnings.formatwarning = as_python_does
+
+
+def _in_words(error: Any) -> str:
+    """One line, but the help where no command is named at all."""
+    said = error.format_message()
+    if len(sys.argv) == 1:
+        return str(said)
+    where = "xtl" if error.ctx is None else error.ctx.command_path
+    return f"xtl: {printable(said).rstrip('.')} (see {where} --help)"
 
 
 def _run_sweep(

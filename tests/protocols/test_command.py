@@ -19,6 +19,14 @@ def asked(tiny_folder):
     return ["--task", "capitals", "--languages", "es,de", "--limit", 6, "--model", tiny_folder("llama")]
 
 
+def replaced(arguments, *changes):
+    """The arguments with other values of some flags: none may stand twice."""
+    kept = list(arguments)
+    for flag in [flag for flag in changes[::2] if flag in kept]:
+        del kept[kept.index(flag) : kept.index(flag) + 2]
+    return [*kept, *changes]
+
+
 @pytest.fixture
 def capitals(asked):
     return [*asked, *GRID]
@@ -131,7 +139,7 @@ def test_select_measures_on_other_instances_than_it_chose_on(run, capitals, tmp_
         set(runs.load_results(tmp_path / name / "results.parquet").example.values) for name in ("sample", "select")
     ]
     assert examples[0].isdisjoint(examples[1])
-    assert run("protocol", "pairwise", *capitals, "--limit", 99, "--out", tmp_path / "all")[0] == 0
+    assert run("protocol", "pairwise", *replaced(capitals, "--limit", 99), "--out", tmp_path / "all")[0] == 0
     code, _, err = run("protocol", "select", *capitals, "--sample", tmp_path / "all", "--out", tmp_path / "out")
     assert code == 2
     assert "sample holds 6 of the 6 instances in 'es' that the chosen cell is measured on" in err
@@ -171,7 +179,7 @@ def test_select_chooses_on_an_earlier_run(run, capitals, tmp_path, monkeypatch):
     assert run(*command, "--out", tmp_path / "out")[0] == 0
     assert len(begun) == 12
     assert (tmp_path / "out/table.csv").read_bytes() == (tmp_path / "straight/table.csv").read_bytes()
-    code, _, err = run(*command, "--languages", "fr", "--out", tmp_path / "other")
+    code, _, err = run(*replaced(command, "--languages", "fr"), "--out", tmp_path / "other")
     assert (code, len(begun)) == (2, 12)
     assert "sample has no instances in 'fr'; it has: de, es" in err
 
@@ -202,7 +210,7 @@ def test_select_chooses_on_an_earlier_run(run, capitals, tmp_path, monkeypatch):
     ],
 )
 def test_bad_input_is_one_line_and_loads_nothing(run, capitals, tmp_path, arguments, message):
-    code, out, err = run("protocol", *capitals, *arguments[1:], "--out", tmp_path / "out", arguments[0])
+    code, out, err = run("protocol", *replaced(capitals, *arguments[1:]), "--out", tmp_path / "out", arguments[0])
     assert (code, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1

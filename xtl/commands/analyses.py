@@ -11,7 +11,8 @@ import typer
 
 from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
 from xtl.commands.output import check_folder
-from xtl.errors import InputError
+from xtl.commands.strict import parse_names, parse_whole
+from xtl.errors import InputError, shown
 from xtl.foreign import printable
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def analyse(
     request = analyses.Request(
         runs=run or [], control=control, against=against, load=lambda: loading.load(model),
         pairs=pairs, back=back, cell=_cell(cell), by=by,
-        labels=[label.strip() for label in labels.split(",")], activations=activations, chat=parse_chat(chat),
+        labels=parse_names("--labels", labels), activations=activations, chat=parse_chat(chat),
     )  # fmt: skip
     data = analyses.analyse(name, request)
     files = [analyses.save(data, out / f"{name}.nc")]
@@ -107,9 +108,9 @@ def _pairs(
         raise InputError("this analysis runs the model: give --task and --directions, such as capitals and en:es,en:sw")
     pairs: list[ParallelPair] = []
     back: list[ParallelPair] = []
-    for asked in [get_task(name.strip()) for name in task.split(",")]:
-        for direction in directions.split(","):
-            source, colon, target = direction.strip().partition(":")
+    for asked in [get_task(name) for name in parse_names("--task", task)]:
+        for direction in parse_names("--directions", directions):
+            source, colon, target = direction.partition(":")
             if not colon:
                 raise InputError(f"--directions {direction!r} is no direction; write en:es")
             pairs += asked.pairs(source, target, limit=limit, seed=seed)
@@ -119,10 +120,12 @@ def _pairs(
 
 def _cell(text: str | None) -> tuple[str, int, int] | None:
     """A cell from `module,source layer,target layer`."""
+    from xtl.hooks import get_modules
+
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    try:
-        return parts[0], int(parts[1]), int(parts[2])
-    except (IndexError, ValueError) as error:
-        raise InputError(f"--cell {text!r} is no cell; write module,source layer,target layer: attn,12,13") from error
+    if len(parts) != 3:
+        raise InputError(f"--cell {shown(text)} is no cell; write module,source layer,target layer: attn,12,13")
+    module, source, target = parts
+    return get_modules([module])[0].name, parse_whole("--cell", source), parse_whole("--cell", target)

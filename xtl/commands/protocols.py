@@ -13,6 +13,7 @@ import typer
 from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOption, loads_model, parse_chat
 from xtl.commands.output import MAPS, RESULTS, STOPPED, check_out, keeping_maps, was_stopped
 from xtl.commands.runs import parse_layers
+from xtl.commands.strict import parse_names, parse_number
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
 
@@ -122,7 +123,7 @@ def protocol(
         allow_misaligned="truncate" if truncate else "refuse",
         chat=parse_chat(chat),
     )
-    codes = None if languages is None else [code.strip() for code in languages.split(",")]
+    codes = None if languages is None else parse_names("--languages", languages)
     protocols.score_settings(chosen, score, normalise)
     controlled: dict[str, Any] = {
         "control": control,
@@ -142,7 +143,7 @@ def protocol(
     settings: dict[str, Any] = {"score": score, "normalise": normalise, "split": split, "data": where}
     settings["progress"] = True
     grid: dict[str, Any] = {
-        "modules": [module.strip() for module in (modules or "attn,mlp").split(",")],
+        "modules": parse_names("--modules", modules or "attn,mlp"),
         "source_layers": parse_layers("--source-layers", source_layers),
         "target_layers": parse_layers("--target-layers", target_layers),
     }
@@ -187,10 +188,9 @@ def _with_options(task: Any, options: list[str]) -> Any:
         if not fields:
             raise InputError(f"--option {text!r}: the task {task.name!r} has no fields to set")
         default = fields[check_choice("--option", key, fields)]
-        try:
-            given[key] = float(value) if isinstance(default, float) else value
-        except ValueError:
-            raise InputError(f"--option {text!r} must be a number") from None
+        if key in given:
+            raise InputError(f"--option {key} is given twice")
+        given[key] = parse_number(f"--option {key}", value) if isinstance(default, float) else value
     return dataclasses.replace(task, **given)
 
 

@@ -12,6 +12,7 @@ import typer
 from xtl import layers
 from xtl.commands.loading import Loading, loads_model, parse_chat
 from xtl.commands.output import STOPPED
+from xtl.commands.strict import parse_names, parse_number
 from xtl.errors import InputError
 from xtl.foreign import as_json, printable
 
@@ -94,9 +95,9 @@ def run(
 
     flags = {
         "models": _models(study, models, loading.given()),
-        "tasks": _listed(tasks),
-        "directions": _listed(directions),
-        "modules": _listed(modules),
+        "tasks": _listed("--tasks", tasks),
+        "directions": _listed("--directions", directions),
+        "modules": _listed("--modules", modules),
         "chat": None if chat is None else parse_chat(chat),
         "score": score,
         "normalise": normalise,
@@ -182,8 +183,8 @@ def parse_pair_timeout(text: str) -> float | None:
     from xtl.runs.workers import check_pair_timeout
 
     try:
-        return None if text == "off" else check_pair_timeout(float(text))
-    except ValueError:
+        return None if text == "off" else check_pair_timeout(parse_number("--pair-timeout", text))
+    except InputError:
         raise InputError(f"--pair-timeout {text!r} must be a number of seconds greater than 0, or off") from None
 
 
@@ -234,11 +235,11 @@ def _models(study: Path | None, names: str | None, options: dict[str, Any]) -> l
                 f"--{next(iter(given)).replace('_', '-')} goes with --models; in a study it is a key of its model"
             )
         return [given] if given else None
-    return [{"name": name, **given} for name in _listed(names) or []]
+    return [{"name": name, **given} for name in parse_names("--models", names)]
 
 
-def _listed(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",")]
+def _listed(flag: str, text: str | None) -> list[str] | None:
+    return None if text is None else parse_names(flag, text)
 
 
 def _stop(number: int, frame: Any) -> None:
