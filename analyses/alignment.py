@@ -31,13 +31,12 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from analyses._activations import check_layers_match, check_pairs, check_same_model, read_last
-from analyses._results import diagonal, model_name
-from xtl import plots
 from xtl.backend import Model, model_info
 from xtl.errors import InputError, check_choice
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
-from xtl.results import Maps, as_results
+from xtl.results import Maps, as_results, model_name, score_unit, with_directions
+from xtl.results.axes import diagonal
 from xtl.runs.activations import ActivationCache
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import mean_interval, share_interval
@@ -75,7 +74,7 @@ def compute(
         results = as_results(results)
         check_same_model(results, model)
         check_layers_match(results, model.cfg.n_layers)
-        results = plots.with_directions(results)
+        results = with_directions(results)
     cache = cache or ActivationCache(model_info(model).name)
     names = list(dict.fromkeys(pair.direction for pair in pairs))
     parts = []
@@ -89,7 +88,7 @@ def compute(
             part = part.merge(_correlate(part, results, name))
         parts.append(part)
     data = xr.concat(parts, dim="direction", data_vars="all").assign_coords(direction=names)
-    unit = "nats" if results is None else plots.score_unit(results)
+    unit = "nats" if results is None else score_unit(results)
     return data.assign_attrs(analysis="alignment", model=model_info(model).name, score_unit=unit)
 
 

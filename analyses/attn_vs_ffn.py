@@ -27,11 +27,11 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._results import check_modules, diagonal, labelled, model_name
-from xtl import plots
+from analyses._results import check_modules
 from xtl.errors import InputError, check_choice, check_whole
 from xtl.plots.lines import Estimate, Line, forest, line_grid
-from xtl.results import Maps, real_and_control
+from xtl.results import Maps, labelled, model_name, real_and_control, score_unit
+from xtl.results.axes import diagonal
 from xtl.stats.examples import Group, check_confidence, check_resamples, cluster_sums, record, split_groups
 from xtl.stats.intervals import bracket, mean_interval
 from xtl.stats.paired_tests import sign_flips
@@ -294,7 +294,7 @@ def _paper_cell(values: xr.DataArray, kind: str, n_layers: int | None) -> np.nda
 
 
 def _unit(data: xr.Dataset) -> str:
-    return "share right" if data.attrs.get("measure") == "accuracy" else plots.score_unit(data)
+    return "share right" if data.attrs.get("measure") == "accuracy" else score_unit(data)
 
 
 def _check_computed(data: xr.Dataset) -> None:

@@ -25,21 +25,25 @@ away on examples other than those that the cell was chosen on; or one that is as
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._results import by_resource, diagonal, labelled, model_name, resource_level
 from xtl import plots
 from xtl.errors import InputError, check_choice, check_whole
-from xtl.plots.lines import relabel
-from xtl.results import Maps, as_results
-
-GROUPS = ("direction", "task", "kind", "resource", "target_lang", "source_lang")
-COLUMNS = (
-    "direction", "module", "n", "vanilla_score", "vanilla_accuracy", "source_layer", "target_layer",
-    "best_gain_in_sample", "best_accuracy_in_sample",
-)  # fmt: skip
+from xtl.languages import by_resource, resource_level
+from xtl.results import (
+    Maps,
+    as_results,
+    check_mean_maps,
+    labelled,
+    mean_maps,
+    model_name,
+    per_example,
+    provenance,
+    score_unit,
+)
+from xtl.results.means import best_cells as best_cells
+from xtl.results.means import in_words as in_words
 
 
 def compute(results: Maps, *, by: str = "direction", instances: int = 0, against: Maps | None = None) -> xr.Dataset:
@@ -67,116 +71,16 @@ def compute(results: Maps, *, by: str = "direction", instances: int = 0, against
         InputError: no `gain`, a missing or an unknown dim, no examples, an unknown `by`, a negative number of instances.
     """
     results = as_results(results)
-    check_choice("by", by, GROUPS)
     instances = check_whole("instances", instances, 0)
-    examples = labelled(results)
-    labels = np.array(plots.per_example(examples, by), dtype=object)
-    names = list(dict.fromkeys(map(str, labels)))
-    groups = [examples.isel(example=np.flatnonzero(labels == name)) for name in names]
-    direction = pd.Index(names, name="direction", dtype=object)
-
-    def mean_of(variable: str) -> xr.DataArray:
-        means = [group[variable].astype("float64").mean("example") for group in groups]
-        return xr.concat(means, dim=direction).reset_coords(drop=True)
-
-    data = xr.Dataset({"gain": mean_of("gain")}, attrs=dict(results.attrs))
-    for source, name in (
-        ("correct", "accuracy"), ("vanilla_score", "vanilla_score"), ("vanilla_correct", "vanilla_accuracy"),
-    ):  # fmt: skip
-        if source in examples:
-            data[name] = mean_of(source)
-    data["n"] = ("direction", [group.sizes["example"] for group in groups])
-    data["n_gain"] = xr.concat([group["gain"].notnull().sum("example") for group in groups], dim=direction)
-    as_target = data["gain"].mean("source_layer").rename(target_layer="layer").rename("gain_as_target")
-    as_source = data["gain"].mean("target_layer").rename(source_layer="layer").rename("gain_as_source")
-    same = diagonal(data["gain"]).rename("gain_same_layer")
-    merged = xr.merge([data, as_target, as_source, same], join="outer", combine_attrs="override")
+    merged = mean_maps(results, by=by)
     if instances:
-        merged["instance_gain"] = _instance_gain(examples, instances)
+        merged["instance_gain"] = _instance_gain(labelled(results), instances)
     if against is not None:
         gap = difference(merged, compute(against, by=by))
         merged = merged.merge(gap.rename(gain="difference", n="n_difference"), join="outer").assign_attrs(
             difference_of=gap.attrs["what"]
         )
-    return merged.assign_attrs(by=by)
-
-
-def best_cells(data: xr.Dataset) -> pd.DataFrame:
-    """The cell with the largest mean gain, per direction and module.
-
-    The cell is chosen on the same examples that its gain and accuracy are measured on. Those two are therefore too
-    high, the more so the more cells and the fewer examples there are; the columns say `in_sample`. A fair estimate
-    measures the chosen cell on other examples.
-
-    Args:
-        data: result of `compute`.
-
-    Returns:
-        One row per direction x module, columns `COLUMNS`; scores and gains in nats, NaN or NA where unknown. Of equal
-        cells, the one with the lowest source layer, then the lowest target layer.
-    """
-    _check_computed(data)
-    rows = []
-    for direction in data["direction"].values:
-        for module in data["module"].values:
-            part = data.sel(direction=direction, module=module)
-            row = {"direction": str(direction), "module": str(module), "n": int(part["n"])}
-            row |= {name: float(part[name]) for name in ("vanilla_score", "vanilla_accuracy") if name in part}
-            cells = part["gain"].where(np.isfinite(part["gain"]))
-            if cells.notnull().any():
-                best = part.isel(cells.argmax(("source_layer", "target_layer")))
-                row |= {name: int(best[name]) for name in ("source_layer", "target_layer")}
-                row["best_gain_in_sample"] = float(best["gain"])
-                if "accuracy" in best:
-                    row["best_accuracy_in_sample"] = float(best["accuracy"])
-            rows.append(row)
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype({"source_layer": "Int64", "target_layer": "Int64"})
-
-
-def in_words(data: xr.Dataset, direction: str) -> list[str]:
-    """One or two sentences: which layer and module lift the target language the most, or that none does.
-
-    Args:
-        data: result of `compute`.
-        direction: one of its directions, such as "en->es".
-
-    Raises:
-        InputError: an unknown direction.
-    """
-    _check_computed(data)
-    check_choice("direction", direction, map(str, data["direction"].values))
-    part, unit = data.sel(direction=direction), plots.score_unit(data)
-    language = plots.language_name(direction.rpartition("->")[2])
-    target = _largest(part["gain_as_target"])
-    if target is None:
-        return [f"No gain was measured for {direction}."]
-    (module, layer), gain = target
-    sources = part.sizes["source_layer"]
-    over = f"averaged over {sources} source layers" if sources > 1 else "from the one source layer tried"
-    if gain > plots.NOISE:
-        first = (
-            f"The largest lift of {language} comes from {module} at target layer {layer}: {gain:+.3f} {unit}, {over}"
-        )
-        source = _largest(part["gain_as_source"])
-        if source is not None and source[1] > plots.NOISE:
-            (module, layer), gain = source
-            first += f"; the best source layer is {layer} of {module} ({gain:+.3f} {unit} over all target layers)"
-    else:
-        first = f"No target layer of any module lifts {language}: "
-        first += f"the best, {layer} of {module}, has {gain:+.3f} {unit}, {over}"
-    cell = _largest(part["gain"])
-    if cell is None:
-        return [f"{first}."]
-    (module, i, j), gain = cell
-    n = int(part["n"])
-    if gain <= plots.NOISE:
-        return [f"{first}.", f"No single cell lifts it either (largest mean gain {gain:+.3f} {unit}, n = {n})."]
-    second = f"The best single cell is {module} {i} → {j}: {gain:+.3f} {unit}"
-    if "accuracy" in part and "vanilla_accuracy" in part:
-        accuracy = float(part["accuracy"].sel(module=module, source_layer=i, target_layer=j))
-        second += f", accuracy {float(part['vanilla_accuracy']):.0%} vanilla, {accuracy:.0%} with it"
-    return [f"{first}.", f"{second} (in-sample: chosen on the n = {n} examples that it is measured on)."]
+    return merged
 
 
 def figure(data: xr.Dataset) -> go.Figure:
@@ -185,7 +89,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    check_mean_maps(data)
     hover = "source layer %{y} → target layer %{x}"
     panels = [
         plots.Panel(
@@ -195,10 +99,10 @@ def figure(data: xr.Dataset) -> go.Figure:
         for d, direction in enumerate(data["direction"].values)
         for m, module in enumerate(data["module"].values)
     ]  # fmt: skip
-    named = ", ".join(plots.provenance(data))
+    named = ", ".join(provenance(data))
     return plots.heatmap_grid(
         panels, columns=data.sizes["module"], title=f"Gain maps: {named}".removesuffix(": "),
-        subtitle="mean gain over n examples; blue helps, red harms", unit=plots.score_unit(data),
+        subtitle="mean gain over n examples; blue helps, red harms", unit=score_unit(data),
     )  # fmt: skip
 
 
@@ -208,7 +112,7 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    check_mean_maps(data)
     panels = []
     for direction in data["direction"].values:
         part = data.sel(direction=direction)
@@ -225,7 +129,7 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
             panels.append(plots.Panel(f"{direction}: layer as {role}", values, counts, hover))
     return plots.heatmap_grid(
         panels, columns=3, title=f"Gain by layer and module: {model_name(data)}".removesuffix(": "),
-        subtitle="mean gain over examples and over the other side's layers; blue helps, red harms", unit=plots.score_unit(data),
+        subtitle="mean gain over examples and over the other side's layers; blue helps, red harms", unit=score_unit(data),
     )  # fmt: skip
 
 
@@ -241,7 +145,7 @@ def languages_figure(data: xr.Dataset, module: str) -> go.Figure:
     Raises:
         InputError: an unknown module.
     """
-    _check_computed(data)
+    check_mean_maps(data)
     check_choice("module", module, map(str, data["module"].values))
     languages = {str(name): _other_language(str(name)) for name in data["direction"].values}
     order = by_resource(list(set(languages.values())))
@@ -255,7 +159,7 @@ def languages_figure(data: xr.Dataset, module: str) -> go.Figure:
     return plots.heatmap_grid(
         panels, columns=min(len(panels), 4), title=f"Gain maps of {module} by language: {model_name(data)}",
         subtitle="from the language with the most text to the one with the least (classes of Joshi et al. 2020); mean gain",
-        unit=plots.score_unit(data),
+        unit=score_unit(data),
     )  # fmt: skip
 
 
@@ -269,7 +173,7 @@ def instances_figure(data: xr.Dataset, module: str) -> go.Figure:
     Raises:
         InputError: an unknown module, or data without instances.
     """
-    _check_computed(data)
+    check_mean_maps(data)
     if "instance_gain" not in data:
         raise InputError("these data have no maps of instances: compute them with instances=12, say")
     check_choice("module", module, map(str, data["module"].values))
@@ -280,7 +184,7 @@ def instances_figure(data: xr.Dataset, module: str) -> go.Figure:
         panels.append(plots.Panel(str(name), values, values.notnull().astype(int), hover))
     return plots.heatmap_grid(
         panels, columns=min(len(panels), 4), title=f"Gain maps of {module}, one an instance: {model_name(data)}",
-        subtitle=f"{len(panels)} of {int(data['n'].sum())} examples; one colour scale", unit=plots.score_unit(data),
+        subtitle=f"{len(panels)} of {int(data['n'].sum())} examples; one colour scale", unit=score_unit(data),
     )  # fmt: skip
 
 
@@ -301,8 +205,8 @@ def difference(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
         InputError: nothing in common, or maps of two units.
     """
     for data in (a, b):
-        _check_computed(data)
-    units = [plots.score_unit(data) for data in (a, b)]
+        check_mean_maps(data)
+    units = [score_unit(data) for data in (a, b)]
     if units[0] != units[1]:
         raise InputError(f"maps in {units[0]} and in {units[1]} can't be subtracted")
     by_depth = (
@@ -345,13 +249,13 @@ def module_difference(data: xr.Dataset, first: str = "attn", second: str = "mlp"
 
 def _minus(data: xr.Dataset, dim: str, what: str, first: str, second: str) -> xr.Dataset:
     """The gain of one entry of a dim minus that of another; `what` is such an entry's name in an error."""
-    _check_computed(data)
+    check_mean_maps(data)
     for name in (first, second):
         check_choice(what, name, map(str, data[dim].values))
     gap = data["gain"].sel({dim: first}, drop=True) - data["gain"].sel({dim: second}, drop=True)
     name = f"{first} minus {second}"
     gap = gap.expand_dims({dim: [name]}).transpose("direction", "module", "source_layer", "target_layer")
-    attrs = {"score_unit": plots.score_unit(data), "what": f"{name}, {model_name(data)}".removesuffix(", ")}
+    attrs = {"score_unit": score_unit(data), "what": f"{name}, {model_name(data)}".removesuffix(", ")}
     return xr.Dataset({"gain": gap}, attrs=attrs)
 
 
@@ -377,14 +281,14 @@ def difference_figure(gap: xr.Dataset) -> go.Figure:
     ]  # fmt: skip
     drawn = plots.heatmap_grid(
         panels, columns=min(4, len(panels)), title=f"Difference of gain maps: {gap.attrs['what']}",
-        subtitle="blue: the first has the higher gain, red: the second", unit=plots.score_unit(gap),
+        subtitle="blue: the first has the higher gain, red: the second", unit=score_unit(gap),
     )  # fmt: skip
-    return relabel(drawn, f"difference ({plots.score_unit(gap)})")
+    return plots.relabel(drawn, f"difference ({score_unit(gap)})")
 
 
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     """All figures of the analysis, by name."""
-    _check_computed(data)
+    check_mean_maps(data)
     modules = [str(name) for name in data["module"].values]
     drawn = {"gain_maps": figure(data), "gain_maps_layers": layers_figure(data)}
     if data.attrs.get("by", "direction") in ("direction", "target_lang") and data.sizes["direction"] > 1:
@@ -414,7 +318,7 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
 def _instance_gain(examples: xr.Dataset, most: int) -> xr.DataArray:
     """Maps of the first examples, named by id and direction."""
     part = examples.isel(example=range(min(most, examples.sizes["example"])))
-    ids, directions = (plots.per_example(part, name) for name in ("example", "direction"))
+    ids, directions = (per_example(part, name) for name in ("example", "direction"))
     names = [f"{name or k}, {direction}" for k, (name, direction) in enumerate(zip(ids, directions, strict=True))]
     gain = part["gain"].astype("float64").drop_vars("example", errors="ignore").rename(example="instance")
     return gain.reset_coords(drop=True).assign_coords(instance=names)
@@ -436,17 +340,3 @@ def _other_language(label: str) -> str:
     """The language of a direction that is not English; the target's where neither is."""
     source, _, target = label.rpartition("->")
     return source if target == "en" and source else target
-
-
-def _check_computed(data: xr.Dataset) -> None:
-    if not isinstance(data, xr.Dataset) or "gain_as_target" not in data:
-        raise InputError("data must be the result of analyses.gain_maps.compute(results)")
-
-
-def _largest(values: xr.DataArray) -> tuple[tuple[object, ...], float] | None:
-    """Coordinates and value of the largest finite entry, or None if there is none."""
-    finite = values.where(np.isfinite(values))
-    if not bool(finite.notnull().any()):
-        return None
-    place = finite.isel(finite.argmax(list(values.dims)))
-    return tuple(place[dim].item() for dim in values.dims), float(place)

@@ -28,13 +28,13 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._results import labelled, model_name, nearest_layer
+from analyses._results import nearest_layer
 from analyses.linear_probes import continent
 from xtl import plots
 from xtl.errors import InputError, check_choice, check_whole
 from xtl.plots.lines import Estimate, forest
-from xtl.results import Maps, as_results
-from xtl.stats.examples import CELL, MEASURES, MIN_INSTANCES, Group, check_resamples, split_groups
+from xtl.results import GAIN_DIMS, NOISE, Maps, as_results, labelled, model_name, score_unit
+from xtl.stats.examples import MEASURES, MIN_INSTANCES, Group, check_resamples, split_groups
 from xtl.stats.intervals import bracket, mean_interval
 from xtl.stats.selection import STRATEGIES, chosen_cells, held_out_means, map_shape, split_halves
 
@@ -94,11 +94,11 @@ def compute(
     table, most = _transfer(groups, measure, strategy, n_splits, seed)
     names = [group.name for group in groups]
     own = np.diag(table)
-    share = np.divide(table, own, out=np.full_like(table, np.nan), where=own > plots.NOISE)
+    share = np.divide(table, own, out=np.full_like(table, np.nan), where=own > NOISE)
     data = xr.Dataset(
         {
             "transfer": (("chosen_on", "measured_on"), table), "retained": (("chosen_on", "measured_on"), share),
-            **{dim: ("chosen_on", [place[k] for place in most]) for k, dim in enumerate(CELL)},
+            **{dim: ("chosen_on", [place[k] for place in most]) for k, dim in enumerate(GAIN_DIMS)},
             "n_instances": ("measured_on", [group.n_instances for group in groups]),
         },
         coords={"chosen_on": names, "measured_on": names},
@@ -108,7 +108,7 @@ def compute(
         data = data.merge(levels).assign_attrs(levels.attrs)
     settings = {"measure": measure, "strategy": strategy, "n_splits": n_splits, "seed": seed}
     models = list(dict.fromkeys(model_name(run) for run in runs))
-    unit = "share right" if measure == "accuracy" else plots.score_unit(runs[0])
+    unit = "share right" if measure == "accuracy" else score_unit(runs[0])
     return data.assign_attrs(
         data.attrs | settings | {"analysis": "generalizability", "model": ", ".join(models), "score_unit": unit}
     )
@@ -123,7 +123,7 @@ def table(data: xr.Dataset) -> pd.DataFrame:
         others = np.delete(row, k)
         cell = data.isel(chosen_on=k)
         rows.append(
-            {"chosen_on": str(name), **{dim: cell[dim].item() for dim in CELL}, "own": row[k], "others_mean": others.mean(),
+            {"chosen_on": str(name), **{dim: cell[dim].item() for dim in GAIN_DIMS}, "own": row[k], "others_mean": others.mean(),
              "others_least": others.min()}
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -132,13 +132,13 @@ def table(data: xr.Dataset) -> pd.DataFrame:
 def in_words(data: xr.Dataset) -> list[str]:
     """Two or three sentences: what a cell gives where it was chosen and elsewhere, and by level."""
     _check_computed(data)
-    values, unit = data["transfer"].values, plots.score_unit(data)
+    values, unit = data["transfer"].values, score_unit(data)
     off = values[~np.eye(len(values), dtype=bool)]
     words = [
         f"A cell gives {np.diag(values).mean():+.3f} {unit} on other instances of the group that chose it, and {off.mean():+.3f} "
         f"on other groups (least: {off.min():+.3f}; above 0 in {int((off > 0).sum())} of {off.size})."
     ]
-    cells = {tuple(data[dim].values[k].item() for dim in CELL) for k in range(len(values))}
+    cells = {tuple(data[dim].values[k].item() for dim in GAIN_DIMS) for k in range(len(values))}
     words.append(
         f"The {len(values)} groups most often choose {len(cells)} different cell{'s' if len(cells) > 1 else ''}."
     )
@@ -163,7 +163,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     counts = values * 0 + data["n_instances"]
     panel = plots.Panel("", values, counts.astype(int), "chosen on %{y}, measured on %{x}")
     figure = plots.heatmap_grid(
-        [panel], columns=1, unit=plots.score_unit(data), title=f"Does a cell generalise? {model_name(data)}",
+        [panel], columns=1, unit=score_unit(data), title=f"Does a cell generalise? {model_name(data)}",
         subtitle=f"best cell chosen on one half of a group's instances (rows), measured on the other half of each (columns); "
         f"{data.attrs['n_splits']} halvings",
     )  # fmt: skip
@@ -189,7 +189,7 @@ def levels_figure(data: xr.Dataset) -> go.Figure:
         for level in data["level"].values
     ]  # fmt: skip
     return forest(
-        [(str(data.attrs["cell"]), points)], x=f"gain ({plots.score_unit(data)})",
+        [(str(data.attrs["cell"]), points)], x=f"gain ({score_unit(data)})",
         title=f"One cell by level: {model_name(data)}",
         subtitle="by resource class of the language (Joshi et al. 2020; 5: most text) and continent of the country asked about; "
         f"95% intervals over instances; cell: {data.attrs['cell_from']}",
@@ -228,14 +228,14 @@ def _transfer(
 
 def _labels(group: Group, flat: int) -> tuple[str, int, int]:
     place = np.unravel_index(flat, map_shape(group))
-    module, source, target = (group.real[dim].values[k].item() for dim, k in zip(CELL, place, strict=True))
+    module, source, target = (group.real[dim].values[k].item() for dim, k in zip(GAIN_DIMS, place, strict=True))
     return str(module), int(source), int(target)
 
 
 def _move(group: Group, other: Group, flat: int) -> int:
     """A flat cell of one group in another's map, by relative depth where their layers differ."""
     place = list(np.unravel_index(flat, map_shape(group)))
-    for k, dim in enumerate(CELL[1:], 1):
+    for k, dim in enumerate(GAIN_DIMS[1:], 1):
         layers, theirs = (g.real[dim].values.tolist() for g in (group, other))
         if layers != theirs:
             place[k] = theirs.index(nearest_layer(layers[place[k]], layers, theirs))
@@ -249,14 +249,14 @@ def _levels(results: xr.Dataset, cell: tuple[str, int, int] | None, measure: str
         place = _labels(group, int(group.values("gain").mean(0).argmax()))
         origin = "best one over all examples, in-sample"
     else:
-        for dim, value in zip(CELL, cell, strict=True):
+        for dim, value in zip(GAIN_DIMS, cell, strict=True):
             if value not in group.real[dim].values:
                 raise InputError(
                     f"the results have no {dim} {value!r}; they have: {', '.join(map(str, group.real[dim].values))}"
                 )
         place, origin = cell, "given"
     index = np.ravel_multi_index(
-        tuple(group.real[dim].values.tolist().index(value) for dim, value in zip(CELL, place, strict=True)),
+        tuple(group.real[dim].values.tolist().index(value) for dim, value in zip(GAIN_DIMS, place, strict=True)),
         map_shape(group),
     )
     values = group.differences(measure)[:, [index]]

@@ -27,11 +27,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from xtl import plots
 from xtl.errors import InputError, check_choice, check_whole
 from xtl.plots import controls
-from xtl.results import Maps, with_control
-from xtl.stats.examples import CELL, check_confidence, check_resamples, on_map, split_groups, stack
+from xtl.results import GAIN_DIMS, Maps, score_unit, with_control
+from xtl.stats.examples import check_confidence, check_resamples, on_map, split_groups, stack
 from xtl.stats.intervals import bracket, cell_intervals
 from xtl.stats.paired_tests import significance
 from xtl.stats.summary import QUANTITIES, summary_table
@@ -150,15 +149,15 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
     _check_computed(data)
     check_choice("direction", direction, map(str, data["direction"].values))
     part, against = data.sel(direction=direction), str(data.attrs["against"])
-    unit = "points" if data.attrs["measure"] == "accuracy" else plots.score_unit(data)
+    unit = "points" if data.attrs["measure"] == "accuracy" else score_unit(data)
     scale = 100 if unit == "points" else 1
     better = part["significant"] & (part["mean"] > 0)
     n_cells, n = part["mean"].size, int(part["n"])
     count = int(better.sum())
     if count:
         best = part["mean"].where(better)
-        place = best.isel(best.argmax(CELL))
-        at = {name: float(part[name].isel(best.argmax(CELL))) * scale for name in _ENDS if name in part}
+        place = best.isel(best.argmax(GAIN_DIMS))
+        at = {name: float(part[name].isel(best.argmax(GAIN_DIMS))) * scale for name in _ENDS if name in part}
         sure = bracket(at["low"], at["high"])
         if np.isnan(at["low"]) and "median" in at:
             sure = f"(median {at['median']:+.2f} {bracket(at['median_low'], at['median_high'])})"

@@ -30,13 +30,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language, transplant_hooks
-from analyses._results import model_name
 from xtl.backend import Model, check_model, encode, encode_continuation, forward_without_logits, model_info
 from xtl.engine.head import Head
 from xtl.errors import InputError, check_choice
 from xtl.hooks import Hooks, capture
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
+from xtl.results import model_name
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import bracket, mean_interval
 

@@ -39,12 +39,12 @@ from babel.core import get_global
 from jaxtyping import Bool, Float, Int
 
 from analyses._activations import Sample, check_pairs, read_last, samples_of
-from analyses._results import model_name
 from xtl import plots
 from xtl.backend import Model, model_info
 from xtl.errors import InputError, check_choice, check_number, check_whole
 from xtl.pairs import ParallelPair
-from xtl.plots.lines import Line, line_grid, relabel
+from xtl.plots.lines import Line, line_grid
+from xtl.results import model_name
 from xtl.runs.activations import ActivationCache
 from xtl.stats.examples import MIN_INSTANCES, check_confidence
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
@@ -272,7 +272,7 @@ def transfer_figure(data: xr.Dataset, label: str) -> go.Figure:
         subtitle=f"accuracy minus chance ({float(part['chance']):.0%}), on instances that were not trained on; "
         "the layer was chosen on the same data",
     )  # fmt: skip
-    return relabel(drawn, "accuracy minus chance")
+    return plots.relabel(drawn, "accuracy minus chance")
 
 
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:

@@ -29,11 +29,12 @@ import plotly.graph_objects as go
 import xarray as xr
 from scipy.stats import rankdata
 
-from analyses._results import check_runs, model_name
+from analyses._results import check_runs
 from xtl import plots
 from xtl.errors import InputError, check_whole
-from xtl.plots.lines import Line, line_grid, relabel
-from xtl.stats.examples import CELL, MIN_INSTANCES, check_resamples, cluster_sums
+from xtl.plots.lines import Line, line_grid
+from xtl.results import GAIN_DIMS, model_name
+from xtl.stats.examples import MIN_INSTANCES, check_resamples, cluster_sums
 from xtl.stats.selection import split_halves
 
 STATISTICS = ("rank correlation", "top overlap")
@@ -82,7 +83,7 @@ def compute(
     directions = set.intersection(*({k[1] for k in own} for own in keys.values()))
     sums = {name: _instance_means(data, keys[name], shared, directions, name, first) for name, data in named.items()}
     modules = [str(module) for module in first["module"].values]
-    per_module = int(np.prod([first.sizes[dim] for dim in CELL[1:]]))
+    per_module = int(np.prod([first.sizes[dim] for dim in GAIN_DIMS[1:]]))
     parts = {module: slice(k * per_module, (k + 1) * per_module) for k, module in enumerate(modules)}
     if len(modules) > 1:
         parts["all"] = slice(None)
@@ -179,7 +180,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         trace.update(text=[[f"{value:.2f}" for value in row] for row in panel.values.values], texttemplate="%{text}")
     for column in range(2, data.sizes["module"] + 1):  # the runs' names once, at the left: they are long
         drawn.update_yaxes(showticklabels=False, title_text=None, col=column)
-    return relabel(drawn, "agreement")
+    return plots.relabel(drawn, "agreement")
 
 
 def size_figure(data: xr.Dataset) -> go.Figure:
@@ -220,7 +221,7 @@ def _instance_means(
     data: xr.Dataset, keys: list[tuple[str, str]], shared: list[str], directions: set[str], name: str, first: xr.Dataset
 ) -> np.ndarray:
     """Mean gain of every shared instance over the shared directions [instance, cell]."""
-    for dim in CELL:
+    for dim in GAIN_DIMS:
         if not np.array_equal(data[dim].values, first[dim].values):
             raise InputError(f"run {name!r} has other cells than the first one: {dim} differs")
     place = {instance: k for k, instance in enumerate(shared)}
@@ -228,7 +229,7 @@ def _instance_means(
     clusters = np.array([place[keys[k][0]] for k in rows], dtype=int)
     if len(set(clusters)) < len(shared):
         raise InputError(f"run {name!r} lacks instances in the directions that the runs share")
-    values = data["gain"].transpose("example", *CELL).values[rows].astype(float).reshape(len(rows), -1)
+    values = data["gain"].transpose("example", *GAIN_DIMS).values[rows].astype(float).reshape(len(rows), -1)
     if not np.isfinite(values).all():
         raise InputError(f"run {name!r} has gaps in its gains: sweep those examples again, or drop them")
     return np.asarray(cluster_sums(values, clusters) / np.bincount(clusters)[:, None])

@@ -16,6 +16,7 @@ from scipy.stats import spearmanr
 
 import xtl
 from xtl import plots
+from xtl.languages import english_name
 
 
 def main() -> None:
@@ -53,7 +54,7 @@ def main() -> None:
             }
         )
     report(rows, arguments.json)
-    language = plots.language_name(arguments.target_lang)
+    language = english_name(arguments.target_lang)
     title = f"Capitals, English lends to {language}: three things that a transplant may write"
     plots.save_png(plots.gain_map(maps, title=title), arguments.out / "released_attention.png")
 

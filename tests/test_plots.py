@@ -17,6 +17,7 @@ from plotly.colors import get_colorscale, unlabel_rgb
 from tests.synthetic import single_sweep, synthetic_results
 from xtl import plots
 from xtl.errors import InputError, XtlError
+from xtl.results import with_directions
 
 
 def drawn(figure: go.Figure) -> list[np.ndarray]:
@@ -81,7 +82,7 @@ def test_a_control_is_called_one_wherever_it_is_drawn() -> None:
 def test_languages_that_are_not_known_leave_the_title_without_a_direction() -> None:
     sweep = single_sweep().drop_vars(["source_lang", "target_lang"])
     assert "?" not in title_of(plots.gain_map(sweep))
-    assert plots.with_directions(sweep)["direction"].values.tolist() == ["?->?"]
+    assert with_directions(sweep)["direction"].values.tolist() == ["?->?"]
 
 
 @pytest.mark.parametrize("draw", [plots.gain_map, plots.layer_module_heatmap])
@@ -185,7 +186,7 @@ def test_the_colour_scale_is_as_dark_on_both_sides_and_runs_from_red_to_blue() -
 )
 def test_unfit_data_is_an_error_that_says_what_is_wrong(spoil, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match=message):
-        inspect.unwrap(plots.with_directions)(spoil(synthetic_results()))
+        inspect.unwrap(with_directions)(spoil(synthetic_results()))
 
 
 def test_plots_load_neither_torch_nor_analyses() -> None:
@@ -272,7 +273,7 @@ def test_no_label_is_a_tag_mathematics_or_a_variable() -> None:
     line = lines.Line(HOSTILE, [0, 1], np.array([0.0, 1.0]))
     drawn = [
         plots.gain_map(data, title=HOSTILE), plots.layer_module_heatmap(data),
-        *(draw(plots.with_directions(data), figures.Size(400.0, "screen")) for draw in figures.KINDS.values()),
+        *(draw(with_directions(data), figures.Size(400.0, "screen")) for draw in figures.KINDS.values()),
         *gain_maps.figures(gain_maps.compute(data, instances=2)).values(),
         *upper_bound.figures(upper_bound.compute(data, n_resamples=100)).values(),
         lines.line_grid([(HOSTILE, [line])], columns=1, title=HOSTILE, subtitle=HOSTILE, y=HOSTILE),

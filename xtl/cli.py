@@ -21,6 +21,7 @@ from xtl.commands.runs import parse_layers
 from xtl.commands.strict import App, UsageError, parse_names
 from xtl.errors import InputError, XtlError, check_choice
 from xtl.foreign import as_json, printable
+from xtl.results import with_directions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -371,7 +372,7 @@ def _write_pictures(results: xr.Dataset, out: Path) -> None:
     """The gain map of each direction as PNG."""
     from xtl import plots
 
-    directions = plots.with_directions(results)["direction"].values
+    directions = with_directions(results)["direction"].values
     for direction in dict.fromkeys(map(str, directions)):
         name = "gain_map_" + direction.replace("->", "_") + ".png"
         plots.save_png(plots.gain_map(results, direction=direction), out / name)
@@ -380,9 +381,9 @@ def _write_pictures(results: xr.Dataset, out: Path) -> None:
 
 def _print_sweep(results: xr.Dataset, out: Path, json_output: bool) -> None:
     """The short table: per direction and module, vanilla, the best cell and its gain."""
-    from analyses.gain_maps import best_cells, compute
+    from xtl.results import best_cells, mean_maps
 
-    table = best_cells(compute(results))
+    table = best_cells(mean_maps(results))
     files = {"results": str(out / "results.parquet"), "report": str(out / "report.html")}
     if json_output:
         _print_json({**files, "best_cells": json.loads(table.to_json(orient="records"))})

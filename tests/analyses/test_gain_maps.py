@@ -7,6 +7,7 @@ import xarray as xr
 from analyses import gain_maps
 from tests.synthetic import LIFT, PLANTED, single_sweep, synthetic_results
 from xtl.errors import InputError
+from xtl.results import means
 
 
 def test_means_equal_numpys_per_direction() -> None:
@@ -46,7 +47,7 @@ def test_the_planted_cell_is_the_best_in_every_direction() -> None:
     results = synthetic_results()
     data = gain_maps.compute(results)
     table = gain_maps.best_cells(data)
-    assert list(table.columns) == list(gain_maps.COLUMNS)
+    assert list(table.columns) == list(means.COLUMNS)
     assert list(zip(table["direction"], table["module"], strict=True)) == [
         ("en->es", "attn"), ("en->es", "mlp"), ("en->sw", "attn"), ("en->sw", "mlp"),
     ]  # fmt: skip

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from analyses import gain_maps
-from analyses._results import by_resource, labelled
 from tests.synthetic import LIFT, PLANTED, synthetic_results
 from xtl.errors import InputError
+from xtl.languages import by_resource
+from xtl.results import labelled
 
 RESULTS = synthetic_results(directions=[("en", "sw"), ("en", "es"), ("en", "ru"), ("es", "en")])
 DATA = gain_maps.compute(RESULTS)

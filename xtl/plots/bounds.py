@@ -15,8 +15,8 @@ import plotly.graph_objects as go
 import xarray as xr
 from plotly.subplots import make_subplots
 
-from xtl import plots
-from xtl.plots.controls import CONTROL, REAL, arrow, group_dim, headline, title_of
+from xtl.plots.controls import group_dim
+from xtl.plots.style import CONTROL, REAL, arrow, escape, headline, title_of
 
 
 def curve(data: xr.Dataset) -> go.Figure:
@@ -99,7 +99,7 @@ def _band(
     over_subsets = "<br>± %{customdata[2]:.1f} over subsets" if spread is not None else ""
     figure.add_trace(
         go.Scatter(
-            x=x, y=y, name=plots.escape(name), legendgroup=run, showlegend=place == (1, 1), mode="lines+markers",
+            x=x, y=y, name=escape(name), legendgroup=run, showlegend=place == (1, 1), mode="lines+markers",
             line={"color": colour, "width": 2, "dash": "solid" if run == "real" else "dash"},
             marker={"size": 5, "symbol": "circle" if run == "real" else "square"}, customdata=shown,
             hovertemplate=f"%{{x}}: %{{y:.1f}}% [%{{customdata[0]:.1f}}, %{{customdata[1]:.1f}}]{over_subsets}",
@@ -123,7 +123,7 @@ def _grid(
     columns = [(module, half) for module in modules for half in names]
     counts = dict(zip(labels, data["n"].values, strict=True))
     titles = [
-        plots.escape(f"{arrow(label)}, {module}{', ' + half if half else ''} (n = {int(counts[label])})")
+        escape(f"{arrow(label)}, {module}{', ' + half if half else ''} (n = {int(counts[label])})")
         for label in labels for module, half in columns
     ]  # fmt: skip
     figure = make_subplots(

@@ -19,18 +19,18 @@ import plotly.graph_objects as go
 import xarray as xr
 from plotly.subplots import make_subplots
 
-from xtl import plots
 from xtl.errors import InputError, check_choice
+from xtl.plots.maps import Panel, heatmap_grid
+from xtl.plots.style import CONTROL, MARKS, REAL, THIRD, arrow, escape, headline, title_of
+from xtl.results import score_unit
 from xtl.stats.summary import DIFFERENCES, QUANTITIES
 
-REAL, CONTROL, THIRD = "#0072B2", "#D55E00", "#222222"
 CORRECTIONS = {
     "max": ("p_max", "family-wise: largest statistic of the map"),
     "fdr": ("p_fdr", "false discovery rate, Benjamini-Hochberg"),
     "none": ("p", "not corrected for the number of cells"),
 }
 PALE = "rgba(240, 240, 240, 0.8)"
-_MARKS = ("circle", "square", "diamond", "triangle-up")
 
 
 def significant_map(
@@ -69,7 +69,7 @@ def significant_map(
         caution = "; sign test: do more examples go up than down, or more down than up?"
     significant = [p <= level for p in p_values]
     found = f"{sum(map(np.sum, significant))} of {sum(p.size for p in p_values)} cells"
-    figure = plots.heatmap_grid(
+    figure = heatmap_grid(
         panels, columns=tests.sizes["module"], unit=_unit(tests),
         title=title_of(f"{_measure(tests).capitalize()} against {against}, significant cells", tests),
         subtitle=f"mean difference over n examples; bordered: p ≤ {level:g} ({found}), pale: may be chance\n{words}{caution}",
@@ -96,7 +96,7 @@ def real_against_control(
     group = group_dim(tests, "control")
     tests = _chosen(tests, group, direction)
     against = str(tests.attrs.get("against", "control"))
-    panels: list[plots.Panel] = []
+    panels: list[Panel] = []
     masks: dict[int, np.ndarray] = {}
     for label in tests[group].values:
         for module in tests["module"].values:
@@ -106,7 +106,7 @@ def real_against_control(
                 if what == "mean":
                     masks[len(panels)] = part[name].values
                 panels.append(_panel(f"{arrow(label)}, {module}: {title}", part[what], n))
-    figure = plots.heatmap_grid(
+    figure = heatmap_grid(
         panels, columns=3, unit=_unit(tests), title=title_of(f"{_measure(tests).capitalize()}: real source and control", tests),
         subtitle=f"mean over {_counts(tests['n'].values)} examples; in the difference, bordered: p ≤ {level:g}, "
         f"pale: may be chance\n{words}",
@@ -134,10 +134,10 @@ def forest(
         check_choice("quantity", quantity, QUANTITIES)
     directions, modules = (list(dict.fromkeys(table[name])) for name in ("direction", "module"))
     counts = table.drop_duplicates("direction").set_index("direction")["n"]
-    ticks = [f"{plots.escape(arrow(name))}  (n = {counts[name]})" for name in directions]
+    ticks = [f"{escape(arrow(name))}  (n = {counts[name]})" for name in directions]
     figure = make_subplots(
         rows=1, cols=len(quantities), shared_yaxes=True, horizontal_spacing=0.04,
-        subplot_titles=[plots.escape(QUANTITIES[quantity]) for quantity in quantities],
+        subplot_titles=[escape(QUANTITIES[quantity]) for quantity in quantities],
     )  # fmt: skip
     step = 0.6 / len(modules)
     signed = [quantity for quantity in quantities if quantity in DIFFERENCES]
@@ -156,8 +156,8 @@ def forest(
             figure.add_trace(
                 go.Scatter(
                     x=value, y=np.arange(len(directions)) + (index - (len(modules) - 1) / 2) * step, mode="markers",
-                    name=plots.escape(module), legendgroup=module, showlegend=column == 1,
-                    marker={"color": colour, "symbol": _MARKS[index % 4], "size": 8},
+                    name=escape(module), legendgroup=module, showlegend=column == 1,
+                    marker={"color": colour, "symbol": MARKS[index % 4], "size": 8},
                     error_x={"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low,
                              "color": colour, "thickness": 1.5, "width": 3},
                     customdata=np.stack([low, high, rows["n"].to_numpy(dtype=float)], 1),
@@ -224,23 +224,10 @@ def _border(mask: np.ndarray) -> str:
     return "".join(across + down)
 
 
-def headline(title: str, subtitle: str) -> dict[str, object]:
-    """A figure's title and subtitle, at the left, shown as they are."""
-    return {
-        "text": plots.escape(title), "subtitle": {"text": plots.escape(subtitle)},
-        "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"l": 12, "t": 14},
-    }  # fmt: skip
-
-
-def _panel(title: str, values: xr.DataArray, n: int) -> plots.Panel:
+def _panel(title: str, values: xr.DataArray, n: int) -> Panel:
     counts = xr.full_like(values, n, dtype=int)
-    hover = f"{plots.escape(title)}<br>source layer %{{y}} → target layer %{{x}}"
-    return plots.Panel(title, values.transpose("source_layer", "target_layer"), counts, hover)
-
-
-def title_of(what: str, data: xr.Dataset) -> str:
-    """What a figure shows, of which model and task."""
-    return f"{what}: {', '.join(plots.provenance(data))}".removesuffix(": ")
+    hover = f"{escape(title)}<br>source layer %{{y}} → target layer %{{x}}"
+    return Panel(title, values.transpose("source_layer", "target_layer"), counts, hover)
 
 
 def group_dim(data: xr.Dataset, variable: str) -> str:
@@ -261,16 +248,11 @@ def _chosen(data: xr.Dataset, group: str, direction: str | None) -> xr.Dataset:
 
 
 def _unit(data: xr.Dataset) -> str:
-    return "share" if data.attrs.get("measure") == "accuracy" else plots.score_unit(data)
+    return "share" if data.attrs.get("measure") == "accuracy" else score_unit(data)
 
 
 def _measure(data: xr.Dataset) -> str:
     return "right answers" if data.attrs.get("measure") == "accuracy" else "gain"
-
-
-def arrow(label: object) -> str:
-    """A direction with a real arrow."""
-    return str(label).replace("->", " → ")
 
 
 def _counts(n: np.ndarray) -> str:

@@ -13,12 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from xtl import plots
-from xtl.plots.controls import headline
-
-COLOURS = ("#0072B2", "#D55E00", "#222222", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c00")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid", "dash", "dot")
-MARKS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "pentagon")
+from xtl.plots.style import COLOURS, DASHES, MARKS, escape, headline, wrap
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ def line_grid(
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=[plots.escape(name) for name, _ in panels],
+        rows=rows, cols=columns, subplot_titles=[escape(name) for name, _ in panels],
         shared_yaxes=shared, horizontal_spacing=0.09 / columns, vertical_spacing=min(0.25, 0.28 / rows),
     )  # fmt: skip
     figure.update_annotations(font={"size": 13})
@@ -91,9 +86,9 @@ def line_grid(
         for line in lines:
             _add_line(figure, line, names, line.name not in shown, row + 1, column + 1)
             shown.add(line.name)
-        figure.update_xaxes(title_text=plots.escape(x) if row == rows - 1 else None, row=row + 1, col=column + 1)
+        figure.update_xaxes(title_text=escape(x) if row == rows - 1 else None, row=row + 1, col=column + 1)
         if column == 0:
-            figure.update_yaxes(title_text=plots.escape(y), row=row + 1, col=column + 1)
+            figure.update_yaxes(title_text=escape(y), row=row + 1, col=column + 1)
     if zero:
         figure.add_hline(y=0, line={"color": "#999999", "width": 1})
     size, any_cut = columns if shared == "rows" else len(panels), False
@@ -123,7 +118,7 @@ def forest(
     series = list(dict.fromkeys(point.series for _, points in panels for point in points))
     figure = make_subplots(
         rows=1, cols=len(panels), shared_yaxes=True, horizontal_spacing=0.04,
-        subplot_titles=[plots.escape(name) for name, _ in panels],
+        subplot_titles=[escape(name) for name, _ in panels],
     )  # fmt: skip
     figure.update_annotations(font={"size": 13})
     step = 0.6 / len(series)
@@ -140,7 +135,7 @@ def forest(
             places = [rows.index(point.row) + (index - (len(series) - 1) / 2) * step for point in own]
             figure.add_trace(
                 go.Scatter(
-                    x=value, y=places, mode="markers", name=plots.escape(name), legendgroup=name,
+                    x=value, y=places, mode="markers", name=escape(name), legendgroup=name,
                     showlegend=name not in shown and len(series) > 1,
                     marker={"color": COLOURS[index % 8], "symbol": MARKS[index % 8], "size": 8},
                     error_x={"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low,
@@ -152,22 +147,14 @@ def forest(
             shown.add(name)
         if zero:
             figure.add_vline(x=0, line={"color": "#666666", "width": 1}, row=1, col=column)
-        figure.update_xaxes(title_text=plots.escape(x), zeroline=False, row=1, col=column)
+        figure.update_xaxes(title_text=escape(x), zeroline=False, row=1, col=column)
     figure.update_yaxes(
-        tickmode="array", tickvals=list(range(len(rows))), ticktext=[plots.escape(row) for row in rows], showgrid=False,
+        tickmode="array", tickvals=list(range(len(rows))), ticktext=[escape(row) for row in rows], showgrid=False,
         zeroline=False, range=[len(rows) - 0.4, -0.6],
     )  # fmt: skip
     left = 40 + 7 * max(len(row) for row in rows)
     height = 200 + 24 * len(rows) * (len(series) + 1) // 2
     return _layout(figure, title, subtitle, width=left + 60 + 300 * len(panels), height=max(height, 300), left=left)
-
-
-def relabel(figure: go.Figure, what: str) -> go.Figure:
-    """A figure of `xtl.plots.heatmap_grid` whose values are no gains: say what they are, in the colour bar and at the pointer."""
-    figure.update_layout(coloraxis_colorbar_title_text=plots.escape(what))
-    return figure.for_each_trace(
-        lambda trace: trace.update(hovertemplate=trace.hovertemplate.replace("mean gain", plots.escape(what)))
-    )
 
 
 def _range(lines: Sequence[Line], zero: bool) -> tuple[tuple[float, float] | None, bool]:
@@ -203,17 +190,17 @@ def _add_line(figure: go.Figure, line: Line, names: list[str], legend: bool, row
         )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            x=x, y=y, name=plots.escape(line.name), legendgroup=line.name, showlegend=legend,
+            x=x, y=y, name=escape(line.name), legendgroup=line.name, showlegend=legend,
             mode="lines" if line.faint else "lines+markers", marker={"size": 5, "symbol": MARKS[place % 8]},
             line={"color": colour, "width": 1.2 if line.faint else 2, "dash": "dot" if line.faint else DASHES[place % 8]},
-            hovertemplate=f"{plots.escape(line.name)}<br>%{{x}}: %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{escape(line.name)}<br>%{{x}}: %{{y:.3f}}<extra></extra>",
         ), row=row, col=column,
     )  # fmt: skip
 
 
 def _layout(figure: go.Figure, title: str, subtitle: str, *, width: int, height: int, left: int = 80) -> go.Figure:
     width = max(width, 560)
-    lines = plots._wrap(subtitle, width // 7)
+    lines = wrap(subtitle, width // 7)
     figure.update_layout(
         template="plotly_white", width=width, height=height + 16 * len(lines),
         title=headline(title, "") | {"subtitle": {"text": "<br>".join(lines)}},

@@ -16,6 +16,7 @@ import xarray as xr
 from xtl.errors import InputError, check_choice
 from xtl.files import write_whole
 from xtl.foreign import for_csv, for_latex, printable
+from xtl.results import best_cells, mean_maps
 from xtl.runs.extent import check_whole_or_partial, note_of
 from xtl.runs.lazy import RunFiles, open_run
 from xtl.runs.tables import PROMPTS
@@ -79,13 +80,11 @@ def latex_table(results: xr.Dataset) -> str:
     The best cell is chosen on the instances that its gain is measured on; the caption says so, and where the results are of a
     part of a run, how large a part.
     """
-    from analyses.gain_maps import best_cells, compute
-
     unit = results.attrs.get("score_unit", "")
     rows = []
     for task in dict.fromkeys(results["task"].values.tolist()):
         part = results.isel(example=np.flatnonzero(results["task"].values == task))
-        rows.append(best_cells(compute(part.load())).assign(task=task))
+        rows.append(best_cells(mean_maps(part.load())).assign(task=task))
     table = pd.concat(rows)
     table = table[["task", *[name for name in table if name != "task"]]]
     table.columns = [str(name).replace("_", " ") for name in table]

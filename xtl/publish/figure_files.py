@@ -32,6 +32,7 @@ from xtl.errors import InputError, check_choice
 from xtl.files import write_whole
 from xtl.foreign import frame_for_csv
 from xtl.publish.figures import KINDS, STYLES, Size
+from xtl.results import with_directions
 from xtl.runs.extent import check_whole_or_partial
 
 FORMATS = ("pdf", "svg", "png", "html")
@@ -87,7 +88,7 @@ def export_figure(
         raise InputError(f"the run holds several models or tasks; choose one with model and task: {names}")
     extent = results[0].attrs.get("extent")
     check_whole_or_partial(run, extent, partial)
-    chosen = plots.with_directions(results[0], measure=next(iter(results[0].data_vars)))  # type: ignore[arg-type]
+    chosen = with_directions(results[0], measure=next(iter(results[0].data_vars)))  # type: ignore[arg-type]
     if direction is not None:
         wanted = direction.replace(":", "->")
         names_ = chosen["direction"].values

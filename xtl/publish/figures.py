@@ -18,14 +18,12 @@ import plotly.graph_objects as go
 import xarray as xr
 from plotly.subplots import make_subplots
 
-from xtl import plots
+from xtl import plots, stats
 from xtl.errors import InputError
+from xtl.plots.style import COLOURS, DASHES, FONT, arrow
+from xtl.results import mean_maps, provenance, score_unit
 
 STYLES = ("paper", "screen")
-FONT = "Liberation Sans, Arial, Helvetica, Noto Sans, Noto Sans CJK SC, sans-serif"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's, for lines and points."""
-DASHES = ("solid", "dot", "dash", "dashdot")
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,15 @@ class Size:
 
 def gain_map(results: xr.Dataset, size: Size) -> go.Figure:
     """Mean gain by source and target layer: a row of panels a direction, a column a module."""
-    from analyses import gain_maps
-
-    data = gain_maps.compute(results)
+    data = mean_maps(results)
     return _maps(
-        data["gain"], data["n"], f"mean gain ({plots.escape(plots.score_unit(results))})", "Gain maps", results, size
+        data["gain"], data["n"], f"mean gain ({plots.escape(score_unit(results))})", "Gain maps", results, size
     )
 
 
 def accuracy_map(results: xr.Dataset, size: Size) -> go.Figure:
     """Change of accuracy by source and target layer."""
-    from analyses import gain_maps
-
-    data = gain_maps.compute(results)
+    data = mean_maps(results)
     if "accuracy" not in data or "vanilla_accuracy" not in data:
         raise InputError("kind 'accuracy_map' needs right answers, and the run's results have no 'correct'")
     change = 100 * (data["accuracy"] - data["vanilla_accuracy"]).transpose(*data["gain"].dims)
@@ -69,9 +63,7 @@ def accuracy_map(results: xr.Dataset, size: Size) -> go.Figure:
 
 def layer_profile(results: xr.Dataset, size: Size) -> go.Figure:
     """Mean gain by target layer, over all source layers, and by source layer, over all target layers: a line a module."""
-    from analyses import gain_maps
-
-    data = gain_maps.compute(results)
+    data = mean_maps(results)
     directions = [str(name) for name in data["direction"].values]
     figure, layout = _grid(directions, 2, size, ratio=0.62, shared_y=True, legend=True)
     for d, direction in enumerate(directions):
@@ -89,9 +81,7 @@ def layer_profile(results: xr.Dataset, size: Size) -> go.Figure:
                 )  # fmt: skip
             figure.update_xaxes(title_text=f"{role} layer" if d == len(directions) - 1 else None, row=d + 1, col=c + 1)
         named = f"{_arrow(direction)}<br>" if len(directions) > 1 else ""
-        figure.update_yaxes(
-            title_text=f"{named}mean gain ({plots.escape(plots.score_unit(results))})", row=d + 1, col=1
-        )
+        figure.update_yaxes(title_text=f"{named}mean gain ({plots.escape(score_unit(results))})", row=d + 1, col=1)
     for c in (1, 2):
         figure.add_hline(y=0, line={"color": "#888", "width": 0.8}, row="all", col=c)
     return _finish(figure, layout, "Mean gain by layer", results, size)
@@ -99,9 +89,7 @@ def layer_profile(results: xr.Dataset, size: Size) -> go.Figure:
 
 def held_out(results: xr.Dataset, size: Size) -> go.Figure:
     """What the best cell gains on instances that it was not chosen on, with 95% intervals, beside its in-sample gain."""
-    from xtl.stats import held_out as estimate
-
-    table = estimate(results)
+    table = stats.held_out(results)
     names = [f"{_arrow(row['direction'])}, {plots.escape(row['module'])}" for row in table.to_dict("records")][::-1]
     table = table.iloc[::-1]
     left = 0.56 * size.label * max(len(name.replace("&#36;", "$")) for name in names) + 10
@@ -122,7 +110,7 @@ def held_out(results: xr.Dataset, size: Size) -> go.Figure:
         )
     )  # fmt: skip
     figure.add_vline(x=0, line={"color": "#888", "width": 0.8})
-    figure.update_xaxes(title_text=f"gain of the best cell ({plots.escape(plots.score_unit(results))})")
+    figure.update_xaxes(title_text=f"gain of the best cell ({plots.escape(score_unit(results))})")
     figure.update_yaxes(type="category", range=[-0.6, len(names) - 0.4])
     margin = {"l": left, "r": 8.0, "t": 2.4 * size.label, "b": 3.2 * size.label}
     return _finish(figure, margin, "The best cell on other instances", results, size)
@@ -130,9 +118,7 @@ def held_out(results: xr.Dataset, size: Size) -> go.Figure:
 
 def upper_bound(results: xr.Dataset, size: Size) -> go.Figure:
     """Share of instances that some cell of a source row, or of a target column, gets right (upper bounds); grey: vanilla."""
-    from xtl.stats import layer_upper_bounds
-
-    data = layer_upper_bounds(results, n_resamples=100)  # no interval is drawn
+    data = stats.layer_upper_bounds(results, n_resamples=100)  # no interval is drawn
     directions = [str(name) for name in data["direction"].values]
     figure, layout = _grid(directions, 2, size, ratio=0.62, shared_y=True, legend=True)
     for d, direction in enumerate(directions):
@@ -259,7 +245,7 @@ def _finish(figure: go.Figure, layout: Mapping[str, float], title: str, results:
     if size.style == "screen":
         margin["t"] += 3.2 * em
         height += math.ceil(3.2 * em)
-        named = ", ".join(map(plots.escape, plots.provenance(results)))
+        named = ", ".join(map(plots.escape, provenance(results)))
         text = f"{title}: {named}".removesuffix(": ")
         figure.update_layout(
             title={"text": text, "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"l": 6, "t": 8}}
@@ -292,4 +278,4 @@ def _finish(figure: go.Figure, layout: Mapping[str, float], title: str, results:
 
 
 def _arrow(direction: str) -> str:
-    return plots.escape(direction.replace("->", " → "))
+    return plots.escape(arrow(direction))

@@ -38,7 +38,7 @@ from xtl.files import write_whole
 from xtl.publish.images import data_uri, gradient
 from xtl.publish.sections import MEASURES, Section, instances, make_sections, overview
 from xtl.publish.summary import in_words, percent, section_words, signed, summary_rows
-from xtl.results import Maps, as_parts
+from xtl.results import NOISE, Maps, as_parts, score_unit
 
 HERE = Path(__file__).parent
 MAX_BYTES = 5_500_000
@@ -107,7 +107,7 @@ def render(
     return environment.get_template("report.html.j2").render(
         title=title or _title(parts, named),
         notes=list(notes),
-        scores=[(unit, score) for unit, score in dict.fromkeys((plots.score_unit(p), _score(p)) for p in parts)],
+        scores=[(unit, score) for unit, score in dict.fromkeys((score_unit(p), _score(p)) for p in parts)],
         words=in_words(sections, rows),
         rows=rows,
         has_held_out=any("held" in row for row in rows),
@@ -164,7 +164,7 @@ def _bars(limits: dict[tuple[str, str], float], sections: Sequence[Section]) -> 
     bars = []
     for (measure, unit), limit in limits.items():
         maps = [s.maps[measure] for s in sections if measure in s.maps and _unit(measure, s) == unit]
-        beyond = any(bool((values < -limit - plots.NOISE).any()) for values in maps)
+        beyond = any(bool((values < -limit - NOISE).any()) for values in maps)
         low, high = signed(-limit), signed(limit)
         if measure != "gain":
             low, high = (f"{100 * end:+.0f} points".replace("-", "−") for end in (-limit, limit))

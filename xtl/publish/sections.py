@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from xtl import plots
 from xtl.errors import InputError
+from xtl.plots.style import arrow
 from xtl.publish.pack import pack, quantised
-from xtl.results import Maps, as_parts
+from xtl.results import Maps, as_parts, per_example, score_unit, with_directions
 
 MEASURES = {
     "gain": "mean gain",
@@ -63,7 +63,7 @@ class Section:
     @property
     def name(self) -> str:
         """Task and direction, as a heading."""
-        return ", ".join(part for part in (self.task, self.direction.replace("->", " → ")) if part)
+        return ", ".join(part for part in (self.task, arrow(self.direction)) if part)
 
 
 def make_sections(results: Maps) -> list[Section]:
@@ -80,17 +80,17 @@ def make_sections(results: Maps) -> list[Section]:
 
 def _sections_of(results: xr.Dataset) -> Iterable[Section]:
     shown = next((name for name in ("gain", "correct", "text") if name in results), "gain")
-    data = plots.with_directions(results, measure=shown)
+    data = with_directions(results, measure=shown)
     if "task" not in data.coords:
         data = data.assign_coords(task=str(data.attrs.get("task") or ""))
-    tasks = plots.per_example(data, "task")
+    tasks = per_example(data, "task")
     keys = list(zip(tasks, map(str, data["direction"].values), strict=True))
     for task, direction in dict.fromkeys(keys):
         chosen = [k for k, key in enumerate(keys) if key == (task, direction)]
         part = data.isel(example=chosen).load()
-        languages = tuple(plots.per_example(part, name)[0] for name in ("source_lang", "target_lang"))
+        languages = tuple(per_example(part, name)[0] for name in ("source_lang", "target_lang"))
         model = str(results.attrs.get("model") or "")
-        yield Section(model, task, direction, languages, part, _maps(part), plots.score_unit(results))  # type: ignore[arg-type]
+        yield Section(model, task, direction, languages, part, _maps(part), score_unit(results))  # type: ignore[arg-type]
 
 
 def _maps(part: xr.Dataset) -> dict[str, np.ndarray]:
@@ -137,7 +137,7 @@ def overview(sections: Sequence[Section], kept: Sequence[int]) -> str:
 def instances(section: Section, n: int) -> str:
     """The first `n` examples of a section with what every cell did to them, packed."""
     part = section.data.isel(example=slice(n))
-    texts = {name: plots.per_example(part, name) for name in ("example", "source", "target", "gold")}
+    texts = {name: per_example(part, name) for name in ("example", "source", "target", "gold")}
     rows: list[dict[str, Any]] = [
         {name: cut(values[k].strip() if name == "gold" else values[k]) for name, values in texts.items()}
         for k in range(part.sizes["example"])

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analyses import gain_maps
-from xtl import plots
 from xtl.errors import InputError
 from xtl.publish.sections import MEASURES, Section
+from xtl.results import NOISE, mean_maps
+from xtl.results.means import in_words as means_in_words
 from xtl.stats import held_out
 from xtl.stats.intervals import MIN_FOR_MEAN
 
@@ -35,7 +35,7 @@ def _rows(index: int, section: Section) -> list[dict[str, Any]]:
         if np.isfinite(values).any():
             i, j = np.unravel_index(int(np.where(np.isfinite(values), values, -np.inf).argmax()), values.shape)
             row["best"] = float(values[i, j])
-            if row["best"] <= plots.NOISE:  # of cells that gain nothing none is the best
+            if row["best"] <= NOISE:  # of cells that gain nothing none is the best
                 rows.append(row | held.get(module, {}))
                 continue
             row |= {"i": int(i), "j": int(j)}
@@ -94,7 +94,7 @@ def in_words(sections: Sequence[Section], rows: Sequence[dict[str, Any]]) -> lis
 def section_words(section: Section) -> list[str]:
     """Sentences about one section."""
     if "gain" in section.maps:
-        return gain_maps.in_words(gain_maps.compute(section.data), section.direction)
+        return means_in_words(mean_maps(section.data), section.direction)
     measure, values = next(iter(section.maps.items()))
     if not np.isfinite(values).any():
         return ["Nothing was measured."]

@@ -1,12 +1,34 @@
-"""What a result is: its axes, units and origin; maps put together, and a control beside its real run."""
+"""What a result is: its axes, units and origin; maps put together or averaged, and a control beside its real run."""
 
+from xtl.results.axes import (
+    GAIN_DIMS,
+    NOISE,
+    labelled,
+    model_name,
+    per_example,
+    provenance,
+    score_unit,
+    with_directions,
+)
 from xtl.results.concat import Maps, as_parts, as_results, concat_maps, real_and_control, with_control
+from xtl.results.means import best_cells, check_mean_maps, mean_maps
 
 __all__ = [
+    "GAIN_DIMS",
+    "NOISE",
     "Maps",
     "as_parts",
     "as_results",
+    "best_cells",
+    "check_mean_maps",
     "concat_maps",
+    "labelled",
+    "mean_maps",
+    "model_name",
+    "per_example",
+    "provenance",
     "real_and_control",
+    "score_unit",
     "with_control",
+    "with_directions",
 ]

@@ -23,7 +23,8 @@ from xtl.errors import InputError, check_choice
 Maps = xr.Dataset | Iterable[xr.Dataset]
 """A result, or the maps that make one: a list of them, or what `xtl.sweep_many` and `xtl.controls.run` give."""
 
-CELL = ("module", "source_layer", "target_layer")
+GAIN_DIMS = ("module", "source_layer", "target_layer")
+"""The dims of a cell."""
 OWN = (
     "source",
     "target",
@@ -159,7 +160,7 @@ def _listed(maps: object, name: str = "maps") -> list[xr.Dataset]:
             raise InputError(
                 f"{name} must be maps of xtl.sweep or xtl.sweep_many; number {place} is {type(one).__name__}"
             )
-        if missing := [dim for dim in CELL if dim not in one.dims]:
+        if missing := [dim for dim in GAIN_DIMS if dim not in one.dims]:
             raise InputError(
                 f"{name}: number {place} is no map, it lacks the dim {missing[0]}; it has: {', '.join(map(str, one.dims))}"
             )
@@ -205,7 +206,7 @@ def _concat(maps: list[xr.Dataset]) -> xr.Dataset:
 
 def _check_alike(first: xr.Dataset, one: xr.Dataset, who: str) -> None:
     """Raise `InputError` unless two maps have the same cells, hold the same, and agree in what a number depends on."""
-    for dim in CELL:
+    for dim in GAIN_DIMS:
         if not np.array_equal(first[dim].values, one[dim].values):
             raise InputError(
                 f"maps must have the same cells; {who} differ in {dim}: {_axis(first, dim)} and {_axis(one, dim)}"
@@ -233,7 +234,7 @@ def _side_by_side(models: Mapping[str, xr.Dataset]) -> xr.Dataset:
     aligned = [first]
     for other, one in others:
         who = f"models {name!r} and {other!r}"
-        for dim in CELL:
+        for dim in GAIN_DIMS:
             if not np.array_equal(first[dim].values, one[dim].values):
                 raise InputError(
                     f"{who} were swept over other cells, {dim} {_axis(first, dim)} and {_axis(one, dim)}: "

@@ -26,10 +26,11 @@ from xarray.core import indexing
 
 from xtl.errors import InputError, check_choice
 from xtl.files import sha256
+from xtl.results import GAIN_DIMS
 from xtl.runs.extent import Extent, extent_attrs, extent_of
 from xtl.runs.journal import Journal
 from xtl.runs.store import PENDING, TABLES, read_manifest
-from xtl.runs.tables import CELL, EACH, METADATA, OPTIONS, PER_PAIR, PROMPTS, VALUES, rows_by_pair
+from xtl.runs.tables import EACH, METADATA, OPTIONS, PER_PAIR, PROMPTS, VALUES, rows_by_pair
 from xtl.scoring.likelihood import NORMALISATIONS, UNITS
 
 SHARD = re.compile(r"\d{5}_")
@@ -79,7 +80,7 @@ def open_run(path: str | os.PathLike[str], *, model: str | None = None, task: st
             continue  # an earlier version computed some of the maps
         if name in columns:
             array = CellArray(files, name, numbers, shape, _steps(files) if name == "tokens" else None)
-            dims = ("example", *CELL, *(["step"] if name == "tokens" else []))
+            dims = ("example", *GAIN_DIMS, *(["step"] if name == "tokens" else []))
             data[name] = xr.Variable(dims, indexing.LazilyIndexedArray(array), _unit(files, name))
         if own in table and table[own].notna().all():
             data[own] = _vanilla(table[own], name, _steps(files), _unit(files, name))
@@ -194,8 +195,8 @@ class RunFiles:
 
     def axes(self, number: int) -> dict[str, list[Any]]:
         """Modules, source layers and target layers of a pair's map."""
-        rows = self._rows(number, list(CELL))
-        return {dim: list(dict.fromkeys(rows[dim].to_pylist())) for dim in CELL}
+        rows = self._rows(number, list(GAIN_DIMS))
+        return {dim: list(dict.fromkeys(rows[dim].to_pylist())) for dim in GAIN_DIMS}
 
     def columns(self, number: int) -> list[str]:
         """Columns that a pair's cells have."""

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
+from xtl.results import GAIN_DIMS
 from xtl.runs.jobs import Job
 from xtl.scoring.likelihood import NORMALISATIONS
 
-CELL = ("module", "source_layer", "target_layer")
 KEYS = ("pair", "model", "task", "source_lang", "target_lang", "example")
 """Columns that both tables begin with."""
 EACH = {
@@ -50,7 +50,7 @@ METADATA = b"xtl"
 
 def encode_map(result: xr.Dataset, job: Job, model: str) -> tuple[bytes, bytes]:
     """One map as the bytes of two Parquet files, `cells` and `vanilla`."""
-    shape = tuple(result.sizes[dim] for dim in CELL)
+    shape = tuple(result.sizes[dim] for dim in GAIN_DIMS)
     n_cells = int(np.prod(shape))
     keys: dict[str, str | int] = {
         "pair": job.number,
@@ -62,7 +62,7 @@ def encode_map(result: xr.Dataset, job: Job, model: str) -> tuple[bytes, bytes]:
     }
     cells = {name: _constant(value, n_cells) for name, value in keys.items()}
     grid = np.meshgrid(*(np.arange(size) for size in shape), indexing="ij")
-    for dim, index in zip(CELL, grid, strict=True):
+    for dim, index in zip(GAIN_DIMS, grid, strict=True):
         labels = pa.array(result[dim].values.tolist(), pa.string() if dim == "module" else pa.int16())
         cells[dim] = labels.take(pa.array(index.ravel()))
     vanilla = {name: _constant(value, 1) for name, value in keys.items()}

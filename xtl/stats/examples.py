@@ -16,7 +16,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from xtl.errors import InputError, Whole, check_choice, check_number, check_whole
-from xtl.results import Maps, real_and_control
+from xtl.results import GAIN_DIMS, Maps, real_and_control, with_directions
 
 MEASURES = ("gain", "accuracy")
 """What can be averaged over examples: `gain` (the score's unit) or `accuracy` (the share of right answers, 0 to 1)."""
@@ -26,7 +26,6 @@ MIN_INSTANCES = 5
 FRACTION = "fraction right"
 """Unit of scores from 0 to 1: those of generated answers (`xtl.scoring`)."""
 
-CELL = ("module", "source_layer", "target_layer")
 KEYS = ("source_lang", "target_lang", "template", "example")
 
 
@@ -148,8 +147,8 @@ def cluster_sums(
 
 def on_map(values: np.ndarray, like: xr.Dataset) -> xr.DataArray:
     """Flat cells (the last axis) as `module, source_layer, target_layer`, labelled as in `like`."""
-    shape = tuple(like.sizes[dim] for dim in CELL)
-    return xr.DataArray(values.reshape(shape), dims=CELL, coords={dim: like[dim].values for dim in CELL})
+    shape = tuple(like.sizes[dim] for dim in GAIN_DIMS)
+    return xr.DataArray(values.reshape(shape), dims=GAIN_DIMS, coords={dim: like[dim].values for dim in GAIN_DIMS})
 
 
 def stack(parts: Sequence[xr.Dataset], names: Sequence[str], dim: str) -> xr.Dataset:
@@ -201,9 +200,8 @@ def check_resamples(n_resamples: Whole, least: int = 100, argument: str = "n_res
 
 def _checked(results: xr.Dataset, name: str, measures: Sequence[str]) -> xr.Dataset:
     """Results with the dims in order, no gap in what is needed, and examples that can be told apart."""
-    from xtl import plots
 
-    results = plots.with_directions(results)
+    results = with_directions(results)
     needed = ["gain"] if "gain" in measures else []
     needed += ["correct", "vanilla_correct"] if "accuracy" in measures else []
     for variable in needed:
@@ -232,7 +230,7 @@ def _checked(results: xr.Dataset, name: str, measures: Sequence[str]) -> xr.Data
 
 def _paired(real: xr.Dataset, control: xr.Dataset) -> xr.Dataset:
     """The control's examples in the order of the real ones."""
-    for dim in CELL:
+    for dim in GAIN_DIMS:
         if not np.array_equal(real[dim].values, control[dim].values):
             raise InputError(
                 f"real and control must have the same cells; {dim} is {_some(real[dim].values)} in real "
@@ -275,4 +273,4 @@ def _some(items: object, most: int = 4) -> str:
 
 
 def _flat(values: xr.DataArray) -> Float[np.ndarray, "examples cells"]:
-    return values.transpose("example", *CELL).values.astype("float64").reshape(values.sizes["example"], -1)
+    return values.transpose("example", *GAIN_DIMS).values.astype("float64").reshape(values.sizes["example"], -1)

@@ -22,17 +22,8 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from xtl.errors import check_choice, check_whole
-from xtl.results import Maps, as_results, real_and_control
-from xtl.stats.examples import (
-    CELL,
-    MEASURES,
-    Group,
-    check_confidence,
-    check_resamples,
-    cluster_sums,
-    record,
-    split_groups,
-)
+from xtl.results import GAIN_DIMS, Maps, as_results, real_and_control
+from xtl.stats.examples import MEASURES, Group, check_confidence, check_resamples, cluster_sums, record, split_groups
 from xtl.stats.intervals import DIFFERENCE, SHARE, Interval, adjusted, mean_interval, share_interval, spread
 from xtl.stats.seeds import generator
 
@@ -77,7 +68,7 @@ def select_cell(
     maps = [group.values(measure).mean(0)[None] for measure in measures[::-1]]
     place = int(choose(maps, map_shape(group), strategy)[0])
     module, i, j = np.unravel_index(place, map_shape(group))
-    names = [group.real[dim].values[index].item() for dim, index in zip(CELL, (module, i, j), strict=True)]
+    names = [group.real[dim].values[index].item() for dim, index in zip(GAIN_DIMS, (module, i, j), strict=True)]
     return ChosenCell(str(names[0]), int(names[1]), int(names[2]), float(maps[0][0, place]), group.n)
 
 
@@ -313,5 +304,5 @@ def _measured(
 
 def map_shape(group: Group) -> tuple[int, int, int]:
     """How many modules, source layers and target layers."""
-    module, source, target = (group.real.sizes[dim] for dim in CELL)
+    module, source, target = (group.real.sizes[dim] for dim in GAIN_DIMS)
     return module, source, target

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xtl.errors import InputError, check_choice, check_flag, check_number, check_whole
-from xtl.stats.examples import CELL
+from xtl.results import GAIN_DIMS
 from xtl.stats.seeds import generator
 
 SHAPES = ("heavy", "normal", "skewed", "lopsided")
@@ -96,9 +96,9 @@ def simulate(
         threshold = np.log(0.5)
         data = xr.Dataset(
             {
-                "score": (("example", *CELL), score.astype("float32")),
-                "gain": (("example", *CELL), gain.astype("float32")),
-                "correct": (("example", *CELL), score > threshold),
+                "score": (("example", *GAIN_DIMS), score.astype("float32")),
+                "gain": (("example", *GAIN_DIMS), gain.astype("float32")),
+                "correct": (("example", *GAIN_DIMS), score > threshold),
                 "vanilla_score": ("example", vanilla.astype("float32")),
                 "vanilla_correct": ("example", vanilla > threshold),
             },

@@ -12,8 +12,8 @@ import xarray as xr
 from jaxtyping import Int
 
 from xtl.errors import InputError, check_choice
-from xtl.results import Maps, as_results
-from xtl.stats.examples import CELL, MEASURES, Group, check_resamples, record, split_groups
+from xtl.results import GAIN_DIMS, Maps, as_results
+from xtl.stats.examples import MEASURES, Group, check_resamples, record, split_groups
 from xtl.stats.selection import STRATEGIES, chosen_cells, held_out_means, map_shape, split_halves
 
 
@@ -156,7 +156,7 @@ def _halves(groups: list[Group], n_splits: int, seed: int) -> list[np.ndarray]:
 def _most_frequent(cells: np.ndarray, group: Group) -> dict[str, object]:
     values, counts = np.unique(cells, return_counts=True)
     place = np.unravel_index(values[counts.argmax()], map_shape(group))
-    names = {dim: group.real[dim].values[index].item() for dim, index in zip(CELL, place, strict=True)}
+    names = {dim: group.real[dim].values[index].item() for dim, index in zip(GAIN_DIMS, place, strict=True)}
     shares = counts / counts.sum()
     return {**names, "share": float(shares.max()), "entropy": float(abs((shares * np.log2(shares)).sum()))}
 

@@ -1,0 +1,50 @@
+"""Languages: their names in English, and how much text each has."""
+
+from __future__ import annotations
+
+from babel import Locale, UnknownLocaleError
+
+RESOURCE_LEVEL: dict[str, int] = {
+    code: level
+    for level, codes in {
+        5: "en es de ja fr ar zh",
+        4: "sv tr ko hi fa pt cs ru nl pl hr it vi eu hu fi sr ca",
+        3: "uk lv id af bs gl el he be ms th ka da tl sl ta kk ro bg uz lt et sk bn ur",
+        2: "pa ha mr xh sw zu tn is wo ht mt lo am yo ga ti",
+        1: "no ne qu km te ml kn gu hy mk so jv",
+    }.items()
+    for code in codes.split()
+}
+"""How much text a language has, from 5 (most) to 0: the classes of Joshi et al. 2020 (arXiv 2004.09095), by language code."""
+
+
+def resource_level(language: str) -> int | None:
+    """The class of Joshi et al. of a language, None where it is not in the table; regions and scripts don't matter.
+
+    >>> resource_level("zh_tw"), resource_level("sw"), resource_level("?")
+    (5, 2, None)
+    """
+    return RESOURCE_LEVEL.get(language.replace("-", "_").split("_")[0].lower())
+
+
+def by_resource(languages: list[str]) -> list[str]:
+    """Languages from the most to the least text; unknown ones last; alphabetical within a class.
+
+    >>> by_resource(["sw", "es", "xx", "ru", "de"])
+    ['de', 'es', 'ru', 'sw', 'xx']
+    """
+    return sorted(languages, key=lambda code: (-(-1 if (level := resource_level(code)) is None else level), code))
+
+
+def english_name(code: str) -> str:
+    """English name of a language, for sentences; the code itself where CLDR has none.
+
+    >>> english_name("ru"), english_name("?")
+    ('Russian', 'the target language')
+    """
+    if code in ("", "?"):
+        return "the target language"
+    try:
+        return Locale.parse(code, sep="-").get_display_name("en") or code
+    except (ValueError, UnknownLocaleError):
+        return code
