@@ -125,69 +125,6 @@ def get_analysis(name: str) -> Analysis:
     return ANALYSES[check_choice("analysis", name, ANALYSES)]
 
 
-def open_results(path: Path) -> xr.Dataset:
-    """A stored run as xarray: a Parquet file of `xtl.runs.save_results`, a folder that holds one, or the folder of `xtl run`.
-
-    Where it is a part of a run, that is said on stderr. Of a run whose tasks hold different things (right answers are known for
-    some alone), what all of them hold.
-
-    Raises:
-        InputError: none of these.
-    """
-    import sys
-
-    from xtl.runs.extent import note_of
-
-    results = _open_stored(path)
-    if note := note_of(results):
-        print(f"xtl: {path} is {note}", file=sys.stderr)
-    return results
-
-
-def _open_stored(path: Path) -> xr.Dataset:
-    from xtl.errors import InputError
-    from xtl.runs import load_results
-
-    if path.is_dir() and (path / "results.parquet").exists():
-        return load_results(path / "results.parquet")
-    if path.is_dir() and (path / "manifest.json").exists():
-        return _open_tasks(path)
-    if path.is_file():
-        return load_results(path)
-    raise InputError(
-        f"no run at {str(path)!r}: give a results.parquet, a folder that holds one, or the folder of `xtl run`"
-    )
-
-
-def _open_tasks(path: Path) -> xr.Dataset:
-    """A run of one or several tasks, with the variables that all tasks have.
-
-    Raises:
-        InputError: its tasks are not scored alike (among options, and of an answer): their means mean nothing together.
-    """
-    import xarray as xr
-
-    from xtl.errors import InputError
-    from xtl.runs import open_run
-    from xtl.runs.extent import extent_attrs
-    from xtl.runs.lazy import RunFiles
-
-    files = RunFiles(path)
-    table = files.vanilla()
-    tasks = list(dict.fromkeys(table["task"]))
-    if len(tasks) == 1:
-        return open_run(path)
-    parts = [open_run(path, task=task) for task in tasks]
-    scores = {task: str(part.attrs.get("score")) for task, part in zip(tasks, parts, strict=True)}
-    if len(set(scores.values())) > 1:
-        told = "; ".join(f"{task}: {score}" for task, score in scores.items())
-        raise InputError(f"the tasks of {str(path)!r} are not scored alike ({told}): run them as studies of their own")
-    shared = [name for name in parts[0].data_vars if all(name in part for part in parts)]
-    together = xr.concat([part[shared] for part in parts], dim="example", combine_attrs="drop_conflicts", join="exact")
-    together.attrs.pop("extent", None)  # of one of the tasks
-    return together.assign_attrs(extent_attrs(files.extent(table)))
-
-
 def check_request(name: str, request: Request) -> None:
     """Raise `InputError` where an analysis is not given what it needs, or is given what it does not take; no model is loaded."""
     from xtl.errors import InputError
@@ -232,11 +169,11 @@ def analyse(name: str, request: Request) -> xr.Dataset:
     """
     check_request(name, request)
     compute = get_analysis(name).module.compute
-    runs = [open_results(path) for path in request.runs]
-    control = None if request.control is None else open_results(request.control)
+    runs = [_open(path) for path in request.runs]
+    control = None if request.control is None else _open(request.control)
     by = {} if request.by is None else {"by": request.by}
     if name == "gain_maps":
-        other = None if request.against is None else open_results(request.against)
+        other = None if request.against is None else _open(request.against)
         return compute(runs[0], instances=12, against=other, **by)
     if name in ("is_it_real", "upper_bound", "attn_vs_ffn"):
         return compute(runs[0], control, **by)
@@ -288,6 +225,12 @@ def save(data: xr.Dataset, path: Path) -> Path:
     clean = data.assign_attrs(plain)
     clean.attrs = plain
     return write_whole(path, lambda temporary: clean.to_netcdf(temporary, engine="scipy"))
+
+
+def _open(path: Path) -> xr.Dataset:
+    from xtl.runs.reading import open_results, say_extent
+
+    return say_extent(path, open_results(path))
 
 
 def _named(paths: Sequence[Path], runs: Sequence[xr.Dataset]) -> dict[str, xr.Dataset]:

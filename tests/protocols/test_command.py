@@ -196,7 +196,7 @@ def test_select_chooses_on_an_earlier_run(run, capitals, tmp_path, monkeypatch):
         (["pairwise", "--control", "other_language"], "control other_language needs control_language"),
         (["pairwise", "--control-language", "fr"], "control_language goes with the control other_language"),
         (["pairwise", "--sample", "runs"], "--sample goes with select, not with pairwise"),
-        (["select", "--sample", "nowhere"], "no results at 'nowhere'"),
+        (["select", "--sample", "nowhere"], "no run at 'nowhere'"),
         (["select", "--strategy", "bar"], "unknown --strategy 'bar'; valid: "),
         (["select", "--per", "cell"], "unknown --per 'cell'; valid: language, task"),
         (["fixed"], "--source-layers does not go with fixed, whose cell is the paper's; use pairwise"),

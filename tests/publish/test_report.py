@@ -7,8 +7,9 @@ import pytest
 from tests.runs.filling import fill, jobs_of
 from tests.synthetic import synthetic_results
 from xtl.errors import InputError
-from xtl.publish import read_run, report_run
+from xtl.publish import report_run
 from xtl.runs import save_results
+from xtl.runs.reading import read_run
 
 
 def test_a_whole_run_has_no_note(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from tests.runs.filling import content, files_of, fill, jobs_of
 from xtl.errors import XtlError
-from xtl.publish import read_run
 from xtl.publish.export import export_run
 from xtl.runs import open_run
+from xtl.runs.reading import read_run
 from xtl.runs.status import in_words, run_status
 from xtl.runs.store import Store
 

@@ -219,18 +219,10 @@ def summary(
 
 
 def _results(path: Path) -> xr.Dataset:
-    """The results of a sweep, of a protocol or of a run."""
-    from xtl.runs import load_results, open_run
+    """The results of a sweep, of a protocol or of a run, in memory."""
+    from xtl.runs.reading import open_results, say_extent
 
-    if path.is_dir() and not (path / RESULTS).exists():
-        results = open_run(path).load()
-    else:
-        results = load_results(path / RESULTS if path.is_dir() else path)
-    from xtl.runs.extent import note_of
-
-    if note := note_of(results):
-        print(f"xtl: {path} is {note}", file=sys.stderr)
-    return results
+    return say_extent(path, open_results(path).load())
 
 
 def _show(table: pd.DataFrame, json_output: bool, files: list[Path]) -> None:

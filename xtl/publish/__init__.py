@@ -1,6 +1,6 @@
-"""Reports: results as one HTML page that needs no network."""
+"""What others see: results as one HTML page that needs no network, figures for papers, tables, a notebook's view."""
 
 from xtl.publish.page import render, write_report
-from xtl.publish.report import read_run, report_run
+from xtl.publish.report import report_run
 
-__all__ = ["read_run", "render", "report_run", "write_report"]
+__all__ = ["render", "report_run", "write_report"]

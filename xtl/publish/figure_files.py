@@ -34,6 +34,7 @@ from xtl.foreign import frame_for_csv
 from xtl.publish.figures import KINDS, STYLES, Size
 from xtl.results import with_directions
 from xtl.runs.extent import check_whole_or_partial
+from xtl.runs.reading import read_run
 
 FORMATS = ("pdf", "svg", "png", "html")
 PNG_DPI = 600
@@ -80,8 +81,6 @@ def export_figure(
     check_choice("format", form, FORMATS)
     check_choice("style", style, STYLES)
     size = Size(pixels(width), style)
-    from xtl.publish import read_run
-
     results, _ = read_run(run, model=model, task=task)
     if len(results) > 1:
         names = ", ".join(f"{part.attrs.get('model')} {part.attrs.get('task')}" for part in results)
