@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 import xtl
-from benchmarks.common import parser, report
+from common import parser, report
 from xtl.scoring.likelihood import NORMALISATIONS
 
 SHARES: dict[str, Callable[[float], bool]] = {

@@ -14,9 +14,9 @@ import os
 from pathlib import Path
 
 import pandas as pd
+from score_disagreements import Case, compare
 
 from xtl.pairs import ParallelPair
-from xtl.scoring.compare import Case, compare
 from xtl.scoring.paper import LABELS_KEY, PAPER
 from xtl.scoring.strict import STRICT
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 from common import parser
-
-from xtl.runs.estimate import hours, paper_study
+from estimate import hours, paper_study
 
 
 def main() -> None:

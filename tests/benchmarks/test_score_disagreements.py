@@ -3,12 +3,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import paper_vs_strict
 import pytest
+from score_disagreements import OTHER, REWRITINGS, compare, reason
 
-from benchmarks import paper_vs_strict
 from tests.scoring.languages import question
 from xtl.errors import InputError
-from xtl.scoring.compare import OTHER, REWRITINGS, compare, reason
 from xtl.scoring.paper import PAPER
 from xtl.scoring.squad import CONTAINS, EM
 from xtl.scoring.strict import STRICT

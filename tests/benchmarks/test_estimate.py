@@ -3,10 +3,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from estimate import Work, hours, paper_study
 from hypothesis import given
 from hypothesis import strategies as st
-
-from xtl.runs.estimate import Work, hours, paper_study
 
 DOCS = Path(__file__).parents[2] / "docs/scaling.md"
 
