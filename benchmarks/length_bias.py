@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from common import parser, report
 
 import xtl
-from common import parser, report
 from xtl.scoring.likelihood import NORMALISATIONS
 
 SHARES: dict[str, Callable[[float], bool]] = {

@@ -15,7 +15,8 @@ import pytest
 import xtl
 from tests.conftest import stop_in_map
 from tests.tasks import releases
-from xtl import cli, runs
+from xtl import runs
+from xtl.commands import sweep as sweep_command
 from xtl.commands.loading import Loading
 
 MODEL = ["--source", "The capital of France is", "--target", "La capital de Francia es"]
@@ -294,6 +295,6 @@ def test_the_demo_runs_its_parts_and_writes_both_files(run, tmp_path, monkeypatc
     assert code == 0
     table = pd.read_parquet(tmp_path / "démo/results.parquet")
     sizes = table.groupby("target_lang")["example"].nunique().to_dict()
-    assert sizes == {target: limit for _, target, limit in cli.DEMO}
+    assert sizes == {target: limit for _, target, limit in sweep_command.DEMO}
     assert (tmp_path / "démo/report.html").is_file()
     assert "wrote" in out

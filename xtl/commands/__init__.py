@@ -1,1 +1,1 @@
-"""Commands of the command line that are kept out of `xtl.cli`."""
+"""The commands, a file a subject; `xtl.cli` puts them into one app."""

@@ -6,14 +6,18 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from xtl.errors import InputError, check_flag, shown
+from xtl.foreign import as_json
 
 if TYPE_CHECKING:
     from xtl.pairs import ParallelPair
     from xtl.runs import KeptMaps
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 STOPPED = 130
 """Exit code of a command that was stopped by Ctrl-C."""
 RESULTS = "results.parquet"
@@ -69,3 +73,8 @@ def keeping_maps(out: Path) -> Iterator[KeptMaps]:
 
     yield KeptMaps(out / MAPS)
     shutil.rmtree(out / MAPS, ignore_errors=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    print(as_json(value))

@@ -1,0 +1,209 @@
+"""`xtl demo` and `xtl sweep`: maps of a task, as a table and a page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOption, loads_model, parse_chat
+from xtl.commands.output import STOPPED, JsonOption, check_out, keeping_maps, print_json, was_stopped
+from xtl.commands.runs import parse_layers
+from xtl.commands.strict import parse_names
+from xtl.errors import InputError, check_choice
+from xtl.foreign import printable
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from xtl.pairs import ParallelPair
+
+DEMO_TASK = "capitals"
+DEMO = (("en", "es", 6), ("en", "de", 5))
+"""Source language, target language and number of instances of each part of the demo."""
+
+
+EngineOption = Annotated[str, typer.Option(help="How the map is computed: auto, packed, batched or loop.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Give an app the commands."""
+    app.command(epilog="Example: xtl demo --out runs/demo")(demo)
+    app.command(
+        epilog="Example: xtl sweep --task capitals --source-lang en --target-lang es --modules attn,mlp --limit 5 "
+        "--out runs/en-es"
+    )(loads_model(sweep))
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for results.parquet and report.html.")] = Path("runs/demo"),
+    png: Annotated[bool, typer.Option("--png", help="Also draw a PNG a direction (figures extra, Chromium).")] = False,
+    limit: Annotated[int | None, typer.Option(help="Most questions a language, for a quicker look.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Show it: maps of English knowledge lent to two languages, on the embedded model, in under three minutes."""
+    from xtl.tasks import get_task
+
+    pairs = [
+        pair
+        for source, target, n in DEMO
+        for pair in get_task(DEMO_TASK).pairs(source, target, limit=n if limit is None else min(n, limit))
+    ]
+    results = _run_sweep(
+        pairs=pairs,
+        out=out,
+        title="xtl demo: English knowledge lent to other languages",
+        task=DEMO_TASK,
+        command=f"xtl demo --out {out}" + ("" if limit is None else f" --limit {limit}"),
+        sweep_options={"modules": ["attn", "mlp"]},
+    )
+    if png:
+        _write_pictures(results, out)
+    _print_sweep(results, out, json_output)
+
+
+def sweep(
+    task: Annotated[str, typer.Option(help="A task (see `xtl tasks`), or a file of pairs.")],
+    source_lang: Annotated[str, typer.Option(help="Language that is read, as a code: en.")],
+    target_lang: Annotated[str, typer.Option(help="Language that is answered in, as a code: es.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.parquet and report.html.")],
+    modules: Annotated[str, typer.Option(help="Modules, separated by commas.")] = "attn,mlp",
+    limit: Annotated[int | None, typer.Option(help="Number of instances; all by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the order of instances and of their options.")] = 0,
+    source_layers: Annotated[
+        str | None,
+        typer.Option(help="Layers to read, as 0,3,-1 or 0-5 (5 is in it) or 0:18:3 (18 is not); all by default."),
+    ] = None,
+    target_layers: Annotated[
+        str | None, typer.Option(help="Layers to write, in the same form; all by default.")
+    ] = None,
+    engine: EngineOption = "auto",
+    normalise: NormaliseOption = "none",
+    split: Annotated[str | None, typer.Option(help="Benchmarks: sample, unseen or (hub) all.")] = None,
+    origin: Annotated[str | None, typer.Option(help="Benchmarks: released or hub.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Benchmarks: the paper's released data, or with --origin hub a local copy; or XTL_DATA."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that are already in the folder.")
+    ] = False,
+    model: NameOption = None,
+    chat: ChatOption = "false",
+    json_output: JsonOption = False,
+    loading: Loading = Loading(),
+) -> None:
+    """Build the maps of a task: every source layer x target layer, by module; write a table and a report."""
+    from xtl.scoring.likelihood import NORMALISATIONS
+    from xtl.tasks import get_task
+    from xtl.tasks.benchmark import Benchmark
+
+    check_choice("--normalise", normalise, NORMALISATIONS)
+    found = get_task(task)
+    where = {name: value for name, value in (("split", split), ("origin", origin), ("folder", data)) if value}
+    if where and not isinstance(found, Benchmark):
+        raise InputError(f"--split, --origin and --data go with benchmarks; task {task!r} is none")
+    pairs = found.pairs(source_lang, target_lang, limit=limit, seed=seed, **where)
+    results = _run_sweep(
+        pairs=pairs,
+        out=out,
+        title=f"{task}: {pairs[0].direction}",
+        task=task,
+        command=" ".join(["xtl", *sys.argv[1:]]),
+        sweep_options={
+            "modules": parse_names("--modules", modules),
+            "source_layers": parse_layers("--source-layers", source_layers),
+            "target_layers": parse_layers("--target-layers", target_layers),
+            "engine": engine,
+            "normalise": normalise,
+        },
+        model=model,
+        loading=loading,
+        chat=parse_chat(chat),
+        overwrite=overwrite,
+    )
+    _print_sweep(results, out, json_output)
+
+
+def _run_sweep(
+    *,
+    pairs: list[ParallelPair],
+    out: Path,
+    title: str,
+    task: str,
+    command: str,
+    sweep_options: dict[str, Any],
+    model: str | None = None,
+    loading: Loading = Loading(),
+    chat: bool | str = False,
+    overwrite: bool = True,
+) -> xr.Dataset:
+    """Check everything, load, sweep with progress, write `results.parquet` and `report.html`.
+
+    Stopped with Ctrl-C, it writes what there is; called again it goes on from there.
+    """
+    check_out(out, overwrite or was_stopped(out, task, pairs))
+    loaded = loading.load(model)
+    from xtl.engine import sweep_many
+    from xtl.models.chat import chat_pairs
+    from xtl.publish import write_report
+    from xtl.results import concat_maps
+    from xtl.runs import save_results
+    from xtl.runs.extent import Extent, extent_attrs, note_of
+
+    maps: list[xr.Dataset] = []
+    stopped = False
+    with keeping_maps(out) as keep:
+        try:
+            asked = chat_pairs(loaded, pairs, chat)
+            for result in sweep_many(loaded, asked, **sweep_options, keep=keep, progress=True):
+                maps.append(result)
+        except KeyboardInterrupt:
+            stopped = True
+        if not maps:
+            print("xtl: stopped before the first map was whole; nothing was written", file=sys.stderr)
+            sys.exit(STOPPED)
+        results = concat_maps(maps).assign_attrs(task=task)
+        if stopped:
+            results = results.assign_attrs(extent_attrs(Extent(len(pairs), len(maps))))
+        save_results(results, out / "results.parquet")
+        note = note_of(results)
+        notes = [] if note is None else [f"This is {note}."]
+        write_report(out / "report.html", results, title=title, command=command, notes=notes)
+        if stopped:
+            print(
+                f"xtl: stopped; kept the {len(maps)} of {len(pairs)} maps that were whole in {out}; "
+                "the same command goes on from there",
+                file=sys.stderr,
+            )
+            sys.exit(STOPPED)
+    return results
+
+
+def _write_pictures(results: xr.Dataset, out: Path) -> None:
+    """The gain map of each direction as PNG."""
+    from xtl import plots
+    from xtl.results import with_directions
+
+    directions = with_directions(results)["direction"].values
+    for direction in dict.fromkeys(map(str, directions)):
+        name = "gain_map_" + direction.replace("->", "_") + ".png"
+        plots.save_png(plots.gain_map(results, direction=direction), out / name)
+        print(f"wrote {out / name}")
+
+
+def _print_sweep(results: xr.Dataset, out: Path, json_output: bool) -> None:
+    """The short table: per direction and module, vanilla, the best cell and its gain."""
+    from xtl.results import best_cells, mean_maps
+
+    table = best_cells(mean_maps(results))
+    files = {"results": str(out / "results.parquet"), "report": str(out / "report.html")}
+    if json_output:
+        print_json({**files, "best_cells": json.loads(table.to_json(orient="records"))})
+        return
+    print(printable(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"), lines=True))
+    print("(the best cell is chosen on the same instances that its gain is measured on)")
+    print(f"wrote {files['results']} and {files['report']}")

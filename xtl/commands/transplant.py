@@ -1,0 +1,80 @@
+"""`xtl transplant`: one transplant, and what it patched."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
+from xtl.commands.output import JsonOption, print_json
+
+
+def register(app: typer.Typer) -> None:
+    """Give an app the command."""
+    app.command(
+        epilog='Example: xtl transplant --source "Country: France. Capital:" --target "País: Francia. Capital:" '
+        "--module attn --source-layer 12 --target-layer 13 --max-new-tokens 5"
+    )(loads_model(transplant))
+
+
+def transplant(
+    source: Annotated[str, typer.Option(help="Prompt whose activation is read.")],
+    target: Annotated[str, typer.Option(help="Prompt into which it is written.")],
+    module: Annotated[str, typer.Option(help="attn, mlp, attn_released or resid.")],
+    source_layer: Annotated[int, typer.Option(help="Layer that is read: 0-based; a negative one counts from the end.")],
+    target_layer: Annotated[
+        int, typer.Option(help="Layer that is written: 0-based; a negative one counts from the end.")
+    ],
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens to generate.")] = 20,
+    steps: Annotated[
+        str, typer.Option(help="first (patch the prompt's pass alone) or every (each new token too).")
+    ] = "first",
+    model: NameOption = None,
+    chat: ChatOption = "false",
+    json_output: JsonOption = False,
+    loading: Loading = Loading(),
+) -> None:
+    """Run one transplant; print the answer with and without it, and what was patched."""
+    from dataclasses import asdict
+
+    from xtl.hooks import get_modules
+    from xtl.models.chat import chat_prompt
+    from xtl.pairs import check_prompt
+    from xtl.transplants import transplant as run
+
+    check_prompt("source", source)
+    check_prompt("target", target)
+    get_modules([module])
+    wrap = parse_chat(chat)
+    loaded = loading.load(model)
+    result = run(
+        loaded,
+        source=chat_prompt(loaded, source, wrap),
+        target=chat_prompt(loaded, target, wrap),
+        module=module,
+        source_layer=source_layer,
+        target_layer=target_layer,
+        max_new_tokens=max_new_tokens,
+        steps=steps,
+    )
+    if json_output:
+        print_json(
+            {
+                "model": loaded.xtl_info.name,
+                "text": result.text,
+                "tokens": result.tokens,
+                "vanilla_text": result.vanilla_text,
+                "vanilla_tokens": result.vanilla_tokens,
+                "patch": asdict(result.patch),
+                "steps": result.steps,
+            }
+        )
+        return
+    patch = result.patch
+    print(f"vanilla      {result.vanilla_text!r}")
+    print(f"transplanted {result.text!r}")
+    print(
+        f"patched      {patch.write_hook} at position {patch.position} ({patch.token!r}) with {patch.read_hook} "
+        f"from source position {patch.source_position} ({patch.source_token!r}); steps: {result.steps}"
+    )
