@@ -15,15 +15,18 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, check_fits, check_hooks_exist, check_model, encode, model_info
+from xtl.backend import Model, check_hooks_exist
 from xtl.engine.plan import Plan
 from xtl.errors import InputError, check_layer
 from xtl.files import writing
 from xtl.hooks import Hooks, get_modules, transplant_at
 from xtl.models.identity import identity_key
+from xtl.models.info import model_info
+from xtl.models.state import check_model
 from xtl.pairs import ParallelPair, Prompt
 from xtl.pairs import check_pairs as pairs_given
 from xtl.runs.activations import ActivationCache
+from xtl.tokens import check_fits, encode
 from xtl.transplants import read_activations
 
 

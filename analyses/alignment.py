@@ -31,8 +31,9 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from analyses._activations import check_layers_match, check_pairs, check_same_model, read_last
-from xtl.backend import Model, model_info
+from xtl.backend import Model
 from xtl.errors import InputError, check_choice
+from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
 from xtl.results import Maps, as_results, model_name, score_unit, with_directions

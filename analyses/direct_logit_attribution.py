@@ -30,15 +30,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language, transplant_hooks
-from xtl.backend import Model, check_model, encode, encode_continuation, forward, model_info
+from xtl.backend import Model, forward
 from xtl.engine.head import Head
 from xtl.errors import InputError, ModelError, check_choice
 from xtl.hooks import Hooks, capture
+from xtl.models.info import model_info
+from xtl.models.state import check_model
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
 from xtl.results import model_name
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import bracket, mean_interval
+from xtl.tokens import encode, encode_continuation
 
 RUNS = ("source", "target", "transplanted")
 MODULES = ("attn", "mlp")

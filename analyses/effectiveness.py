@@ -31,15 +31,18 @@ import xarray as xr
 from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language
-from xtl.backend import Model, check_model, encode, model_info
+from xtl.backend import Model
 from xtl.engine import sweep
 from xtl.errors import InputError, check_whole
 from xtl.hooks import get_modules
+from xtl.models.info import model_info
+from xtl.models.state import check_model
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Estimate, forest
 from xtl.results import model_name
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import mean_interval, share_interval
+from xtl.tokens import encode
 from xtl.transplants import read_activations
 
 STRATEGIES = {

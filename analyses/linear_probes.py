@@ -40,8 +40,9 @@ from jaxtyping import Bool, Float, Int
 
 from analyses._activations import Sample, check_pairs, read_last, samples_of
 from xtl import plots
-from xtl.backend import Model, model_info
+from xtl.backend import Model
 from xtl.errors import InputError, check_choice, check_number, check_whole
+from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
 from xtl.results import model_name

@@ -13,7 +13,8 @@ from dataclasses import replace
 from common import parser, report, seconds
 
 import xtl
-from xtl.backend import encode, model_info
+from xtl.models.info import model_info
+from xtl.tokens import encode
 
 SOURCE = """Question: how do the two sentences go together?
 

@@ -9,9 +9,9 @@ import torch
 import xtl
 from tests import tiny
 from xtl import controls
-from xtl.backend import encode
 from xtl.controls import CONTROLS, Sources
 from xtl.hooks import MODULES
+from xtl.tokens import encode
 from xtl.transplants import read_activations
 
 PAIRS = [

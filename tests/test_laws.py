@@ -8,8 +8,9 @@ import torch
 import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
-from xtl.backend import encode, forward
+from xtl.backend import forward
 from xtl.hooks import MODULES, capture, transplant_at
+from xtl.tokens import encode
 from xtl.transplants import read_activations
 
 BACKENDS = ["hooked", "bridge"]

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 import xtl
-from xtl.backend import decode
 from xtl.engine.engines import ENGINES
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.prepare import prepare
 from xtl.hooks import MODULES
+from xtl.tokens import decode
 
 pytestmark = pytest.mark.xdist_group("smollm2")
 

@@ -6,8 +6,9 @@ import torch
 
 import xtl
 from tests.conftest import SOURCE, TARGET
-from xtl.backend import encode, forward
+from xtl.backend import forward
 from xtl.hooks import MODULES, transplant_at
+from xtl.tokens import encode
 from xtl.transplants import generate, read_activations
 
 

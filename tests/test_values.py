@@ -11,10 +11,10 @@ import torch
 
 import xtl
 from tests.conftest import SOURCE, TARGET
-from xtl.backend import encode, encode_continuation
 from xtl.models.chat import check_chat
 from xtl.pairs import check_prompt
 from xtl.stats.seeds import check_seeds, generator
+from xtl.tokens import encode, encode_continuation
 
 ONE = {"module": "attn", "source_layer": 0, "target_layer": 1, "max_new_tokens": 2}
 MAP = {"source": SOURCE, "target": TARGET, "options": ("a", "b"), "gold": 0, "modules": ["attn"], "verify": 0}

@@ -24,13 +24,15 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import Unpack
 
-from xtl.backend import Model, check_fits, check_model, encode
+from xtl.backend import Model
 from xtl.engine.many import Activations, Keep, sweep_many
 from xtl.engine.maps import Progress
 from xtl.engine.prepare import Settings, check_cells
 from xtl.errors import InputError, check_choice, check_whole, known_keywords
+from xtl.models.state import check_model
 from xtl.pairs import ParallelPair, Prompt, check_pairs
 from xtl.stats.seeds import generator
+from xtl.tokens import check_fits, encode
 from xtl.transplants import read_activations
 
 Written = Mapping[tuple[str, int], Float[Tensor, " d_model"]]

@@ -16,23 +16,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import (
-    Model,
-    check_fits,
-    check_hooks_exist,
-    check_model,
-    decode,
-    encode,
-    forward,
-    forward_without_logits,
-    model_info,
-    new_cache,
-)
+from xtl.backend import Model, check_hooks_exist, forward, forward_without_logits, new_cache
 from xtl.errors import InputError, ModelError, Whole, check_choice, check_layer, check_whole, known_keywords
 from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
 from xtl.models.caching import check_cache, why_no_cache
+from xtl.models.info import model_info
 from xtl.models.positions import alike
+from xtl.models.state import check_model
 from xtl.pairs import ParallelPair, Prompt, check_prompt
+from xtl.tokens import check_fits, decode, encode
 
 STEPS = ("first", "every")
 

@@ -10,10 +10,11 @@ import torch
 
 from analyses import direct_logit_attribution as dla
 from tests.synthetic import synthetic_results
-from xtl.backend import encode, forward
+from xtl.backend import forward
 from xtl.engine.head import Head
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
+from xtl.tokens import encode
 from xtl.transplants import transplant
 
 PAIRS = [

@@ -10,9 +10,9 @@ import pytest
 import xtl
 from analyses import effectiveness
 from tests.synthetic import synthetic_results
-from xtl.backend import encode
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
+from xtl.tokens import encode
 
 PAIRS = [
     ParallelPair(

@@ -11,9 +11,10 @@ import torch
 from analyses import language_flow
 from tests.analyses.test_direct_logit_attribution import BACK, PAIRS
 from tests.synthetic import synthetic_results
-from xtl.backend import encode, encode_continuation, forward
+from xtl.backend import forward
 from xtl.engine.head import Head
 from xtl.errors import InputError
+from xtl.tokens import encode, encode_continuation
 from xtl.transplants import transplant
 
 

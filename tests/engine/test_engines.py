@@ -8,9 +8,10 @@ import torch
 import xtl
 from tests.conftest import NO_HOOKED, SOURCE, TARGET
 from tests.models.test_caching import forget_on_bridges
-from xtl.backend import encode, forward, new_cache
+from xtl.backend import forward, new_cache
 from xtl.engine.engines import ENGINES, resolve_engine, slow_note, why_slow
 from xtl.models.caching import why_no_cache
+from xtl.tokens import encode
 from xtl.transplants import generate
 
 CELLS = {"modules": ["attn", "mlp"], "source_layers": [0, 1], "target_layers": [0, 1]}

@@ -12,11 +12,11 @@ import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
 from tests.engine.test_packed import MODULES
-from xtl.backend import ModelInfo
 from xtl.engine import precision, verify
 from xtl.engine.packed import hooked
 from xtl.engine.plan import Generated
 from xtl.engine.readout import Readout
+from xtl.models.info import ModelInfo
 from xtl.scoring.text import TextScore
 
 ALL = [(architecture, backend) for architecture in tiny.CONFIGS for backend in ("hooked", "bridge")]

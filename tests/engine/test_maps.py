@@ -10,8 +10,9 @@ import xarray as xr
 import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
-from xtl.backend import encode, forward
+from xtl.backend import forward
 from xtl.hooks import MODULES, transplant_at
+from xtl.tokens import encode
 from xtl.transplants import read_activations
 
 OPTIONS = (" Paris", " Rom", "x")

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
-from xtl.backend import encode, forward
+from xtl.backend import forward
 from xtl.engine.packed import bridge, hooked, why_not_packable
 from xtl.engine.readout import Readout
 from xtl.engine.tree import build_tree
+from xtl.tokens import encode
 
 MODULES = {
     a: ["attn", "mlp", "resid", "attn_released"] if a in tiny.SEQUENTIAL else ["attn", "mlp", "resid"]

@@ -12,10 +12,11 @@ import xtl
 from tests import tiny
 from tests.conftest import NO_HOOKED, SOURCE, TARGET
 from tests.models import table
-from xtl.backend import backend_name, encode, forward
+from xtl.backend import backend_name, forward
 from xtl.hooks import MODULES
 from xtl.models.caching import CACHED
 from xtl.models.contract import WRITTEN, WRITTEN_RESID
+from xtl.tokens import encode
 
 LONG = TARGET + ", " + TARGET
 """Longer than the tiny models' sliding windows (8 tokens) and than the text that is checked at load (32)."""

@@ -7,9 +7,10 @@ import torch
 
 import xtl
 from tests.conftest import SOURCE, TARGET
-from xtl.backend import backend_name, cache_argument, encode, forward
+from xtl.backend import backend_name, cache_argument, forward
 from xtl.models import caching
 from xtl.models.caching import CACHED, NAMES, _add_name, _one_name, cache_deviation, check_cache, why_no_cache
+from xtl.tokens import encode
 from xtl.transplants import generate
 
 

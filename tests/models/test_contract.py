@@ -6,9 +6,10 @@ import torch
 import xtl
 from tests import tiny
 from tests.conftest import TARGET
-from xtl.backend import encode, forward
+from xtl.backend import forward
 from xtl.models import contract as contract_module
 from xtl.models.contract import check_contract
+from xtl.tokens import encode
 
 
 @pytest.mark.parametrize("backend", ["hooked", "bridge"])

@@ -12,9 +12,9 @@ import pytest
 
 import xtl
 from tests.conftest import SOURCE
-from xtl.backend import encode
 from xtl.models import embedded as cache
 from xtl.models import embedded_trust as trust
+from xtl.tokens import encode
 
 
 class Built(list):

@@ -13,10 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
-from xtl.backend import check_model, encode, model_info
 from xtl.models.chat import chat_prompt
+from xtl.models.info import model_info
+from xtl.models.state import check_model
 from xtl.models.tokenizer import attach_tokenizer
 from xtl.protocols.run import Data, pairwise
+from xtl.tokens import encode
 
 ONE = {"source": SOURCE, "target": TARGET, "module": "attn", "source_layer": 1, "target_layer": 2, "max_new_tokens": 2}
 PAIR = xtl.ParallelPair(SOURCE, TARGET, options=("a", "b"), gold=0)

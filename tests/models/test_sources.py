@@ -22,9 +22,10 @@ from transformers import (
 import xtl
 from tests import tiny
 from tests.conftest import DEFAULT_BACKEND, SOURCE, TARGET
-from xtl.backend import backend_name, encode, forward
+from xtl.backend import backend_name, forward
 from xtl.models import memory
 from xtl.models.names import PAPER, known_names, resolve_name
+from xtl.tokens import encode
 
 ONE = {"source": SOURCE, "target": TARGET, "module": "attn", "source_layer": 1, "target_layer": 2, "max_new_tokens": 2}
 

@@ -20,8 +20,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTraine
 import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
-from xtl.backend import encode, encode_continuation
 from xtl.models.chat import chat_pairs, chat_prompt
+from xtl.tokens import encode, encode_continuation
 
 TEXTS = [SOURCE, TARGET, "フランスの首都は東", "देश: फ़्रांस। राजधानी", "العاصمة", "é", "a é", "🏳️‍🌈", "tail ", "two\nlines"]
 ONE = {"module": "attn", "source_layer": 1, "target_layer": 2, "max_new_tokens": 3}

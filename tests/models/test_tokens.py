@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import xtl
 from tests import tiny
 from tests.conftest import TARGET
-from xtl.backend import encode, encode_continuation
+from xtl.tokens import encode, encode_continuation
 
 
 @pytest.mark.parametrize("backend", ["hooked", "bridge"])

@@ -17,8 +17,9 @@ from transformers import PreTrainedTokenizerFast
 import xtl
 from tests import tiny
 from tests.conftest import DEFAULT_BACKEND, SOURCE, TARGET
-from xtl.backend import encode, encode_continuation, forward
+from xtl.backend import forward
 from xtl.scoring.likelihood import NORMALISATIONS, UNITS, Question
+from xtl.tokens import encode, encode_continuation
 
 ENGINES = ("loop", "batched", "packed")
 BACKENDS = ("hooked", "bridge")

@@ -13,7 +13,7 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, check_model
+from xtl.backend import Model
 from xtl.engine.batched import Batched, why_not_batchable
 from xtl.engine.loop import generate_loop, score_loop
 from xtl.engine.packed import make_packed, why_not_packable
@@ -21,6 +21,7 @@ from xtl.engine.plan import Cell, Generated, Plan
 from xtl.engine.rows import generate_rows, score_rows
 from xtl.errors import InputError, SlowEngineWarning, check_choice
 from xtl.models.caching import check_cache, why_no_cache
+from xtl.models.state import check_model
 
 
 @dataclass(frozen=True)

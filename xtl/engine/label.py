@@ -11,13 +11,15 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, backend_name, decode, model_info
+from xtl.backend import Model, backend_name
 from xtl.engine.plan import Generated
 from xtl.engine.prepare import Sweep
+from xtl.models.info import model_info
 from xtl.packages import versions
 from xtl.pairs import ParallelPair, check_prompt
 from xtl.scoring.distribution import similarity
 from xtl.scoring.likelihood import NORMALISATIONS, UNITS
+from xtl.tokens import decode
 from xtl.transplants import STEPS
 
 DIMS = ("module", "source_layer", "target_layer")

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from xtl.backend import Model, context_length, is_bridge
+from xtl.backend import Model, is_bridge
 from xtl.engine.batched import Batched
 from xtl.engine.engines import ENGINES
 from xtl.engine.packed import make_packed
@@ -24,6 +24,7 @@ from xtl.engine.probe import AFTER, SHORT, why_not_exact
 from xtl.engine.tree import build_tree
 from xtl.errors import SlowEngineWarning
 from xtl.models.positions import alike, remembered
+from xtl.tokens import context_length
 
 EDGE = re.compile(r"(window|window_size|chunk_size|floor_scale|original_max_position_embeddings)$")
 """Numbers of a configuration that are lengths at which attention or positions change, by the ends of their names."""

@@ -9,7 +9,7 @@ from typing import TypedDict
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, check_fits, check_hooks_exist, encode
+from xtl.backend import Model, check_hooks_exist
 from xtl.engine.plan import Plan
 from xtl.errors import InputError, Whole, as_whole, check_choice, check_whole
 from xtl.hooks import Module, get_modules
@@ -17,6 +17,7 @@ from xtl.layers import Layers, check_layers
 from xtl.pairs import ParallelPair
 from xtl.scoring.likelihood import NORMALISATIONS, Question, prepare_question
 from xtl.scoring.text import TextScore, check_text_score
+from xtl.tokens import check_fits, encode
 from xtl.transplants import STEPS
 
 

@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from xtl.backend import Model, model_info
+from xtl.backend import Model
 from xtl.engine.loop import source_activations
 from xtl.engine.plan import Cell, Generated, Plan
 from xtl.engine.staging import in_joining_order
 from xtl.hooks import HookFunction, Hooks
+from xtl.models.info import model_info
 
 Result = TypeVar("Result")
 

@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, encode, encode_continuation, forward_without_logits
+from xtl.backend import Model, forward_without_logits
 from xtl.engine.head import Head
 from xtl.errors import check_choice
 from xtl.hooks import Hooks, capture, get_modules, transplant_at
 from xtl.pairs import ParallelPair
+from xtl.tokens import encode, encode_continuation
 from xtl.transplants import Transplant, read_activations, transplant
 
 TOP = 8

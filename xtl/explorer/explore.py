@@ -19,13 +19,14 @@ import xarray as xr
 from jaxtyping import Float
 
 from xtl import plots
-from xtl.backend import Model, check_model
+from xtl.backend import Model
 from xtl.engine import sweep
 from xtl.engine.head import Head
 from xtl.engine.prepare import Settings
 from xtl.errors import InputError, XtlError, check_whole, known_keywords
 from xtl.explorer.cells import CellView, look
 from xtl.hooks import get_modules
+from xtl.models.state import check_model
 from xtl.packages import install_hint
 from xtl.pairs import ParallelPair, check_pairs
 from xtl.publish.notebook import show

@@ -75,10 +75,12 @@ def same_tensors(hf_model: Any) -> Any:
 
 def _adopt_transformer_lens(model: Any, tokenizer: Any, backend: str) -> Any:
     """A HookedTransformer or TransformerBridge; there is no original to compare its logits with."""
-    from xtl.backend import backend_name, check_model, is_bridge, model_info
+    from xtl.backend import backend_name, is_bridge
     from xtl.models.caching import use_cache_names
     from xtl.models.contract import check_contract
+    from xtl.models.info import model_info
     from xtl.models.load import check_tokens
+    from xtl.models.state import check_model
     from xtl.models.tokenizer import attach_tokenizer, check_tokenizer
 
     kind = backend_name(model)

@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, forward, is_bridge, model_info, new_cache, upcast
+from xtl.backend import Model, forward, is_bridge, new_cache, upcast
 from xtl.errors import ContractError
+from xtl.models.info import model_info
 
 NAMES = ("past_key_values", "cache", "layer_past", "past_key_value")
 """What attention's cache is called, in Transformers and in TransformerLens."""

@@ -55,7 +55,7 @@ def chat_pairs(
 
 def check_chat(model: Any, chat: bool | str) -> None:
     """Raise `InputError` for an unknown `chat`, or True where the model's tokenizer has no template; or as `check_model`."""
-    from xtl.backend import check_model
+    from xtl.models.state import check_model
 
     check_model(model)
     if not isinstance(chat, bool) and not (isinstance(chat, str) and chat == "auto"):
@@ -83,7 +83,7 @@ def chat_prompt(model: Any, prompt: Prompt, chat: bool | str = "auto", system: s
     check_chat(model, chat)
     if not chat or not _has_template(model) or not isinstance(prompt, str):
         return prompt
-    from xtl.backend import encode
+    from xtl.tokens import encode
 
     text = _render(model, prompt, system)
     ids = list(model.tokenizer(text, add_special_tokens=False)["input_ids"])

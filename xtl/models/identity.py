@@ -24,7 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xtl.backend import Model, backend_name, is_bridge, model_info
+from xtl.backend import Model, backend_name, is_bridge
+from xtl.models.info import model_info
 
 PARTS = ("weights_sha256", "buffers_sha256", "tables_sha256", "backend", "dtype", "config", "cfg", "eos_token_ids",
          "tokenizer", "code_sha256")  # fmt: skip

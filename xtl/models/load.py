@@ -143,13 +143,12 @@ def from_hf(hf_model: Any, tokenizer: Any, label: str, backend: str, reason: str
     """
     import torch
 
-    from xtl.backend import ModelInfo
     from xtl.models.bridged import architecture_of, bridge_from_hf
     from xtl.models.contract import check_contract
     from xtl.models.hooked import hooked_from_hf, why_no_hooked
     from xtl.models.identity import config_part, plain
+    from xtl.models.info import ModelInfo, eos_token_ids
     from xtl.models.read import one_line
-    from xtl.models.tokenizer import eos_token_ids
 
     hf_model = hf_model.eval().requires_grad_(False)
     device = str(hf_model.get_input_embeddings().weight.device)

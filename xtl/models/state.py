@@ -3,7 +3,7 @@
 Users switch things on, before `load_model` or after it. What would change what a transplant means is refused, in one line that
 says how to undo it. What changes no number is taken (the flags `use_attn_result`, `use_split_qkv_input`, `use_attn_in`,
 `use_hook_mlp_in`, `ungroup_grouped_query_attention`; compatibility mode without processing), and what xtl had found out about
-the model is found out anew. Every function that takes a model calls `xtl.backend.check_model`, which looks here.
+the model is found out anew. Every function that takes a model calls `check_model`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
+from xtl.backend import Model, is_bridge
 from xtl.errors import InputError
+from xtl.models.tokenizer import check_model_tokenizer
 
 UNDO = "load it with xtl.load_model"
 FLAGS = (
@@ -25,6 +27,16 @@ FLAGS = (
 )
 REMEMBERED = ("xtl_packable", "xtl_batchable", "xtl_hook_names", "xtl_slow_said")
 """What xtl keeps on a model that holds in one state of it alone."""
+
+
+def check_model(model: Model) -> None:
+    """Raise `InputError` for anything but an unprocessed HookedTransformer or TransformerBridge in a state that can be worked on.
+
+    Every function that takes a model begins with this: users change models, also after they were loaded (their
+    tokenizers too, see `xtl.models.tokenizer`). It takes a millisecond.
+    """
+    check_state(model, is_bridge(model))
+    check_model_tokenizer(model)
 
 
 def check_state(model: Any, bridge: bool) -> None:

@@ -12,6 +12,7 @@ import unicodedata
 import warnings
 from typing import Any
 
+from xtl.backend import is_bridge
 from xtl.errors import InputError, ModelError
 from xtl.models.contract import CHECK_TEXT
 from xtl.models.read import one_line
@@ -26,8 +27,6 @@ def attach_tokenizer(model: Any, tokenizer: Any) -> None:
     Raises:
         ModelError: TransformerLens puts another one there all the same.
     """
-    from xtl.backend import is_bridge
-
     if is_bridge(model):
         model._tokenizer = None  # in the place of another one, the bridge would read it anew, with BOS
     model.tokenizer = tokenizer
@@ -133,15 +132,6 @@ def check_tokenizer(label: str, tokenizer: Any, n_rows: int, own: bool) -> None:
     check_reading(label, tokenizer)
 
 
-def eos_token_ids(hf_model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Every token that ends a generation, as the model's generation configuration says; else the tokenizer's."""
-    generation = getattr(hf_model, "generation_config", None)
-    for value in (getattr(generation, "eos_token_id", None), getattr(tokenizer, "eos_token_id", None)):
-        if value is not None:
-            return tuple(value) if isinstance(value, (list, tuple)) else (int(value),)
-    return ()
-
-
 def token_ids(tokenizer: Any, text: str, **options: Any) -> list[int]:
     """The token ids of a text."""
     return [int(token) for token in tokenizer(text, **options)["input_ids"]]
@@ -154,8 +144,6 @@ def _check_kind(tokenizer: Any) -> None:
 
 def _settle(model: Any, tokenizer: Any) -> None:
     """Remember that this tokenizer is the one to go by, and tell the model's configuration the truth about it."""
-    from xtl.backend import is_bridge
-
     model.xtl_tokenizer = tokenizer
     embedding = model.original_model.get_input_embeddings() if is_bridge(model) else None
     if embedding is not None and model.cfg.d_vocab != embedding.weight.shape[0]:

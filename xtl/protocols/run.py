@@ -12,11 +12,12 @@ import numpy as np
 import xarray as xr
 
 from xtl import controls
-from xtl.backend import Model, model_info
+from xtl.backend import Model
 from xtl.engine.many import sweep_many
 from xtl.engine.prepare import Settings
 from xtl.errors import InputError, XtlError, check_choice, check_flag, check_whole, known_keywords
 from xtl.models.chat import chat_pairs
+from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.results import concat_maps
 from xtl.scoring.likelihood import NORMALISATIONS

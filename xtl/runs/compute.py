@@ -115,7 +115,6 @@ class Computer:
         """Have this model of the study in memory, and no other."""
         if index == self._index:
             return
-        from xtl.backend import check_fits
         from xtl.engine.engines import resolve_engine, slow_note, why_slow
         from xtl.engine.prepare import check_cells
         from xtl.errors import SlowEngineWarning
@@ -124,6 +123,7 @@ class Computer:
         from xtl.models.identity import identity_key
         from xtl.runs.activations import ActivationCache
         from xtl.runs.manifest import model_labels, model_record
+        from xtl.tokens import check_fits
 
         self.unload()
         spec = self.study.models[index]

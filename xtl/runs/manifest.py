@@ -138,8 +138,8 @@ def _kind_of(device: Any) -> str:
 
 def model_record(model: Any, spec: ModelSpec, engine: str) -> dict[str, Any]:
     """What identifies a loaded model: the revision that was asked for, and its identity as it came (`xtl.models.identity`)."""
-    from xtl.backend import model_info
     from xtl.models.identity import model_identity
+    from xtl.models.info import model_info
 
     return {
         "name": model_info(model).name,

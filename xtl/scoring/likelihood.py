@@ -22,9 +22,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from xtl.backend import Model, check_fits, continue_prompt
+from xtl.backend import Model
 from xtl.errors import InputError, Whole, as_whole, check_choice
 from xtl.pairs import Prompt, check_question
+from xtl.tokens import check_fits, continue_prompt
 
 NORMALISATIONS = {"none": "raw", "token": "per_token", "byte": "per_byte"}
 """What a log-probability may be divided by; with each, what a result's variables of that score end in (`score_per_token`)."""
