@@ -32,6 +32,7 @@ from xtl import plots
 from xtl.errors import InputError, check_choice, check_whole
 from xtl.languages import by_resource, resource_level
 from xtl.results import (
+    ROLES,
     Maps,
     as_results,
     check_mean_maps,
@@ -113,24 +114,9 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
         data: result of `compute`.
     """
     check_mean_maps(data)
-    panels = []
-    for direction in data["direction"].values:
-        part = data.sel(direction=direction)
-        for name, role in (
-            ("gain_as_target", "target"),
-            ("gain_as_source", "source"),
-            ("gain_same_layer", "source and target"),
-        ):
-            values = part[name].transpose("layer", "module").dropna("layer", how="all")
-            if not values.sizes["layer"]:
-                continue
-            counts = xr.full_like(values, int(part["n"]), dtype=int)
-            hover = f"{plots.escape(direction)}<br>%{{x}}, layer %{{y}} as {role}"
-            panels.append(plots.Panel(f"{direction}: layer as {role}", values, counts, hover))
-    return plots.heatmap_grid(
-        panels, columns=3, title=f"Gain by layer and module: {model_name(data)}".removesuffix(": "),
-        subtitle="mean gain over examples and over the other side's layers; blue helps, red harms", unit=score_unit(data),
-    )  # fmt: skip
+    return plots.layer_module_heatmap(
+        data, roles=tuple(ROLES.values()), title=f"Gain by layer and module: {model_name(data)}".removesuffix(": ")
+    )
 
 
 def languages_figure(data: xr.Dataset, module: str) -> go.Figure:

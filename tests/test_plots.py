@@ -47,7 +47,7 @@ def test_a_direction_draws_its_own_examples_only() -> None:
     spanish = results["gain"].values[results["target_lang"].values == "es"].astype("float64").mean(axis=0)
     figure = plots.gain_map(results, direction="en->es")
     np.testing.assert_allclose(drawn(figure)[1], spanish[1], rtol=1e-6)
-    assert "en-&gt;es" in title_of(figure)
+    assert "en → es" in title_of(figure)
     assert "n = 4" in title_of(figure)
     assert "sw" not in figure.layout.title.text
 
@@ -62,7 +62,7 @@ def test_a_single_sweep_without_example_dim_is_drawn_as_it_is() -> None:
     figure = plots.gain_map(sweep)
     np.testing.assert_allclose(drawn(figure)[0], sweep["gain"].values[0], rtol=1e-6)
     assert "n = 1 example;" in title_of(figure)
-    assert "en-&gt;es" in title_of(figure)
+    assert "en → es" in title_of(figure)
 
 
 def test_a_control_is_called_one_wherever_it_is_drawn() -> None:

@@ -79,8 +79,8 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_its_own_script_alone(tmp
 def test_the_page_has_summary_maps_instances_and_details() -> None:
     results = synthetic_results(per_direction=6)
     seen = Outline(page.render(results, command=["xtl", "sweep", "--to", "es sw"]))
-    assert seen.count("figure") == 4
-    assert seen.count("picture") == 8  # gain and accuracy
+    assert seen.count("figure") == 4 + 4  # cells; layer by module, as target and as source
+    assert seen.count("picture") == 8 + 4  # gain and accuracy; gain
     assert seen.count("tr") == 1 + 4
     assert all(a.get("scope") in ("col", "row") for tag, a in seen.tags if tag == "th")
     assert all(a.get("alt") for tag, a in seen.tags if tag == "img")
@@ -174,7 +174,7 @@ def test_results_of_several_models_stand_side_by_side() -> None:
     other = synthetic_results(layers=range(3), modules=["resid"], seed=1)  # type: ignore[arg-type]
     other.attrs |= {"model": "other-model", "score_unit": "fraction right"}
     seen = Outline(page.render([synthetic_results(), other]))
-    assert seen.count("figure") == 4 + 2
+    assert seen.count("figure") == 4 + 2 + 2 * (2 + 2)
     assert "other-model" in seen.text
     assert len([a for _, a in seen.tags if a.get("class") == "bar"]) == 3  # two units of gain, one accuracy
 

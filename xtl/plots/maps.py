@@ -26,13 +26,8 @@ import xarray as xr
 from plotly.subplots import make_subplots
 
 from xtl.errors import check_choice
-from xtl.plots.style import COLOUR_SCALE, escape, saturation, symmetric_limit, wrap
-from xtl.results import (
-    Maps,
-    provenance,
-    score_unit,
-    with_directions,
-)
+from xtl.plots.style import COLOUR_SCALE, arrow, escape, saturation, symmetric_limit, wrap
+from xtl.results import ROLES, Maps, mean_maps, provenance, score_unit, with_directions
 
 _PANEL_WIDTH = {1: 440, 2: 380, 3: 290}  # pixels, by number of columns; more columns: as for 3
 _MARGIN = {"l": 70, "r": 110, "t": 120, "b": 60}
@@ -72,22 +67,52 @@ def gain_map(data: Maps, *, direction: str | None = None, title: str | None = No
     return heatmap_grid(panels, columns=columns, title=headline, subtitle=_subtitle(part), unit=score_unit(part))
 
 
-def layer_module_heatmap(data: Maps, *, direction: str | None = None, title: str | None = None) -> go.Figure:
-    """Heatmaps of the mean gain, layer (y, 0 at the bottom) by module (x): with the layer as target, and as source.
+def layer_module_heatmap(
+    data: Maps, *, direction: str | None = None, roles: Sequence[str] = ("target", "source"), title: str | None = None
+) -> go.Figure:
+    """Heatmaps of the mean gain, layer (y, 0 at the bottom) by module (x): a panel a role of the layer.
 
-    Left, a cell is the mean over all source layers of the gain when that layer is the target; right, the mean over
-    all target layers when it is the source. Arguments and errors: as for `gain_map`.
+    As target, a cell is the mean over all source layers of the gain when that layer is written; as source, the mean over all
+    target layers when it is read; as "source and target", the gain of the cell i -> i.
+
+    Args:
+        data: result of `xtl.sweep` or `xtl.sweep_many`, averaged over `example`; or mean maps (`xtl.results.mean_maps`), of
+            which each direction has a row of panels.
+        direction: draw this direction only, such as "en->es". None: all.
+        roles: which panels, from `xtl.results.ROLES`.
+        title: first line of the title, instead of model, task and direction.
+
+    Raises:
+        InputError: as for `gain_map`; an unknown role.
     """
-    part = _select(data, direction)
-    mean, counts = _mean_gain(part)
-    panels = []
-    for role, other in (("target", "source"), ("source", "target")):
-        values = mean.mean(f"{other}_layer").rename({f"{role}_layer": "layer"}).transpose("layer", "module")
-        n = counts.max(f"{other}_layer").rename({f"{role}_layer": "layer"}).transpose("layer", "module")
-        hover = f"%{{x}}<br>layer %{{y}} as {role} layer,<br>mean over {mean.sizes[f'{other}_layer']} {other} layers"
-        panels.append(Panel(f"layer as {role}", values, n, hover))
+    for role in roles:
+        check_choice("roles", role, ROLES.values())
+    if isinstance(data, xr.Dataset) and "gain_as_target" in data:
+        means, part, note = (
+            _one_direction(data, direction),
+            data,
+            "mean gain over examples and over the other side's layers",
+        )
+    else:
+        part = _select(data, direction)
+        means, note = mean_maps(part, by=None), _subtitle(part)
+    panels = layer_module_panels(means, roles)
     headline = title or _headline("Gain by layer and module", part)
-    return heatmap_grid(panels, columns=2, title=headline, subtitle=_subtitle(part), unit=score_unit(part))
+    return heatmap_grid(panels, columns=len(roles), title=headline, subtitle=note, unit=score_unit(part))
+
+
+def layer_module_panels(means: xr.Dataset, roles: Sequence[str] = ("target", "source")) -> list[Panel]:
+    """The panels of `layer_module_heatmap`: of each direction one a role whose layers were tried."""
+    panels = []
+    for group in means["direction"].values:
+        for name in [name for name, role in ROLES.items() if role in roles]:
+            values = means[name].sel(direction=group).transpose("layer", "module").dropna("layer", how="all")
+            if values.sizes["layer"]:
+                title = f"layer as {ROLES[name]}"
+                title = title if str(group) == "all" else f"{arrow(group)}: {title}"
+                counts = xr.full_like(values, int(means["n"].sel(direction=group)), dtype=int)
+                panels.append(Panel(title, values, counts, f"{escape(title)}<br>%{{x}}, layer %{{y}}"))
+    return panels
 
 
 def heatmap_grid(
@@ -165,6 +190,14 @@ def _select(data: Maps, direction: str | None) -> xr.Dataset:
     return data.isel(example=np.flatnonzero(labels == direction))
 
 
+def _one_direction(means: xr.Dataset, direction: str | None) -> xr.Dataset:
+    """The mean maps of one direction, or all of them."""
+    if direction is None:
+        return means
+    check_choice("direction", direction, map(str, means["direction"].values))
+    return means.sel(direction=[direction])
+
+
 def _mean_gain(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     """Mean gain and number of examples behind it, both (module, source_layer, target_layer); NaN is left out."""
     gain = data["gain"].astype("float64")
@@ -172,9 +205,9 @@ def _mean_gain(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
 
 
 def _headline(what: str, data: xr.Dataset) -> str:
-    names = list(dict.fromkeys(map(str, data["direction"].values)))
+    names = list(dict.fromkeys(map(arrow, data["direction"].values)))
     directions = ", ".join(names) if len(names) <= 4 else f"{len(names)} directions"
-    named = [*provenance(data), *([] if directions == "?->?" else [directions])]
+    named = [*provenance(data), *([] if directions == "? → ?" else [directions])]
     return f"{what}: {', '.join(named)}".removesuffix(": ")
 
 

@@ -4,14 +4,14 @@ All panels of a figure share one scale. Labels have 8 points in print; colours c
 blindness.
 
 >>> sorted(KINDS)
-['accuracy_map', 'gain_map', 'held_out', 'layer_profile', 'upper_bound']
+['accuracy_map', 'gain_map', 'held_out', 'layer_module', 'layer_profile', 'upper_bound']
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,6 +20,7 @@ from plotly.subplots import make_subplots
 
 from xtl import plots, stats
 from xtl.errors import InputError
+from xtl.plots.maps import layer_module_panels
 from xtl.plots.style import COLOURS, DASHES, FONT, arrow
 from xtl.results import mean_maps, provenance, score_unit
 
@@ -47,7 +48,7 @@ class Size:
 def gain_map(results: xr.Dataset, size: Size) -> go.Figure:
     """Mean gain by source and target layer: a row of panels a direction, a column a module."""
     data = mean_maps(results)
-    return _maps(
+    return _cells(
         data["gain"], data["n"], f"mean gain ({plots.escape(score_unit(results))})", "Gain maps", results, size
     )
 
@@ -58,7 +59,15 @@ def accuracy_map(results: xr.Dataset, size: Size) -> go.Figure:
     if "accuracy" not in data or "vanilla_accuracy" not in data:
         raise InputError("kind 'accuracy_map' needs right answers, and the run's results have no 'correct'")
     change = 100 * (data["accuracy"] - data["vanilla_accuracy"]).transpose(*data["gain"].dims)
-    return _maps(change, data["n"], "change of accuracy (points)", "Change of accuracy", results, size)
+    return _cells(change, data["n"], "change of accuracy (points)", "Change of accuracy", results, size)
+
+
+def layer_module(results: xr.Dataset, size: Size) -> go.Figure:
+    """Mean gain by layer and module, with the layer as target and as source: a row of panels a direction."""
+    data = mean_maps(results)
+    panels = [replace(panel, title=panel.title.replace(": layer", ",")) for panel in layer_module_panels(data)]
+    unit = f"mean gain ({plots.escape(score_unit(results))})"
+    return _maps(panels, 2, 0.9, unit, "Gain by layer and module", results, size)
 
 
 def layer_profile(results: xr.Dataset, size: Size) -> go.Figure:
@@ -146,6 +155,7 @@ def upper_bound(results: xr.Dataset, size: Size) -> go.Figure:
 KINDS: dict[str, Callable[[xr.Dataset, Size], go.Figure]] = {
     "gain_map": gain_map,
     "accuracy_map": accuracy_map,
+    "layer_module": layer_module,
     "layer_profile": layer_profile,
     "held_out": held_out,
     "upper_bound": upper_bound,
@@ -153,41 +163,51 @@ KINDS: dict[str, Callable[[xr.Dataset, Size], go.Figure]] = {
 """Kinds by name."""
 
 
-def _maps(values: xr.DataArray, n: xr.DataArray, unit: str, title: str, results: xr.Dataset, size: Size) -> go.Figure:
-    """Panels of heat maps: rows are directions, columns modules; `values` (direction, module, source_layer, target_layer)."""
-    directions = [str(name) for name in values["direction"].values]
-    modules = [str(name) for name in values["module"].values]
-    sources, targets = values.sizes["source_layer"], values.sizes["target_layer"]
-    titles = [
-        (f"{_arrow(d)}, {plots.escape(m)}" if len(directions) > 1 else plots.escape(m))
-        for d in directions
-        for m in modules
-    ]
-    figure, layout = _grid(titles, len(modules), size, ratio=sources / targets, shared_y=True, bar=True)
-    limit = plots.symmetric_limit([values])
-    for k, (d, m) in enumerate((d, m) for d in directions for m in modules):
-        row, column = divmod(k, len(modules))
-        part = values.sel(direction=d, module=m)
-        cells = part.values.astype("float64")
-        labels = [[str(layer) for layer in part[dim].values] for dim in ("target_layer", "source_layer")]
+def _cells(values: xr.DataArray, n: xr.DataArray, unit: str, title: str, results: xr.Dataset, size: Size) -> go.Figure:
+    """Maps: rows are directions, columns modules; `values` (direction, module, source_layer, target_layer)."""
+    directions, modules = ([str(name) for name in values[dim].values] for dim in ("direction", "module"))
+    panels = []
+    for d in directions:
+        for m in modules:
+            part = values.sel(direction=d, module=m)
+            name = f"{arrow(d)}, {m}" if len(directions) > 1 else m
+            panels.append(plots.Panel(name, part, xr.full_like(part, int(n.sel(direction=d)), dtype=int), ""))
+    ratio = values.sizes["source_layer"] / values.sizes["target_layer"]
+    return _maps(panels, len(modules), ratio, unit, title, results, size)
+
+
+def _maps(
+    panels: Sequence[plots.Panel], columns: int, ratio: float, unit: str, title: str, results: xr.Dataset, size: Size
+) -> go.Figure:
+    """Panels of heat maps in rows of `columns`, on one scale; height / width of a panel is `ratio`."""
+    figure, layout = _grid(
+        [plots.escape(panel.title) for panel in panels], columns, size, ratio=ratio, shared_y=True, bar=True
+    )
+    limit = plots.symmetric_limit([panel.values for panel in panels])
+    last = (len(panels) - 1) // columns
+    for k, panel in enumerate(panels):
+        row, column = divmod(k, columns)
+        cells = panel.values.values.astype("float64")
+        y, x = map(str, panel.values.dims)
+        labels = {dim: [plots.escape(label) for label in panel.values[dim].values] for dim in (x, y)}
         figure.add_trace(
             go.Heatmap(
-                z=np.where(np.isfinite(cells), cells, np.nan), x=labels[0], y=labels[1], coloraxis="coloraxis",
-                name=f"{_arrow(d)} {plots.escape(m)}", customdata=np.full(cells.shape, int(n.sel(direction=d))),
+                z=np.where(np.isfinite(cells), cells, np.nan), x=labels[x], y=labels[y], coloraxis="coloraxis",
+                name=plots.escape(panel.title), customdata=panel.counts.values,
             ),
             row=row + 1, col=column + 1,
         )  # fmt: skip
-        step = max(1, math.ceil(max(len(labels[0]), len(labels[1])) / max(2, layout["panel"] // (1.9 * size.label))))
+        room = max(2, layout["panel"] * min(1, ratio) // (1.9 * size.label))
         common = {"type": "category", "categoryorder": "array", "tickmode": "array", "constrain": "domain"}
-        figure.update_xaxes(
-            categoryarray=labels[0], tickvals=labels[0][::step], row=row + 1, col=column + 1,
-            title_text="target layer" if row == len(directions) - 1 else None, showticklabels=row == len(directions) - 1,
-            **common,
-        )  # fmt: skip
-        figure.update_yaxes(
-            categoryarray=labels[1], tickvals=labels[1][::step], row=row + 1, col=column + 1,
-            title_text="source layer" if column == 0 else None, showticklabels=column == 0, **common,
-        )  # fmt: skip
+        for update, dim, shown, named in (
+            (figure.update_xaxes, x, row == last, row == last),
+            (figure.update_yaxes, y, column == 0, column == 0),
+        ):
+            step = 1 if dim == "module" else max(1, math.ceil(len(labels[dim]) / room))
+            update(
+                categoryarray=labels[dim], tickvals=labels[dim][::step], row=row + 1, col=column + 1, showticklabels=shown,
+                title_text=dim.replace("_", " ") if named else None, **common,
+            )  # fmt: skip
     font = {"family": FONT, "size": size.label, "color": "#000"}
     figure.update_layout(
         coloraxis={
@@ -196,7 +216,7 @@ def _maps(values: xr.DataArray, n: xr.DataArray, unit: str, title: str, results:
                 "title": {"text": unit, "side": "right", "font": font}, "tickfont": font,
                 "thickness": 0.8 * size.label, "outlinewidth": 0.5, "xpad": 4,
                 "ypad": 0,
-                "len": min(layout["panel"] * sources / targets, 14 * size.label) / layout["inner"], "y": 1, "yanchor": "top",
+                "len": min(layout["panel"] * ratio, 14 * size.label) / layout["inner"], "y": 1, "yanchor": "top",
                 "tickformat": "+.2~g", "nticks": 5, "ticklen": 2,
             },
         },

@@ -35,10 +35,11 @@ from markupsafe import Markup
 from xtl import plots
 from xtl.errors import InputError
 from xtl.files import write_whole
+from xtl.plots.maps import layer_module_panels
 from xtl.publish.images import data_uri, gradient
 from xtl.publish.sections import MEASURES, Section, instances, make_sections, overview
 from xtl.publish.summary import in_words, percent, section_words, signed, summary_rows
-from xtl.results import NOISE, Maps, as_parts, score_unit
+from xtl.results import NOISE, Maps, as_parts, mean_maps, score_unit
 
 HERE = Path(__file__).parent
 MAX_BYTES = 5_500_000
@@ -113,6 +114,7 @@ def render(
         has_held_out=any("held" in row for row in rows),
         sections=sections,
         section_words=[section_words(s) for s in sections],
+        layer_maps=[_layer_maps(s) for s in sections],
         cards=[card for k, s in enumerate(sections) for card in _cards(k, s, limits)],
         tasks=_choices(s.task for s in sections),
         directions=_choices(s.direction for s in sections),
@@ -207,6 +209,25 @@ def _cards(index: int, section: Section, limits: dict[tuple[str, str], float]) -
             }
         )
     return cards
+
+
+def _layer_maps(section: Section) -> list[dict[str, Any]]:
+    """The mean gain by layer and module, with the layer as target and as source: small images on one scale."""
+    if "gain" not in section.maps or not np.isfinite(section.maps["gain"]).any():
+        return []
+    panels = layer_module_panels(mean_maps(section.data, by=None))
+    limit = plots.symmetric_limit([panel.values for panel in panels])
+    return [
+        {
+            "title": panel.title,
+            "alt": f"Heat map, {section.name}: mean gain by layer and module, {panel.title}",
+            "end": signed(limit),
+            "modules": [str(name) for name in panel.values["module"].values],
+            "y_ticks": _ticks(panel.values["layer"].values.tolist()),
+            **{"dark" if d else "light": data_uri(panel.values.values, limit=limit, dark=d) for d in (False, True)},
+        }
+        for panel in panels
+    ]
 
 
 def _alt(section: Section, m: int, measure: str) -> str:

@@ -11,11 +11,12 @@ from xtl.results.axes import (
     with_directions,
 )
 from xtl.results.concat import Maps, as_parts, as_results, concat_maps, real_and_control, with_control
-from xtl.results.means import best_cells, check_mean_maps, mean_maps
+from xtl.results.means import ROLES, best_cells, check_mean_maps, mean_maps
 
 __all__ = [
     "GAIN_DIMS",
     "NOISE",
+    "ROLES",
     "Maps",
     "as_parts",
     "as_results",

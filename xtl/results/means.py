@@ -29,13 +29,14 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def mean_maps(results: Maps, *, by: str = "direction") -> xr.Dataset:
+def mean_maps(results: Maps, *, by: str | None = "direction") -> xr.Dataset:
     """Average maps over the examples of each direction (or task, kind of task, resource level), and over layers.
 
     Args:
         results: result of `xtl.sweep_many` or `xtl.sweep`: `gain` in nats, dims (example,) module, source_layer,
             target_layer; `correct`, `vanilla_score` and `vanilla_correct` are used where they exist.
-        by: one of `GROUPS`: examples that are averaged together. The dim is named `direction` in any case.
+        by: one of `GROUPS`: examples that are averaged together; None: all of them, as one group "all". The dim is named
+            `direction` in any case.
 
     Returns:
         Dataset, float64, attrs as in `results`. Missing gains (NaN) are left out of every mean:
@@ -49,9 +50,10 @@ def mean_maps(results: Maps, *, by: str = "direction") -> xr.Dataset:
         InputError: no `gain`, a missing or an unknown dim, no examples, an unknown `by`.
     """
     results = as_results(results)
-    check_choice("by", by, GROUPS)
+    if by is not None:
+        check_choice("by", by, GROUPS)
     examples = labelled(results)
-    labels = np.array(per_example(examples, by), dtype=object)
+    labels = np.array(["all"] * examples.sizes["example"] if by is None else per_example(examples, by), dtype=object)
     names = list(dict.fromkeys(map(str, labels)))
     groups = [examples.isel(example=np.flatnonzero(labels == name)) for name in names]
     direction = pd.Index(names, name="direction", dtype=object)
@@ -72,7 +74,7 @@ def mean_maps(results: Maps, *, by: str = "direction") -> xr.Dataset:
     as_source = data["gain"].mean("target_layer").rename(source_layer="layer").rename("gain_as_source")
     same = diagonal(data["gain"]).rename("gain_same_layer")
     merged = xr.merge([data, as_target, as_source, same], join="outer", combine_attrs="override")
-    return merged.assign_attrs(by=by)
+    return merged.assign_attrs(by=by or "all")
 
 
 def best_cells(data: xr.Dataset) -> pd.DataFrame:
@@ -151,6 +153,14 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
         accuracy = float(part["accuracy"].sel(module=module, source_layer=i, target_layer=j))
         second += f", accuracy {float(part['vanilla_accuracy']):.0%} vanilla, {accuracy:.0%} with it"
     return [f"{first}.", f"{second} (in-sample: chosen on the n = {n} examples that it is measured on)."]
+
+
+ROLES = {
+    "gain_as_target": "target",
+    "gain_as_source": "source",
+    "gain_same_layer": "source and target",
+}
+"""Variables of mean maps that hold a gain by layer and module, with the role of the layer."""
 
 
 def check_mean_maps(data: xr.Dataset) -> None:
