@@ -21,7 +21,7 @@ INTERNAL = {
     "xtl.models.bridged", "xtl.models.hooked", "xtl.models.hooked_config", "xtl.models.listing", "xtl.models.quiet",
     "xtl.models.read", "xtl.runs.compute", "xtl.files", "xtl.runs.jobs", "xtl.runs.tensors", "xtl.tasks.json_values",
     "xtl.tasks.names", "xtl.tasks.prompts", "xtl.runs.yaml12", "xtl.tasks.gold",
-    "xtl.runs.preflight", "xtl.models.embedded_trust", "xtl.models.info", "xtl.tokens",
+    "xtl.runs.preflight", "xtl.models.embedded_trust", "xtl.models.build", "xtl.models.info", "xtl.tokens",
 }  # fmt: skip
 """Modules that nobody imports by name; of `xtl.engine` and `xtl.commands` only some or none are for users."""
 

@@ -8,8 +8,18 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
+import torch
+from transformers import PreTrainedModel
+
+from xtl.backend import backend_name, is_bridge
 from xtl.errors import InputError
-from xtl.models.read import one_line
+from xtl.models.build import from_hf, n_rows
+from xtl.models.caching import use_cache_names
+from xtl.models.contract import check_contract, check_tokens
+from xtl.models.info import model_info
+from xtl.models.read import check_decoder, one_line, text_part
+from xtl.models.state import check_model
+from xtl.models.tokenizer import attach_tokenizer, check_tokenizer
 
 
 def adopt(model: Any, tokenizer: Any, backend: str) -> Any:
@@ -24,8 +34,6 @@ def adopt(model: Any, tokenizer: Any, backend: str) -> Any:
         InputError: something else, or a model whose weights are processed.
         ContractError: its contract does not hold.
     """
-    from transformers import PreTrainedModel
-
     if isinstance(model, PreTrainedModel):
         return _adopt_hf(model, tokenizer, backend)
     return _adopt_transformer_lens(model, tokenizer, backend)
@@ -33,16 +41,11 @@ def adopt(model: Any, tokenizer: Any, backend: str) -> Any:
 
 def _adopt_hf(hf_model: Any, tokenizer: Any, backend: str) -> Any:
     """A Hugging Face model: on its device, in its precision."""
-    from xtl.models.load import from_hf
-    from xtl.models.read import check_decoder, text_part
-    from xtl.models.tokenizer import check_tokenizer
-
     label = getattr(hf_model.config, "name_or_path", "") or type(hf_model).__name__
     check_decoder(label, hf_model.config)
     if not hasattr(hf_model, "lm_head") and hf_model.get_output_embeddings() is None:
         raise InputError(f"{type(hf_model).__name__} has no language model head; load it with AutoModelForCausalLM")
-    rows = int(hf_model.get_input_embeddings().weight.shape[0])
-    check_tokenizer(label, tokenizer, rows, own=False)
+    check_tokenizer(label, tokenizer, n_rows(hf_model), own=False)
     ours = same_tensors(hf_model)
     ours.set_attn_implementation("eager")  # the others leave hook points out
     return from_hf(text_part(ours), tokenizer, label, backend)
@@ -53,8 +56,6 @@ def same_tensors(hf_model: Any) -> Any:
 
     Where that can't be had (modules that can't be copied), the first one itself, and a warning says what becomes of it.
     """
-    import torch
-
     reason = "its parts are on several devices" if len(set(getattr(hf_model, "hf_device_map", {}).values())) > 1 else ""
     memo: dict[int, Any] = {}
     for tensor in hf_model.parameters():
@@ -75,14 +76,6 @@ def same_tensors(hf_model: Any) -> Any:
 
 def _adopt_transformer_lens(model: Any, tokenizer: Any, backend: str) -> Any:
     """A HookedTransformer or TransformerBridge; there is no original to compare its logits with."""
-    from xtl.backend import backend_name, is_bridge
-    from xtl.models.caching import use_cache_names
-    from xtl.models.contract import check_contract
-    from xtl.models.info import model_info
-    from xtl.models.load import check_tokens
-    from xtl.models.state import check_model
-    from xtl.models.tokenizer import attach_tokenizer, check_tokenizer
-
     kind = backend_name(model)
     if backend not in ("auto", kind):
         raise InputError(f"backend={backend!r} was asked for, but the model is a {type(model).__name__}")
@@ -90,7 +83,7 @@ def _adopt_transformer_lens(model: Any, tokenizer: Any, backend: str) -> Any:
         use_cache_names(model)
     info = model_info(model)
     if tokenizer is not None:
-        rows = model.original_model.get_input_embeddings().weight.shape[0] if is_bridge(model) else model.cfg.d_vocab
+        rows = n_rows(model.original_model) if is_bridge(model) else model.cfg.d_vocab
         check_tokenizer(info.name, tokenizer, int(rows), own=False)
         attach_tokenizer(model, tokenizer)
     _settle(model)

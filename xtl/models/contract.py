@@ -19,6 +19,7 @@ are, family by family (norms after a sublayer, parallel blocks, experts, biases,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -48,6 +49,13 @@ class Deviation:
     check: str
     relative: float
     where: str
+
+
+def check_tokens(tokenizer: Any, vocab_size: int) -> list[int]:
+    """A short prompt to check the contract on."""
+    ids = tokenizer(CHECK_TEXT)["input_ids"][:32] if tokenizer is not None else []
+    fits = len(ids) > 1 and max(ids) < vocab_size
+    return ids if fits else [index % vocab_size for index in range(3, 15)]
 
 
 def check_contract(

@@ -1,8 +1,7 @@
 """`load_model`: by name, path or object, unprocessed, with its contract checked.
 
-The Hugging Face model is loaded first, always. Its logits on a short prompt are the reference; then it becomes a
-`HookedTransformer` (its weights converted by TransformerLens) or a `TransformerBridge` (wrapped as it is), which must give
-the same ones.
+The Hugging Face model is loaded first, always. Its logits on a short prompt are the reference (`xtl.models.build`). What needs
+torch is imported when a model is loaded: `import xtl` and the command line's help are quick.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from xtl.errors import ContractError, InputError, ModelError, check_choice, check_flag, known_keywords
+from xtl.errors import InputError, check_choice, check_flag, known_keywords
 from xtl.models.names import known_names, resolve_name
 from xtl.models.quiet import quiet
 
@@ -75,14 +74,14 @@ def load_model(
     check_choice("backend", backend, BACKENDS)
     check_flag("trust_remote_code", trust_remote_code)
     if not (name is None or isinstance(name, (str, os.PathLike))):
-        from xtl.models.adopt import adopt
-
         given = [key for key, value in (("dtype", dtype), ("device", device), ("device_map", device_map)) if value]
         if given or quantization:
             raise InputError(
                 f"{(given or ['quantization'])[0]} is for models that are loaded by name; this one is an object"
             )
         with quiet():
+            from xtl.models.adopt import adopt
+
             return adopt(name, tokenizer, backend)
     label, location = resolve_name(name)
     placed, place, options = check_placement(backend, device, device_map, quantization)
@@ -90,6 +89,7 @@ def load_model(
     with quiet():
         import transformer_lens  # noqa: F401  # its import warns on its own
 
+        from xtl.models.build import from_hf, n_rows
         from xtl.models.memory import check_memory, need_of
         from xtl.models.read import read_config, read_hf
         from xtl.models.tokenizer import check_tokenizer
@@ -107,7 +107,7 @@ def load_model(
             tokenizer=tokenizer,
             **options,
         )
-        check_tokenizer(label, own_tokenizer, _rows(hf_model), own=tokenizer is None)
+        check_tokenizer(label, own_tokenizer, n_rows(hf_model), own=tokenizer is None)
         if not options:
             hf_model = hf_model.to(place)
         reason = f"{placed[0]} needs it" if placed else ""
@@ -129,82 +129,6 @@ def check_placement(
         raise InputError("give device or device_map, not both")
     place = _check_device(device)
     return placed, place, _placement(place, device_map, _check_quantization(quantization))
-
-
-def from_hf(hf_model: Any, tokenizer: Any, label: str, backend: str, reason: str = "") -> Any:
-    """A loaded Hugging Face model as a model of this backend, its contract checked against its own logits.
-
-    Args:
-        hf_model: on its device, in its precision, with eager attention.
-        tokenizer: its tokenizer, or None.
-        label: its name for people.
-        backend: one of `BACKENDS`.
-        reason: why this backend, if something else than the user's wish decided.
-    """
-    import torch
-
-    from xtl.models.bridged import architecture_of, bridge_from_hf
-    from xtl.models.contract import check_contract
-    from xtl.models.hooked import hooked_from_hf, why_no_hooked
-    from xtl.models.identity import config_part, plain
-    from xtl.models.info import ModelInfo, eos_token_ids
-    from xtl.models.read import one_line
-
-    hf_model = hf_model.eval().requires_grad_(False)
-    device = str(hf_model.get_input_embeddings().weight.device)
-    tokens = check_tokens(tokenizer, _rows(hf_model))
-    try:
-        with torch.no_grad():
-            reference = hf_model(torch.tensor([tokens], device=device)).logits[0].clone()
-    except Exception as error:
-        raise ModelError(f"{label!r} cannot be run: its own forward pass fails: {one_line(error)}") from error
-    ends = eos_token_ids(hf_model, tokenizer)
-    model = None
-    if backend in ("auto", "hooked"):
-        try:
-            if backend == "auto" and (gone := why_no_hooked()):
-                raise ModelError(gone)
-            model = hooked_from_hf(hf_model, tokenizer, label, device, hf_model.dtype)
-            contract = check_contract(model, tokens, reference)
-            reason = reason or f"TransformerLens converts {architecture_of(hf_model)}, and the contract holds"
-        except (ModelError, ContractError) as error:
-            if isinstance(error, ContractError) and backend == "hooked":
-                raise ContractError(f"{error}; try backend='bridge'") from error
-            if backend == "hooked":
-                raise
-            model, reason = None, str(error).removesuffix("; use backend='bridge'")
-    if model is None:
-        try:
-            model = bridge_from_hf(hf_model, tokenizer, label)
-            contract = check_contract(model, tokens, reference)
-        except (ModelError, ContractError) as error:
-            hint = "try backend='hooked'" if backend == "bridge" else f"and as a HookedTransformer: {reason}"
-            raise type(error)(f"{error}; {hint}" if why_no_hooked() is None else str(error)) from error
-    if backend != "auto" and not reason:
-        reason = f"backend={backend!r} was asked for"
-    model.requires_grad_(False)
-    model.xtl_info = ModelInfo(
-        name=label,
-        eos_token_ids=ends,
-        contract=contract,
-        backend_reason=reason,
-        config=plain(config_part(hf_model.config)),
-    )
-    return model
-
-
-def check_tokens(tokenizer: Any, vocab_size: int) -> list[int]:
-    """A short prompt to check the contract on."""
-    from xtl.models.contract import CHECK_TEXT
-
-    ids = tokenizer(CHECK_TEXT)["input_ids"][:32] if tokenizer is not None else []
-    fits = len(ids) > 1 and max(ids) < vocab_size
-    return ids if fits else [index % vocab_size for index in range(3, 15)]
-
-
-def _rows(hf_model: Any) -> int:
-    """Rows of the embedding."""
-    return int(hf_model.get_input_embeddings().weight.shape[0])
 
 
 def _placement(place: str, device_map: Any, quantization_config: Any) -> dict[str, Any]:
