@@ -29,7 +29,8 @@ import xarray as xr
 
 from analyses._results import check_modules
 from xtl.errors import InputError, check_choice, check_whole
-from xtl.plots.lines import Estimate, Line, forest, line_grid
+from xtl.plots.forest import Estimate, forest
+from xtl.plots.lines import Line, line_grid
 from xtl.results import Maps, labelled, model_name, real_and_control, score_unit
 from xtl.results.axes import diagonal
 from xtl.stats.examples import Group, check_confidence, check_resamples, cluster_sums, record, split_groups

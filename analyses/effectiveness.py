@@ -38,7 +38,7 @@ from xtl.hooks import get_modules
 from xtl.models.info import model_info
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair
-from xtl.plots.lines import Estimate, forest
+from xtl.plots.forest import Estimate, forest
 from xtl.results import model_name
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import mean_interval, share_interval

@@ -32,7 +32,7 @@ from analyses._results import nearest_layer
 from analyses.linear_probes import continent
 from xtl import plots
 from xtl.errors import InputError, check_choice, check_whole
-from xtl.plots.lines import Estimate, forest
+from xtl.plots.forest import Estimate, forest
 from xtl.results import GAIN_DIMS, NOISE, Maps, as_results, labelled, model_name, score_unit
 from xtl.stats.examples import MEASURES, MIN_INSTANCES, Group, check_resamples, split_groups
 from xtl.stats.intervals import bracket, mean_interval

@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.subplots import make_subplots
 
 from xtl.errors import InputError, check_choice
+from xtl.plots.forest import Estimate
+from xtl.plots.forest import forest as estimates
 from xtl.plots.maps import Panel, heatmap_grid
-from xtl.plots.style import CONTROL, MARKS, REAL, THIRD, arrow, escape, headline, title_of
+from xtl.plots.style import arrow, escape, title_of
 from xtl.results import score_unit
 from xtl.stats.summary import DIFFERENCES, QUANTITIES
 
@@ -132,60 +133,24 @@ def forest(
         raise InputError("table must be the result of xtl.stats.summary_table")
     for quantity in quantities:
         check_choice("quantity", quantity, QUANTITIES)
-    directions, modules = (list(dict.fromkeys(table[name])) for name in ("direction", "module"))
-    counts = table.drop_duplicates("direction").set_index("direction")["n"]
-    ticks = [f"{escape(arrow(name))}  (n = {counts[name]})" for name in directions]
-    figure = make_subplots(
-        rows=1, cols=len(quantities), shared_yaxes=True, horizontal_spacing=0.04,
-        subplot_titles=[escape(QUANTITIES[quantity]) for quantity in quantities],
-    )  # fmt: skip
-    step = 0.6 / len(modules)
-    signed = [quantity for quantity in quantities if quantity in DIFFERENCES]
-    ends = 100 * table.loc[table["quantity"].isin(signed), ["value", "low", "high"]].to_numpy(dtype=float)
-    edges = [min(np.nanmin(ends, initial=0), 0), max(np.nanmax(ends, initial=0), 0)]
-    room = 0.06 * max(edges[1] - edges[0], 1)
-    for column, quantity in enumerate(quantities, 1):
-        for index, module in enumerate(modules):
-            rows = (
-                table[(table["quantity"] == quantity) & (table["module"] == module)]
-                .set_index("direction")
-                .loc[directions]
+    panels, signed = [], [quantity in DIFFERENCES for quantity in quantities]
+    for quantity in quantities:
+        rows = table[table["quantity"] == quantity].to_dict("records")
+        points = [
+            Estimate(
+                f"{arrow(row['direction'])}  (n = {row['n']})", str(row["module"]),
+                *(100 * float(row[end]) for end in ("value", "low", "high")),
             )
-            value, low, high = (100 * rows[name].to_numpy(dtype=float) for name in ("value", "low", "high"))
-            colour = (REAL, CONTROL, THIRD, "#009E73")[index % 4]
-            figure.add_trace(
-                go.Scatter(
-                    x=value, y=np.arange(len(directions)) + (index - (len(modules) - 1) / 2) * step, mode="markers",
-                    name=escape(module), legendgroup=module, showlegend=column == 1,
-                    marker={"color": colour, "symbol": MARKS[index % 4], "size": 8},
-                    error_x={"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low,
-                             "color": colour, "thickness": 1.5, "width": 3},
-                    customdata=np.stack([low, high, rows["n"].to_numpy(dtype=float)], 1),
-                    hovertemplate="%{x:+.1f} [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]<br>n = %{customdata[2]}",
-                ),
-                row=1, col=column,
-            )  # fmt: skip
-        if quantity in signed:
-            figure.add_vline(x=0, line={"color": "#666666", "width": 1}, row=1, col=column)
-            figure.update_xaxes(range=[edges[0] - room, edges[1] + room], row=1, col=column)
-        unit = "points" if quantity in signed else "%"
-        figure.update_xaxes(title_text=f"right answers ({unit})", zeroline=False, row=1, col=column)
-    figure.update_yaxes(
-        tickmode="array", tickvals=list(range(len(directions))), ticktext=ticks, showgrid=False, zeroline=False,
-        range=[len(directions) - 0.4, -0.6],
-    )  # fmt: skip
-    for edge in range(len(directions) - 1):
-        figure.add_hline(y=edge + 0.5, line={"color": "#e4e4e4", "width": 1})
-    data = xr.Dataset(attrs=dict(table.attrs))
+            for row in rows
+        ]  # fmt: skip
+        panels.append((QUANTITIES[quantity], points))
     level = f"{table.attrs.get('confidence', 0.95):.0%} intervals"
     against = table.attrs.get("against", "control")
-    figure.update_layout(
-        template="plotly_white", width=230 + 260 * len(quantities), height=190 + 22 * len(directions) * (len(modules) + 1),
-        title=headline(title_of("What survives the controls", data), f"{level} over instances; control: {against}"),
-        margin={"l": 170, "r": 30, "t": 130, "b": 60},
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 0, "yanchor": "bottom", "yref": "container"},
+    return estimates(
+        panels, title=title_of("What survives the controls", xr.Dataset(attrs=dict(table.attrs))),
+        subtitle=f"{level} over instances; control: {against}", zero=signed, decimals=1,
+        x=[f"right answers ({'points' if one else '%'})" for one in signed],
     )  # fmt: skip
-    return figure
 
 
 def _mute(figure: go.Figure, index: int, pale: np.ndarray, p: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Lines over layers, and estimates with their intervals: the two figures that several analyses share.
+"""Lines over layers.
 
 Colours are those of Okabe and Ito, told apart under the three kinds of colour blindness; lines differ in dash and mark too.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from xtl.plots.style import COLOURS, DASHES, MARKS, escape, headline, wrap
+from xtl.plots.style import COLOURS, DASHES, MARKS, escape, lay_out
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,6 @@ class Line:
     low: np.ndarray | None = None
     high: np.ndarray | None = None
     faint: bool = False
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One point of a forest: a row, a series, a value and the ends of its interval."""
-
-    row: str
-    series: str
-    value: float
-    low: float
-    high: float
 
 
 def line_grid(
@@ -101,60 +90,7 @@ def line_grid(
     subtitle += "; bands that go further are cut" if any_cut else ""
     figure.update_xaxes(zeroline=False)
     figure.update_yaxes(zeroline=False, showticklabels=True)
-    return _layout(figure, title, subtitle, width=110 + 330 * columns, height=190 + 250 * rows)
-
-
-def forest(
-    panels: Sequence[tuple[str, Sequence[Estimate]]], *, title: str, subtitle: str, x: str, zero: bool = True
-) -> go.Figure:
-    """Estimates with intervals: a row each, a panel beside the other.
-
-    Args:
-        panels: a title and the estimates of each; rows are shared, in the order in which they first appear.
-        title, subtitle, x: texts.
-        zero: draw a line at 0.
-    """
-    rows = list(dict.fromkeys(point.row for _, points in panels for point in points))
-    series = list(dict.fromkeys(point.series for _, points in panels for point in points))
-    figure = make_subplots(
-        rows=1, cols=len(panels), shared_yaxes=True, horizontal_spacing=0.04,
-        subplot_titles=[escape(name) for name, _ in panels],
-    )  # fmt: skip
-    figure.update_annotations(font={"size": 13})
-    step = 0.6 / len(series)
-    shown: set[str] = set()
-    for column, (_, points) in enumerate(panels, 1):
-        for index, name in enumerate(series):
-            own = [point for point in points if point.series == name]
-            if not own:
-                continue
-            value, low, high = (
-                np.array([getattr(p, end) for p in own], dtype=float) for end in ("value", "low", "high")
-            )
-            low, high = (np.where(np.isfinite(end), end, value) for end in (low, high))
-            places = [rows.index(point.row) + (index - (len(series) - 1) / 2) * step for point in own]
-            figure.add_trace(
-                go.Scatter(
-                    x=value, y=places, mode="markers", name=escape(name), legendgroup=name,
-                    showlegend=name not in shown and len(series) > 1,
-                    marker={"color": COLOURS[index % 8], "symbol": MARKS[index % 8], "size": 8},
-                    error_x={"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low,
-                             "color": COLOURS[index % 8], "thickness": 1.5, "width": 3},
-                    customdata=np.stack([low, high], 1),
-                    hovertemplate="%{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]",
-                ), row=1, col=column,
-            )  # fmt: skip
-            shown.add(name)
-        if zero:
-            figure.add_vline(x=0, line={"color": "#666666", "width": 1}, row=1, col=column)
-        figure.update_xaxes(title_text=escape(x), zeroline=False, row=1, col=column)
-    figure.update_yaxes(
-        tickmode="array", tickvals=list(range(len(rows))), ticktext=[escape(row) for row in rows], showgrid=False,
-        zeroline=False, range=[len(rows) - 0.4, -0.6],
-    )  # fmt: skip
-    left = 40 + 7 * max(len(row) for row in rows)
-    height = 200 + 24 * len(rows) * (len(series) + 1) // 2
-    return _layout(figure, title, subtitle, width=left + 60 + 300 * len(panels), height=max(height, 300), left=left)
+    return lay_out(figure, title, subtitle, width=110 + 330 * columns, height=190 + 250 * rows)
 
 
 def _range(lines: Sequence[Line], zero: bool) -> tuple[tuple[float, float] | None, bool]:
@@ -196,15 +132,3 @@ def _add_line(figure: go.Figure, line: Line, names: list[str], legend: bool, row
             hovertemplate=f"{escape(line.name)}<br>%{{x}}: %{{y:.3f}}<extra></extra>",
         ), row=row, col=column,
     )  # fmt: skip
-
-
-def _layout(figure: go.Figure, title: str, subtitle: str, *, width: int, height: int, left: int = 80) -> go.Figure:
-    width = max(width, 560)
-    lines = wrap(subtitle, width // 7)
-    figure.update_layout(
-        template="plotly_white", width=width, height=height + 16 * len(lines),
-        title=headline(title, "") | {"subtitle": {"text": "<br>".join(lines)}},
-        margin={"l": left, "r": 30, "t": 100 + 17 * len(lines), "b": 100},
-        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
-    )  # fmt: skip
-    return figure

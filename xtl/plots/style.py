@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+import plotly.graph_objects as go
 import xarray as xr
 
 from xtl.results import NOISE, provenance
@@ -82,3 +83,16 @@ def saturation(values: Sequence[xr.DataArray]) -> str:
     limit = symmetric_limit(values)
     beyond = sum(int((v.values < -limit - NOISE).sum()) for v in values)
     return f"; {beyond} losses beyond {-limit:.2g} have the last colour" if beyond else ""
+
+
+def lay_out(figure: go.Figure, title: str, subtitle: str, *, width: int, height: int, left: int = 80) -> go.Figure:
+    """Size, title, margins and legend of a figure of lines or points."""
+    width = max(width, 560)
+    lines = wrap(subtitle, width // 7)
+    figure.update_layout(
+        template="plotly_white", width=width, height=height + 16 * len(lines),
+        title=headline(title, "") | {"subtitle": {"text": "<br>".join(lines)}},
+        margin={"l": left, "r": 30, "t": 100 + 17 * len(lines), "b": 100},
+        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+    )  # fmt: skip
+    return figure
