@@ -33,6 +33,7 @@ test: lint types tests test-newest
 lint: setup
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
+	$(BIN)/lint-imports --no-logo --no-cache >/dev/null || $(BIN)/lint-imports --no-logo --no-cache
 
 types: setup
 	$(BIN)/mypy --no-error-summary

@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from xtl.packages import VERSION as __version__
+
 if TYPE_CHECKING:
     from xtl import controls, plots, stats
     from xtl.engine import sweep, sweep_many
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from xtl.tasks import get_task
     from xtl.transplants import transplant
 
-__version__ = "0.1.0"
 
 __all__ = [
     "ContractError",

@@ -10,8 +10,8 @@ import shlex
 from importlib import metadata
 from pathlib import Path
 
-import xtl
-
+VERSION = "0.1.0"
+"""Of this package."""
 DISTRIBUTION = "xtl-interp"
 """What pip calls this package."""
 ROOT = Path(__file__).parent.parent
@@ -37,7 +37,7 @@ def versions(names: tuple[str, ...]) -> dict[str, str | None]:
     >>> versions(("no-such-package",))
     {'no-such-package': None}
     """
-    return {name: xtl.__version__ if name == "xtl" else _version(name) for name in names}
+    return {name: VERSION if name == "xtl" else _version(name) for name in names}
 
 
 def _version(name: str) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import DEFAULT_BACKEND, NO_HOOKED
 from xtl import cli
-from xtl.models import listing
+from xtl.commands import listing
 from xtl.models.names import PAPER
 
 

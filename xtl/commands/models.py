@@ -30,7 +30,7 @@ def models(context: typer.Context, json_output: JsonOption = False) -> None:
                 f"--json goes behind {context.invoked_subcommand}: xtl models {context.invoked_subcommand} --json"
             )
         return
-    from xtl.models import listing
+    from xtl.commands import listing
 
     rows = listing.list_models()
     if json_output:
@@ -49,7 +49,7 @@ def check_model(
     loading: Loading = Loading(),
 ) -> None:
     """Load a model and check its contract: what blocks add, what writes do, and logits against Hugging Face's."""
-    from xtl.models import listing
+    from xtl.commands import listing
 
     report = listing.check(name, **loading.given())
     if json_output:
