@@ -12,6 +12,7 @@ from tests.synthetic import synthetic_results
 from xtl import plots, stats
 from xtl.errors import InputError
 from xtl.pairs import check_pairs
+from xtl.results import mean_maps
 from xtl.results.concat import _listed, as_parts, as_results, real_and_control, with_control
 from xtl.scoring.text import check_text_score
 
@@ -208,3 +209,10 @@ def test_results_of_two_tasks_keep_whose_each_example_is():
     together = xtl.concat_maps([one, two])
     assert together.task.values.tolist() == ["capitals"] * 8 + ["xnli"] * 8
     assert np.array_equal(together.gain[8:], two.gain)
+
+
+def test_layers_stay_whole_numbers_where_source_and_target_layers_differ() -> None:
+    results = synthetic_results(layers=range(4)).isel(source_layer=[0, 1], target_layer=[1, 3])  # type: ignore[arg-type]
+    means = mean_maps(results)
+    assert means["layer"].values.tolist() == [0, 1, 3]
+    assert means["layer"].dtype.kind == "i"

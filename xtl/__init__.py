@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from xtl.packages import VERSION as __version__
+from xtl.packages import VERSION as __version__  # noqa: F401
 
 if TYPE_CHECKING:
     from xtl import controls, plots, stats

@@ -74,7 +74,8 @@ def mean_maps(results: Maps, *, by: str | None = "direction") -> xr.Dataset:
     as_source = data["gain"].mean("target_layer").rename(source_layer="layer").rename("gain_as_source")
     same = diagonal(data["gain"]).rename("gain_same_layer")
     merged = xr.merge([data, as_target, as_source, same], join="outer", combine_attrs="override")
-    return merged.assign_attrs(by=by or "all")
+    # Of different source and target layers the union is made with floats.
+    return merged.assign_coords(layer=merged["layer"].astype(int)).assign_attrs(by=by or "all")
 
 
 def best_cells(data: xr.Dataset) -> pd.DataFrame:
