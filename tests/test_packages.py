@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -56,3 +57,11 @@ def test_the_version_does_not_depend_on_what_pip_knows():
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert said.stdout.split() == [xtl.__version__, "9.9"]
+
+
+@pytest.mark.parametrize("name", ["report", "figures_export"])
+def test_former_names_work_for_a_release_and_say_so(name: str) -> None:
+    sys.modules.pop(f"xtl.{name}", None)
+    with pytest.warns(DeprecationWarning, match="xtl.publish"):
+        former = importlib.import_module(f"xtl.{name}")
+    assert all(hasattr(former, public) for public in former.__all__)
