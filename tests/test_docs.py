@@ -17,7 +17,8 @@ from xtl.runs import Study
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 INTERNAL = {
-    "xtl.backend", "xtl.cli", "xtl.foreign", "xtl.report", "xtl.figures_export", "xtl.progress", "xtl.explorer.widget", "xtl.publish.images", "xtl.publish.pack",
+    "xtl.report", "xtl.figures_export",  # former names
+    "xtl.backend", "xtl.cli", "xtl.foreign", "xtl.progress", "xtl.explorer.widget", "xtl.publish.images", "xtl.publish.pack",
     "xtl.models.bridged", "xtl.models.hooked", "xtl.models.hooked_config", "xtl.commands.listing", "xtl.models.quiet",
     "xtl.models.read", "xtl.runs.compute", "xtl.files", "xtl.runs.jobs", "xtl.runs.tensors", "xtl.tasks.json_values",
     "xtl.tasks.names", "xtl.tasks.prompts", "xtl.runs.yaml12", "xtl.tasks.gold",
