@@ -8,9 +8,9 @@ runs one transplant, `sweep` the whole map of them. The method is XTransplant (Y
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from xtl.packages import VERSION as __version__  # noqa: F401
+from xtl.packages import VERSION, lazily
 
 if TYPE_CHECKING:
     from xtl import controls, plots, stats
@@ -26,6 +26,35 @@ if TYPE_CHECKING:
     from xtl.tasks import get_task
     from xtl.transplants import transplant
 
+
+__version__ = VERSION
+
+_HOME = {
+    "load_model": "xtl.models",
+    "chat_pairs": "xtl.models.chat",
+    "ParallelPair": "xtl.pairs",
+    "transplant": "xtl.transplants",
+    "sweep": "xtl.engine",
+    "sweep_many": "xtl.engine",
+    "concat_maps": "xtl.results",
+    "get_task": "xtl.tasks",
+    "explore": "xtl.explorer.explore",
+    "show": "xtl.publish.notebook",
+    "KeptMaps": "xtl.runs",
+    "Study": "xtl.runs",
+    "open_run": "xtl.runs",
+    "run_study": "xtl.runs",
+    "XtlError": "xtl.errors",
+    "InputError": "xtl.errors",
+    "ModelError": "xtl.errors",
+    "ContractError": "xtl.errors",
+    "SlowEngineWarning": "xtl.errors",
+    "controls": "xtl.controls",
+    "plots": "xtl.plots",
+    "stats": "xtl.stats",
+}
+
+__getattr__, __dir__ = lazily(__name__, _HOME)
 
 __all__ = [
     "ContractError",
@@ -51,46 +80,6 @@ __all__ = [
     "sweep_many",
     "transplant",
 ]
-
-_HOME = {
-    "load_model": "xtl.models",
-    "chat_pairs": "xtl.models.chat",
-    "ParallelPair": "xtl.pairs",
-    "transplant": "xtl.transplants",
-    "sweep": "xtl.engine",
-    "sweep_many": "xtl.engine",
-    "concat_maps": "xtl.results",
-    "get_task": "xtl.tasks",
-    "explore": "xtl.explorer.explore",
-    "show": "xtl.publish.notebook",
-    "KeptMaps": "xtl.runs",
-    "Study": "xtl.runs",
-    "open_run": "xtl.runs",
-    "run_study": "xtl.runs",
-    "XtlError": "xtl.errors",
-    "InputError": "xtl.errors",
-    "ModelError": "xtl.errors",
-    "ContractError": "xtl.errors",
-    "SlowEngineWarning": "xtl.errors",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: `import xtl` and `xtl --help` stay quick, torch loads when needed."""
-    import importlib
-
-    if name in ("controls", "plots", "stats"):
-        return importlib.import_module(f"xtl.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module 'xtl' has no attribute {name!r}; it has: {', '.join(__all__)}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
-
 
 if "IPython" in sys.modules:  # a notebook: what a sweep gives shows its maps
     from xtl.publish.display import register

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from importlib import metadata
+from collections.abc import Callable, Mapping
+from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
 VERSION = "0.1.0"
 """Of this package."""
@@ -45,3 +47,26 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package whose public names are imported when they are first used.
+
+    So `import xtl` and `xtl --help` stay quick: torch alone takes seconds.
+
+    Args:
+        package: its name.
+        homes: the module of each public name; a name that is a module itself has its own.
+
+    >>> get, names = lazily("xtl", {"InputError": "xtl.errors", "stats": "xtl.stats"})
+    >>> get("InputError").__name__, names()
+    ('InputError', ['InputError', 'stats'])
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}; it has: {', '.join(sorted(homes))}")
+        home = import_module(homes[name])
+        return home if homes[name] == f"{package}.{name}" else getattr(home, name)
+
+    return get, lambda: sorted(homes)
