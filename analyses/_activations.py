@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -18,9 +17,7 @@ from torch import Tensor
 from xtl.backend import Model, check_hooks_exist
 from xtl.engine.plan import Plan
 from xtl.errors import InputError, check_layer
-from xtl.files import writing
 from xtl.hooks import Hooks, get_modules, transplant_at
-from xtl.models.identity import identity_key
 from xtl.models.info import model_info
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair, Prompt
@@ -119,23 +116,6 @@ def read_last(
         found = cache.get(model, Plan(ids, ids, specs, layers, ()))
         rows.append([[found[spec.name, layer].float().cpu().numpy() for layer in layers] for spec in specs])
     return np.array(rows, dtype="float32")
-
-
-def open_cache(model: Model, folder: Path | None) -> ActivationCache:
-    """A cache of this model's activations, on disk too where a folder is given: the next analysis finds them there.
-
-    The key is that of runs (`xtl run --activations disk`): the model's identity.
-
-    Raises:
-        InputError: the folder is a file.
-    """
-    if folder is None:
-        return ActivationCache(model_info(model).name)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"activations {str(folder)!r} is a file; give a folder")
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    return ActivationCache(identity_key(model), folder)
 
 
 def check_same_model(results: xr.Dataset, model: Model) -> None:

@@ -22,6 +22,7 @@ n layers no p-value is below 1 / n, and one model has few layers: a high correla
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -31,19 +32,23 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from analyses._activations import check_layers_match, check_pairs, check_same_model, read_last
+from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model
 from xtl.errors import InputError, check_choice
 from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
-from xtl.results import Maps, as_results, model_name, score_unit, with_directions
+from xtl.results import Maps, as_results, check_computed, model_name, score_unit, with_directions
 from xtl.results.axes import diagonal
-from xtl.runs.activations import ActivationCache
+from xtl.runs.activations import ActivationCache, open_cache
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import mean_interval, share_interval
 
 MEASURES = ("cosine", "cka", "retrieval")
 ROLES = ("same", "target", "source")
+_check = functools.partial(
+    check_computed, made_by="analyses.alignment.compute(model, pairs)", holds=["cka", "retrieval"]
+)
 
 
 def compute(
@@ -183,7 +188,7 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
     Raises:
         InputError: an unknown direction.
     """
-    _check_computed(data)
+    _check(data)
     check_choice("direction", direction, map(str, data["direction"].values))
     part = data.sel(direction=direction)
     words = []
@@ -210,7 +215,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    _check(data)
     panels = []
     for direction in data["direction"].values:
         part = data.sel(direction=direction)
@@ -244,7 +249,7 @@ def gain_figure(data: xr.Dataset) -> go.Figure:
     Raises:
         InputError: data without gains.
     """
-    _check_computed(data)
+    _check(data)
     if "rho" not in data:
         raise InputError("these data have no gains: give compute the results of a run")
     panels = []
@@ -270,8 +275,23 @@ def gain_figure(data: xr.Dataset) -> go.Figure:
 
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     """All figures of the analysis, by name."""
-    _check_computed(data)
+    _check(data)
     return {"alignment": figure(data)} | ({"alignment_gain": gain_figure(data)} if "rho" in data else {})
+
+
+def from_request(request: Request) -> xr.Dataset:
+    """What `xtl analyse alignment` computes."""
+    results = request.open_run() if request.runs else None
+    model = request.load_model()
+    pairs, _ = request.questions(model)
+    return compute(model, pairs, results=results, cache=open_cache(model, request.activations))
+
+
+ANALYSIS = Analysis(
+    "alignment", "How alike are two languages' representations, and does the gain follow?", "model",
+    from_request=from_request, figures=figures, words=words_of_each("direction", in_words),
+    options=("run", "activations"),
+)  # fmt: skip
 
 
 def _correlate(part: xr.Dataset, results: xr.Dataset, direction: str) -> xr.Dataset:
@@ -307,8 +327,3 @@ def _hsic(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
     k, l = k - np.diag(np.diag(k)), l - np.diag(np.diag(l))  # noqa: E741
     both = (k * l).sum() + k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 * (k.sum(0) @ l.sum(0)) / (n - 2)
     return float(both)
-
-
-def _check_computed(data: xr.Dataset) -> None:
-    if not isinstance(data, xr.Dataset) or not {"cka", "retrieval"} <= set(data):
-        raise InputError("data must be the result of analyses.alignment.compute(model, pairs)")

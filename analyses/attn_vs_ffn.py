@@ -23,15 +23,18 @@ True
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
 from analyses._results import check_modules
-from xtl.errors import InputError, check_choice, check_whole
+from xtl.analysis import Analysis, Request, words_of_each
+from xtl.errors import check_choice, check_whole
 from xtl.plots.forest import Estimate, forest
 from xtl.plots.lines import Line, line_grid
-from xtl.results import Maps, labelled, model_name, real_and_control, score_unit
+from xtl.results import Maps, check_computed, labelled, model_name, real_and_control, score_unit
 from xtl.results.axes import diagonal
 from xtl.stats.examples import Group, check_confidence, check_resamples, cluster_sums, record, split_groups
 from xtl.stats.intervals import bracket, mean_interval
@@ -44,6 +47,7 @@ ROLES = ("target", "source", "same")
 CLAIM = {"understanding": "attn", "generation": "mlp", "culture": "mlp"}
 """The module that the paper says serves a kind of task."""
 NAMES = {"attn": "attention", "mlp": "FFN"}
+_check = functools.partial(check_computed, made_by="analyses.attn_vs_ffn.compute(results)", holds=["layer_difference"])
 
 
 def compute(
@@ -101,7 +105,7 @@ def verdict(data: xr.Dataset, group: str) -> str:
     Raises:
         InputError: an unknown group.
     """
-    _check_computed(data)
+    _check(data)
     check_choice("group", group, map(str, data["group"].values))
     part = data.sel(group=group)
     wanted = CLAIM.get(str(part["kind"].item()))
@@ -139,7 +143,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    _check(data)
     panels = []
     for quantity in data["quantity"].values:
         part = data.sel(quantity=quantity)
@@ -163,7 +167,7 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    _check(data)
     panels = []
     for group in data["group"].values:
         name = f"{group} (n = {int(data['n'].sel(group=group))})"
@@ -186,6 +190,18 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     """All figures of the analysis, by name."""
     return {"attn_vs_ffn": figure(data), "attn_vs_ffn_layers": layers_figure(data)}
+
+
+def from_request(request: Request) -> xr.Dataset:
+    """What `xtl analyse attn_vs_ffn` computes."""
+    return compute(request.open_run(), request.open_control(), **request.given("by"))
+
+
+ANALYSIS = Analysis(
+    "attn_vs_ffn", "Which module helps which kind of task?", "run",
+    from_request=from_request, figures=figures, words=words_of_each("group", in_words),
+    options=("control", "by"),
+)  # fmt: skip
 
 
 def _compare(group: Group, measure: str, confidence: float, n_resamples: int, n_splits: int, seed: int) -> xr.Dataset:
@@ -296,8 +312,3 @@ def _paper_cell(values: xr.DataArray, kind: str, n_layers: int | None) -> np.nda
 
 def _unit(data: xr.Dataset) -> str:
     return "share right" if data.attrs.get("measure") == "accuracy" else score_unit(data)
-
-
-def _check_computed(data: xr.Dataset) -> None:
-    if not isinstance(data, xr.Dataset) or "layer_difference" not in data:
-        raise InputError("data must be the result of analyses.attn_vs_ffn.compute(results)")

@@ -20,6 +20,7 @@ change is direct, the answer itself was handed over; if it is indirect, somethin
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 import numpy as np
@@ -30,6 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language, transplant_hooks
+from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model, forward
 from xtl.engine.head import Head
 from xtl.errors import InputError, ModelError, check_choice
@@ -38,13 +40,18 @@ from xtl.models.info import model_info
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
-from xtl.results import model_name
+from xtl.results import check_computed, model_name
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import bracket, mean_interval
 from xtl.tokens import encode, encode_continuation
 
 RUNS = ("source", "target", "transplanted")
 MODULES = ("attn", "mlp")
+_check = functools.partial(
+    check_computed,
+    made_by="analyses.direct_logit_attribution.compute(model, pairs)",
+    holds=["contribution", "logit_difference"],
+)
 
 
 def compute(
@@ -149,7 +156,7 @@ def summary(data: xr.Dataset, direction: str | None = None) -> xr.Dataset:
     Raises:
         InputError: other data, or an unknown direction.
     """
-    _check_computed(data)
+    _check(data)
     if direction is not None:
         check_choice("direction", direction, dict.fromkeys(map(str, data["direction"].values)))
         data = data.isel(example=np.flatnonzero(data["direction"].values == direction))
@@ -207,7 +214,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    _check(data)
     directions = list(dict.fromkeys(map(str, data["direction"].values)))
     layers = data["layer"].values
     panels, columns = [], 0
@@ -232,6 +239,20 @@ def figure(data: xr.Dataset) -> go.Figure:
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     """All figures of the analysis, by name."""
     return {"direct_logit_attribution": figure(data)}
+
+
+def from_request(request: Request) -> xr.Dataset:
+    """What `xtl analyse direct_logit_attribution` computes."""
+    model = request.load_model()
+    pairs, back = request.questions(model)
+    return compute(model, pairs, back=back, cell=request.cell)
+
+
+ANALYSIS = Analysis(
+    "direct_logit_attribution", "What does each module add to the right answer's logit?", "model",
+    from_request=from_request, figures=figures, words=words_of_each("direction", in_words),
+    options=("cell",),
+)  # fmt: skip
 
 
 def _attribute(
@@ -273,8 +294,3 @@ def _attribute(
             "its logits is not known to this analysis"
         )
     return torch.cat([values[:1], bias[None], values[1:2], values[2:]]), off
-
-
-def _check_computed(data: xr.Dataset) -> None:
-    if not isinstance(data, xr.Dataset) or not {"contribution", "logit_difference"} <= set(data):
-        raise InputError("data must be the result of analyses.direct_logit_attribution.compute(model, pairs)")

@@ -19,6 +19,7 @@ transplant's; that they lend *this question's* knowledge: a shuffled row as good
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,7 @@ import xarray as xr
 from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language
+from xtl.analysis import Analysis, Request
 from xtl.backend import Model
 from xtl.engine import sweep
 from xtl.errors import InputError, check_whole
@@ -39,7 +41,7 @@ from xtl.models.info import model_info
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair
 from xtl.plots.forest import Estimate, forest
-from xtl.results import model_name
+from xtl.results import check_computed, model_name
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import mean_interval, share_interval
 from xtl.tokens import encode
@@ -55,6 +57,9 @@ STRATEGIES = {
     "steered": "steered by the mean difference",
 }
 """What is compared, and how a figure calls it."""
+_check = functools.partial(
+    check_computed, made_by="analyses.effectiveness.compute(model, pairs, ...)", holds=["correct", "passes"]
+)
 
 
 def compute(
@@ -137,7 +142,7 @@ def table(data: xr.Dataset) -> pd.DataFrame:
         Columns `direction`, `strategy`, `n`, `accuracy`, `accuracy_low`, `accuracy_high`, `gain`, `gain_low`, `gain_high`
         (nats, paired; ends NaN for fewer than 29 questions), `tokens` (mean), `passes`.
     """
-    _check_computed(data)
+    _check(data)
     rows = []
     for direction in dict.fromkeys(map(str, data["direction"].values)):
         part = data.isel(example=np.flatnonzero(data["direction"].values == direction))
@@ -211,6 +216,20 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     return {"effectiveness": figure(data)}
 
 
+def from_request(request: Request) -> xr.Dataset:
+    """What `xtl analyse effectiveness` computes."""
+    model = request.load_model()
+    pairs, back = request.questions(model)
+    return compute(model, pairs, back=back, **request.given("cell"))
+
+
+ANALYSIS = Analysis(
+    "effectiveness", "Is a transplant better than what one could do instead?", "model",
+    from_request=from_request, figures=figures, words=in_words,
+    options=("cell",), needed=("cell",),
+)  # fmt: skip
+
+
 def _answers(
     model: Model, pair: ParallelPair, back: ParallelPair, cell: tuple[str, int, int], others: list[ParallelPair], steered: Tensor,
     separator: str,
@@ -258,8 +277,3 @@ def _gold(pair: ParallelPair) -> str:
 def _stream(model: Model, prompt: Any, layer: int) -> Tensor:
     """The residual stream after a layer at a prompt's last position."""
     return read_activations(model, encode(model, prompt), get_modules(["resid"]), [layer])["resid", layer]
-
-
-def _check_computed(data: xr.Dataset) -> None:
-    if not isinstance(data, xr.Dataset) or not {"correct", "passes"} <= set(data):
-        raise InputError("data must be the result of analyses.effectiveness.compute(model, pairs, ...)")

@@ -29,6 +29,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from xtl import plots
+from xtl.analysis import Analysis, Request, words_of_each
 from xtl.errors import InputError, check_choice, check_whole
 from xtl.languages import by_resource, resource_level
 from xtl.results import (
@@ -299,6 +300,18 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     if "instance_gain" in data:
         drawn |= {f"gain_maps_instances_{module}": instances_figure(data, module) for module in modules}
     return drawn
+
+
+def from_request(request: Request) -> xr.Dataset:
+    """What `xtl analyse gain_maps` computes."""
+    return compute(request.open_run(), instances=12, against=request.open_against(), **request.given("by"))
+
+
+ANALYSIS = Analysis(
+    "gain_maps", "Which layers and which module lift the target language?", "run",
+    from_request=from_request, figures=figures, words=words_of_each("direction", in_words),
+    options=("by", "against"),
+)  # fmt: skip
 
 
 def _instance_gain(examples: xr.Dataset, most: int) -> xr.DataArray:

@@ -21,6 +21,7 @@ True
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,12 +32,17 @@ import xarray as xr
 from analyses._results import nearest_layer
 from analyses.linear_probes import continent
 from xtl import plots
+from xtl.analysis import Analysis, Request
 from xtl.errors import InputError, check_choice, check_whole
 from xtl.plots.forest import Estimate, forest
-from xtl.results import GAIN_DIMS, NOISE, Maps, as_results, labelled, model_name, score_unit
+from xtl.results import GAIN_DIMS, NOISE, Maps, as_results, check_computed, labelled, model_name, score_unit
 from xtl.stats.examples import MEASURES, MIN_INSTANCES, Group, check_resamples, split_groups
 from xtl.stats.intervals import bracket, mean_interval
 from xtl.stats.selection import STRATEGIES, chosen_cells, held_out_means, map_shape, split_halves
+
+_check = functools.partial(
+    check_computed, made_by="analyses.generalizability.compute(results)", holds=["transfer", "retained"]
+)
 
 
 def compute(
@@ -116,7 +122,7 @@ def compute(
 
 def table(data: xr.Dataset) -> pd.DataFrame:
     """A row a group: its cell, what that gives on its own instances (held out), and on the other groups' (mean and least)."""
-    _check_computed(data)
+    _check(data)
     rows = []
     for k, name in enumerate(data["chosen_on"].values):
         row = data["transfer"].values[k]
@@ -131,7 +137,7 @@ def table(data: xr.Dataset) -> pd.DataFrame:
 
 def in_words(data: xr.Dataset) -> list[str]:
     """Two or three sentences: what a cell gives where it was chosen and elsewhere, and by level."""
-    _check_computed(data)
+    _check(data)
     values, unit = data["transfer"].values, score_unit(data)
     off = values[~np.eye(len(values), dtype=bool)]
     words = [
@@ -158,7 +164,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    _check(data)
     values = data["transfer"].transpose("chosen_on", "measured_on")
     counts = values * 0 + data["n_instances"]
     panel = plots.Panel("", values, counts.astype(int), "chosen on %{y}, measured on %{x}")
@@ -180,7 +186,7 @@ def levels_figure(data: xr.Dataset) -> go.Figure:
     Raises:
         InputError: data of several runs.
     """
-    _check_computed(data)
+    _check(data)
     if "level_value" not in data:
         raise InputError("these data have no levels: compute them from one result")
     points = [
@@ -200,6 +206,19 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     """All figures of the analysis, by name."""
     drawn = {"generalizability": figure(data)}
     return drawn | ({"generalizability_levels": levels_figure(data)} if data.sizes.get("level") else {})
+
+
+def from_request(request: Request) -> xr.Dataset:
+    """What `xtl analyse generalizability` computes."""
+    runs = request.open_runs()
+    return compute(runs if len(runs) > 1 else request.open_run(), **request.given("by", "cell"))
+
+
+ANALYSIS = Analysis(
+    "generalizability", "Does a cell help on another task, language or model?", "runs",
+    from_request=from_request, figures=figures, words=in_words,
+    options=("by", "cell"),
+)  # fmt: skip
 
 
 def _transfer(
@@ -278,8 +297,3 @@ def _levels(results: xr.Dataset, cell: tuple[str, int, int] | None, measure: str
 
 def _measures(measure: str) -> list[str]:
     return list(dict.fromkeys(("gain", measure)))
-
-
-def _check_computed(data: xr.Dataset) -> None:
-    if not isinstance(data, xr.Dataset) or not {"transfer", "retained"} <= set(data):
-        raise InputError("data must be the result of analyses.generalizability.compute(results)")

@@ -22,14 +22,17 @@ chosen on other instances, that does no better than the control at the same plac
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
+from xtl.analysis import Analysis, Request, words_of_each
 from xtl.errors import InputError, check_choice, check_whole
 from xtl.plots import controls
-from xtl.results import GAIN_DIMS, Maps, score_unit, with_control
+from xtl.results import GAIN_DIMS, Maps, check_computed, score_unit, with_control
 from xtl.stats.examples import check_confidence, check_resamples, on_map, split_groups, stack
 from xtl.stats.intervals import bracket, cell_intervals
 from xtl.stats.paired_tests import significance
@@ -37,6 +40,9 @@ from xtl.stats.summary import QUANTITIES, summary_table
 
 _SUMMARY = ("value", "low", "high")
 _ENDS = ("low", "high", "median", "median_low", "median_high")
+_check = functools.partial(
+    check_computed, made_by="analyses.is_it_real.compute(real, control)", holds=["p_max", "control", "significant"]
+)
 
 
 def compute(
@@ -117,7 +123,7 @@ def table(data: xr.Dataset) -> pd.DataFrame:
     Raises:
         InputError: other data, or no summary in them.
     """
-    _check_computed(data)
+    _check(data)
     if "summary" not in data:
         raise InputError("the data have no summary: it counts right answers, and these results have no 'correct'")
     rows = []
@@ -146,7 +152,7 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
     Raises:
         InputError: an unknown direction.
     """
-    _check_computed(data)
+    _check(data)
     check_choice("direction", direction, map(str, data["direction"].values))
     part, against = data.sel(direction=direction), str(data.attrs["against"])
     unit = "points" if data.attrs["measure"] == "accuracy" else score_unit(data)
@@ -188,7 +194,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    _check(data)
     return controls.real_against_control(data, level=data.attrs["level"])
 
 
@@ -206,6 +212,20 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     return {"is_it_real": figure(data)} | ({"is_it_real_forest": forest(data)} if "summary" in data else {})
 
 
+def from_request(request: Request) -> xr.Dataset:
+    """What `xtl analyse is_it_real` computes."""
+    control = request.open_control()
+    assert control is not None  # `ANALYSIS` needs one
+    return compute(request.open_run(), control, **request.given("by"))
+
+
+ANALYSIS = Analysis(
+    "is_it_real", "Is the gain more than chance, and the question's own content?", "run and control",
+    from_request=from_request, figures=figures, words=words_of_each("direction", in_words),
+    options=("by",),
+)  # fmt: skip
+
+
 def _packed(rows: pd.DataFrame) -> xr.Dataset:
     """The summary's rows as labelled arrays."""
     directions, modules = (list(dict.fromkeys(rows[name])) for name in ("direction", "module"))
@@ -221,8 +241,3 @@ def _packed(rows: pd.DataFrame) -> xr.Dataset:
         },
         coords=coords,
     )
-
-
-def _check_computed(data: xr.Dataset) -> None:
-    if not isinstance(data, xr.Dataset) or not {"p_max", "control", "significant"} <= set(data):
-        raise InputError("data must be the result of analyses.is_it_real.compute(real, control)")

@@ -20,6 +20,7 @@ word that it doesn't show may be there in a code that later layers read.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 import numpy as np
@@ -30,6 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language, transplant_hooks
+from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model, forward_without_logits
 from xtl.engine.head import Head
 from xtl.errors import InputError, check_choice
@@ -38,7 +40,7 @@ from xtl.models.info import model_info
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
-from xtl.results import model_name
+from xtl.results import check_computed, model_name
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import bracket, mean_interval
 from xtl.tokens import encode, encode_continuation
@@ -46,6 +48,9 @@ from xtl.tokens import encode, encode_continuation
 RUNS = ("source", "target", "transplanted")
 LOWEST = -35.0
 """Log-probabilities below this are not drawn: the first layers' would flatten all others."""
+_check = functools.partial(
+    check_computed, made_by="analyses.language_flow.compute(model, pairs, back=...)", holds=["log_probability", "rank"]
+)
 
 
 def compute(
@@ -112,7 +117,7 @@ def compute(
 
 def lead(data: xr.Dataset) -> xr.DataArray:
     """How much likelier the source language's word is, log-probability in nats (example, run, layer); above 0: source."""
-    _check_computed(data)
+    _check(data)
     both = data["log_probability"]
     return both.sel(language="source", drop=True) - both.sel(language="target", drop=True)
 
@@ -159,7 +164,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    _check(data)
     panels = []
     for direction in dict.fromkeys(map(str, data["direction"].values)):
         part = _part(data, direction)
@@ -223,6 +228,20 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     return {"language_flow": figure(data), "language_flow_lead": lead_figure(data)}
 
 
+def from_request(request: Request) -> xr.Dataset:
+    """What `xtl analyse language_flow` computes."""
+    model = request.load_model()
+    pairs, back = request.questions(model)
+    return compute(model, pairs, back=back, cell=request.cell)
+
+
+ANALYSIS = Analysis(
+    "language_flow", "In which language does the model think, layer by layer?", "model",
+    from_request=from_request, figures=figures, words=words_of_each("direction", in_words),
+    options=("cell",),
+)  # fmt: skip
+
+
 def _starts(model: Model, prompt: object, ids: list[int], pair: ParallelPair) -> list[int]:
     """First tokens of a pair's answer (first) and of its other options, as they continue a prompt."""
     if pair.options is not None and pair.gold is not None:
@@ -260,7 +279,7 @@ def _interval(values: xr.DataArray, data: xr.Dataset) -> tuple[np.ndarray, np.nd
 
 
 def _part(data: xr.Dataset, direction: str | None) -> xr.Dataset:
-    _check_computed(data)
+    _check(data)
     if direction is None:
         return data
     check_choice("direction", direction, dict.fromkeys(map(str, data["direction"].values)))
@@ -280,8 +299,3 @@ def _ranges(layers: list[int]) -> str:
         else:
             parts.append([layer])
     return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
-
-
-def _check_computed(data: xr.Dataset) -> None:
-    if not isinstance(data, xr.Dataset) or not {"log_probability", "rank"} <= set(data):
-        raise InputError("data must be the result of analyses.language_flow.compute(model, pairs, back=...)")

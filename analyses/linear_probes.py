@@ -28,6 +28,7 @@ then.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -40,19 +41,23 @@ from jaxtyping import Bool, Float, Int
 
 from analyses._activations import Sample, check_pairs, read_last, samples_of
 from xtl import plots
+from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model
 from xtl.errors import InputError, check_choice, check_number, check_whole
 from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
-from xtl.results import model_name
-from xtl.runs.activations import ActivationCache
+from xtl.results import check_computed, model_name
+from xtl.runs.activations import ActivationCache, open_cache
 from xtl.stats.examples import MIN_INSTANCES, check_confidence
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
 from xtl.stats.seeds import generator
 
 LABELS = ("language", "answer", "task", "continent")
 """Labels that every pair (or, for "continent", every pair about a country) has; any key of `meta` is one too."""
+_check = functools.partial(
+    check_computed, made_by="analyses.linear_probes.compute(model, pairs)", holds=["selectivity"]
+)
 
 
 def compute(
@@ -191,7 +196,7 @@ def in_words(data: xr.Dataset, label: str) -> list[str]:
     Raises:
         InputError: an unknown label.
     """
-    _check_computed(data)
+    _check(data)
     check_choice("label", label, map(str, data["label"].values))
     part = data.sel(label=label)
     module, layer, best = _peak(part["accuracy"])
@@ -221,7 +226,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute` or `probe`.
     """
-    _check_computed(data)
+    _check(data)
     panels = []
     for label in data["label"].values:
         part, lines = data.sel(label=label), []
@@ -255,7 +260,7 @@ def transfer_figure(data: xr.Dataset, label: str) -> go.Figure:
     Raises:
         InputError: an unknown label, or one with nothing to transfer.
     """
-    _check_computed(data)
+    _check(data)
     check_choice("label", label, map(str, data["label"].values))
     part = data.sel(label=label)
     if not bool(part["transfer"].notnull().any()):
@@ -278,10 +283,24 @@ def transfer_figure(data: xr.Dataset, label: str) -> go.Figure:
 
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     """All figures of the analysis, by name."""
-    _check_computed(data)
+    _check(data)
     names = [str(name) for name in data["label"].values if bool(data["transfer"].sel(label=name).notnull().any())]
     names = names if data.sizes["trained_in"] > 1 else []
     return {"linear_probes": figure(data)} | {f"linear_probes_transfer_{n}": transfer_figure(data, n) for n in names}
+
+
+def from_request(request: Request) -> xr.Dataset:
+    """What `xtl analyse linear_probes` computes."""
+    model = request.load_model()
+    pairs, _ = request.questions(model)
+    return compute(model, pairs, labels=request.labels, cache=open_cache(model, request.activations))
+
+
+ANALYSIS = Analysis(
+    "linear_probes", "What do attention and FFN outputs encode, layer by layer?", "model",
+    from_request=from_request, figures=figures, words=words_of_each("label", in_words),
+    options=("labels", "activations"),
+)  # fmt: skip
 
 
 def _probe_label(
@@ -439,8 +458,3 @@ def _count(n: int) -> str:
 def _peak(values: xr.DataArray) -> tuple[str, int, float]:
     place = values.isel(values.argmax(("module", "layer")))
     return str(place["module"].item()), int(place["layer"]), float(place)
-
-
-def _check_computed(data: xr.Dataset) -> None:
-    if not isinstance(data, xr.Dataset) or "selectivity" not in data:
-        raise InputError("data must be the result of analyses.linear_probes.compute(model, pairs)")

@@ -22,6 +22,7 @@ high. A low noise floor falsifies nothing: it says that there are too few instan
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -31,13 +32,15 @@ from scipy.stats import rankdata
 
 from analyses._results import check_runs
 from xtl import plots
+from xtl.analysis import Analysis, Request
 from xtl.errors import InputError, check_whole
 from xtl.plots.lines import Line, line_grid
-from xtl.results import GAIN_DIMS, model_name
+from xtl.results import GAIN_DIMS, check_computed, model_name
 from xtl.stats.examples import MIN_INSTANCES, check_resamples, cluster_sums
 from xtl.stats.selection import split_halves
 
 STATISTICS = ("rank correlation", "top overlap")
+_check = functools.partial(check_computed, made_by="analyses.stability.compute(runs)", holds=["same_best"])
 
 
 def compute(
@@ -133,7 +136,7 @@ def compute(
 
 def in_words(data: xr.Dataset, module: str = "all") -> list[str]:
     """A sentence on the noise floor, and one a pair of runs."""
-    _check_computed(data)
+    _check(data)
     module = module if module in data["module"].values else str(data["module"].values[0])
     part = data.sel(module=module)
     rho = part["agreement"].sel(statistic="rank correlation")
@@ -162,7 +165,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    _check(data)
     panels = []
     for statistic in data["statistic"].values:
         for module in data["module"].values:
@@ -189,7 +192,7 @@ def size_figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    _check(data)
     panels = []
     for statistic in data["statistic"].values:
         for module in data["module"].values:
@@ -208,6 +211,17 @@ def size_figure(data: xr.Dataset) -> go.Figure:
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     """All figures of the analysis, by name."""
     return {"stability_size": size_figure(data)} | ({"stability": figure(data)} if data.sizes["run"] > 1 else {})
+
+
+def from_request(request: Request) -> xr.Dataset:
+    """What `xtl analyse stability` computes."""
+    return compute(request.open_runs())
+
+
+ANALYSIS = Analysis(
+    "stability", "How much do maps move when nothing that matters is changed?", "runs",
+    from_request=from_request, figures=figures, words=in_words,
+)  # fmt: skip
 
 
 def _keys(data: xr.Dataset, name: str) -> list[tuple[str, str]]:
@@ -249,8 +263,3 @@ def _compare(a: np.ndarray, b: np.ndarray, top: int) -> np.ndarray:
     best = [np.argsort(-x, axis=1, kind="stable")[:, :top] for x in (a, b)]
     overlap = np.array([len(set(x) & set(y)) / top for x, y in zip(*best, strict=True)])
     return np.stack([rho, overlap])
-
-
-def _check_computed(data: xr.Dataset) -> None:
-    if not isinstance(data, xr.Dataset) or "same_best" not in data:
-        raise InputError("data must be the result of analyses.stability.compute(runs)")

@@ -19,13 +19,16 @@ What would falsify the claim that latent knowledge waits to be used: a differenc
 
 from __future__ import annotations
 
+import functools
+
 import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from xtl.errors import InputError, check_choice
+from xtl.analysis import Analysis, Request, words_of_each
+from xtl.errors import check_choice
 from xtl.plots import bounds
-from xtl.results import Maps, real_and_control
+from xtl.results import Maps, check_computed, real_and_control
 from xtl.stats.chance import upper_bound_curve
 from xtl.stats.upper_bounds import layer_upper_bounds
 
@@ -33,6 +36,9 @@ COLUMNS = (
     "direction", "module", "n", "n_instances", "set", "layer", "vanilla", "real", "real_low", "real_high", "control",
     "control_low", "control_high", "difference", "difference_low", "difference_high",
 )  # fmt: skip
+_check = functools.partial(
+    check_computed, made_by="analyses.upper_bound.compute(real, control)", holds=["overall", "spread"]
+)
 
 
 def compute(
@@ -74,7 +80,7 @@ def table(data: xr.Dataset) -> pd.DataFrame:
     Args:
         data: result of `compute`. Without a control its columns are NaN.
     """
-    _check_computed(data)
+    _check(data)
     rows = []
     for direction in data["direction"].values:
         for module in data["module"].values:
@@ -101,7 +107,7 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
     Raises:
         InputError: an unknown direction.
     """
-    _check_computed(data)
+    _check(data)
     check_choice("direction", direction, map(str, data["direction"].values))
     part = data.sel(direction=direction).isel(module=-1)
     bound = part["overall"]
@@ -126,7 +132,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    _check(data)
     return bounds.curve(data)
 
 
@@ -136,7 +142,7 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
     Args:
         data: result of `compute`.
     """
-    _check_computed(data)
+    _check(data)
     return bounds.layer_bounds(data)
 
 
@@ -145,6 +151,13 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     return {"upper_bound": figure(data), "upper_bound_layers": layers_figure(data)}
 
 
-def _check_computed(data: xr.Dataset) -> None:
-    if not isinstance(data, xr.Dataset) or not {"overall", "spread"} <= set(data):
-        raise InputError("data must be the result of analyses.upper_bound.compute(real, control)")
+def from_request(request: Request) -> xr.Dataset:
+    """What `xtl analyse upper_bound` computes."""
+    return compute(request.open_run(), request.open_control(), **request.given("by"))
+
+
+ANALYSIS = Analysis(
+    "upper_bound", "How much could a perfect choice of layers solve, and how much is luck?", "run",
+    from_request=from_request, figures=figures, words=words_of_each("direction", in_words),
+    options=("control", "by"),
+)  # fmt: skip

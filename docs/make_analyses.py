@@ -17,6 +17,7 @@ import shlex
 import subprocess
 import sys
 import time
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,7 @@ def file_name(figure: dict[str, Any]) -> str:
 def page_text(name: str, page: dict[str, Any]) -> str:
     """The page of one analysis."""
     item = ANALYSES[name]
-    doc = inspect.getdoc(item.module) or ""
+    doc = inspect.getdoc(import_module(f"analyses.{name}")) or ""
     paragraphs = [text for text in re.split(r"\n\s*\n", doc)[1:] if not text.startswith(">>>")]
     shown = "\n\n".join(
         f"![{figure['caption']}]({file_name(figure)})\n\n*{figure['caption']}*" for figure in page["figures"]

@@ -169,15 +169,20 @@ def check_layer(argument: str, value: object, n_layers: int) -> int:
     return layer % n_layers
 
 
-def check_whole(argument: str, value: object, low: int) -> int:
-    """Return `value` if it is a whole number of at least `low`, else raise an `InputError` that says so.
+def check_whole(argument: str, value: object, low: int, high: int | None = None) -> int:
+    """Return `value` if it is a whole number of at least `low` (and at most `high`), else raise an `InputError` that says so.
 
     >>> check_whole("limit", 3, 1)
     3
+    >>> check_whole("n_options", 1, 2, 82)
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: n_options must be a whole number from 2 to 82, got 1
     """
     number = as_whole(value)
-    if number is None or number < low:
-        raise InputError(f"{argument} must be a whole number of at least {low}, got {shown(value)}")
+    if number is None or number < low or (high is not None and number > high):
+        span = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise InputError(f"{argument} must be a whole number {span}, got {shown(value)}")
     return number
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
-from xtl.errors import InputError, Whole, as_whole
+from xtl.errors import InputError, Whole, as_whole, shown
 
 
 @runtime_checkable
@@ -110,6 +110,22 @@ class ParallelPair:
     def direction(self) -> str:
         """`source->target` as language codes, `?` where unknown."""
         return f"{self.source_lang or '?'}->{self.target_lang or '?'}"
+
+
+def parse_direction(text: str) -> tuple[str, str]:
+    """Source and target language of a direction, written en:es or en->es.
+
+    >>> parse_direction("en:es"), parse_direction("en -> *")
+    (('en', 'es'), ('en', '*'))
+    >>> parse_direction("en-es")
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: direction 'en-es' must look like en->es or en:es
+    """
+    parts = [part.strip() for part in str(text).replace("->", ":").split(":")]
+    if len(parts) != 2 or not all(parts):
+        raise InputError(f"direction {shown(text)} must look like en->es or en:es")
+    return parts[0], parts[1]
 
 
 def check_pairs(pairs: object, argument: str = "pairs") -> Sequence[ParallelPair] | Iterator[ParallelPair]:

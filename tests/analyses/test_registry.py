@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,23 +84,23 @@ def test_the_maps_of_another_run_are_taken_off(run, folders, tmp_path) -> None:
 
 
 def test_activations_are_read_once_and_found_by_the_next_analysis(tiny_model, tmp_path, monkeypatch) -> None:
-    from analyses import _activations, alignment
+    from analyses import alignment
     from xtl.runs import activations
     from xtl.tasks import get_task
 
     model, pairs = tiny_model("llama"), get_task("capitals").pairs("en", "es", limit=5)
-    first = alignment.compute(model, pairs, cache=_activations.open_cache(model, tmp_path / "a"))
+    first = alignment.compute(model, pairs, cache=activations.open_cache(model, tmp_path / "a"))
     assert len(list((tmp_path / "a").glob("*.safetensors"))) == 10
 
     def refuse(*_: object) -> None:
         raise AssertionError("the model ran again")
 
     monkeypatch.setattr(activations, "read_activations", refuse)
-    again = alignment.compute(model, pairs, cache=_activations.open_cache(model, tmp_path / "a"))
+    again = alignment.compute(model, pairs, cache=activations.open_cache(model, tmp_path / "a"))
     xr.testing.assert_identical(first, again)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="is a file"):
-        _activations.open_cache(model, tmp_path / "file")
+        activations.open_cache(model, tmp_path / "file")
 
 
 def test_the_questions_of_several_tasks_are_asked_together() -> None:
@@ -140,12 +143,21 @@ def test_the_list_names_every_analysis(run) -> None:
     code, out, _ = run("analyse")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == list(analyses.ANALYSES)
-    for item in analyses.ANALYSES.values():
-        doc = item.module.__doc__
-        assert "How to read" in doc
-        assert "falsify" in doc
-        assert callable(item.module.compute)
-        assert callable(item.module.figure)
+    for name in analyses.ANALYSES:
+        module = importlib.import_module(f"analyses.{name}")
+        assert "How to read" in module.__doc__
+        assert "falsify" in module.__doc__
+        assert callable(module.compute)
+        assert callable(module.figure)
+
+
+def test_every_module_is_registered_and_what_is_installed_is_what_the_project_says() -> None:
+    """Where this fails, the project's entry points changed since it was installed: `pip install -e .` renews them."""
+    modules = {path.stem for path in Path(analyses.__file__).parent.glob("[a-z]*.py")}
+    assert set(analyses.ANALYSES) == modules
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    section = project.split('[project.entry-points."xtl.analyses"]')[1].split("\n[")[0]
+    assert dict(re.findall(r'(?m)^(\w+) = "(.*)"$', section)) == {name: f"analyses.{name}" for name in modules}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +172,10 @@ def test_the_list_names_every_analysis(run) -> None:
         (["is_it_real", "R"], "give control"),
         (["stability", "R", "R"], "given twice"),
         (["linear_probes"], "--task and --directions"),
-        (["linear_probes", "--task", "capitals", "--directions", "en-es"], "is no direction; write en:es"),
+        (
+            ["linear_probes", "--task", "capitals", "--directions", "en-es"],
+            "direction 'en-es' must look like en->es or en:es",
+        ),
         (["language_flow", "--task", "capitals", "--directions", "en:es", "--cell", "attn"], "is no cell"),
         (["effectiveness", "--task", "capitals", "--directions", "en:es"], "needs cell"),
         (["attn_vs_ffn", "R", "--by", "model"], "unknown by"),

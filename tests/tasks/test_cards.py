@@ -2,9 +2,9 @@
 
 import pytest
 
-from xtl.errors import InputError
+from xtl.errors import InputError, check_whole
 from xtl.tasks import normalise_language
-from xtl.tasks.base import check_count, check_seed
+from xtl.tasks.base import check_seed
 from xtl.tasks.templates import CARDS, FIELDS, LANGUAGES, card_option, card_prompt
 
 
@@ -48,7 +48,7 @@ def test_a_task_may_offer_a_script_by_its_full_code():
 @pytest.mark.parametrize("value", [0, 9, 2.0, "3", None, True])
 def test_a_count_is_a_whole_number_in_range(value):
     with pytest.raises(InputError, match="n must be a whole number from 1 to 8, got"):
-        check_count("n", value, 1, 8)
+        check_whole("n", value, 1, 8)
 
 
 def test_old_codes_of_yiddish_and_indonesian_are_known():

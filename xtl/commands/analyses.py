@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import functools
-import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
-from xtl.commands.output import check_folder
+from xtl.commands.output import check_folder, print_json
 from xtl.commands.strict import parse_names, parse_whole
 from xtl.errors import InputError, shown
 from xtl.foreign import printable
 
 if TYPE_CHECKING:
+    import xarray as xr
+
+    from xtl.analysis import Analysis
     from xtl.pairs import ParallelPair
 
 
@@ -54,54 +57,74 @@ def analyse(
     loading: Loading = Loading(),
 ) -> None:
     """Ask one question of a stored run or of a model; write data and figures, and say what was found."""
-    import analyses
+    from xtl.analysis import Request, get_analysis
 
     if name is None:
-        rows = [{"name": a.name, "needs": a.needs, "question": a.question} for a in analyses.ANALYSES.values()]
-        print(
-            json.dumps(rows, indent=2)
-            if json_output
-            else "\n".join(f"{r['name']:26}{r['needs']:17}{r['question']}" for r in rows)
-        )
+        _list(json_output)
         return
-    from xtl.files import write_whole
-
-    item = analyses.get_analysis(name)
+    item = get_analysis(name)
     if out is None:
         raise InputError(f"{name} needs --out, a folder for its data and figures")
     check_folder(out)
-
     pairs, back = _pairs(task, directions, limit, seed) if item.needs == "model" else ([], [])
-    request = analyses.Request(
+    request = Request(
         runs=run or [], control=control, against=against, load=lambda: loading.load(model),
         pairs=pairs, back=back, cell=_cell(cell), by=by,
         labels=parse_names("--labels", labels), activations=activations, chat=parse_chat(chat),
     )  # fmt: skip
-    data = analyses.analyse(name, request)
-    files = [analyses.save(data, out / f"{name}.nc")]
-    for title, figure in analyses.figures(name, data).items():
-        path = out / f"{title}.html"
-        files.append(write_whole(path, functools.partial(figure.write_html, include_plotlyjs=True)))
+    data = item.run(request)
+    files = _write(item, data, out, png)
+    found = item.words(data)
+    if json_output:
+        print_json({"analysis": name, "files": [str(file) for file in files], "found": found})
+        return
+    print("\n".join(map(printable, found)))
+    print("wrote " + ", ".join(map(str, files)))
+
+
+def _list(json_output: bool) -> None:
+    """Print the analyses of all installed packages; one that can't be loaded is a warning."""
+    from xtl.analysis import find_analyses
+    from xtl.packages import DISTRIBUTION
+
+    rows = []
+    for offer in find_analyses().values():
+        try:
+            item = offer.load()
+        except InputError as error:
+            warnings.warn(str(error), stacklevel=2)
+            continue
+        rows.append({"name": item.name, "needs": item.needs, "question": item.question, "package": offer.package})
+    if json_output:
+        print_json(rows)
+        return
+    for row in rows:
+        origin = "" if row["package"] == DISTRIBUTION else f" ({row['package']})"
+        print(printable(f"{row['name']:26}{row['needs']:17}{row['question']}{origin}"))
+
+
+def _write(item: Analysis, data: xr.Dataset, out: Path, png: bool) -> list[Path]:
+    """The data and every figure as files, and PNGs where they are asked for."""
+    from xtl.analysis import save
+    from xtl.files import write_whole
+
+    files = [save(data, out / f"{item.name}.nc")]
+    for title, figure in item.figures(data).items():
+        write = functools.partial(figure.write_html, include_plotlyjs=True)
+        files.append(write_whole(out / f"{title}.html", write))
         if png:
             from xtl import plots
 
             files.append(plots.save_png(figure, out / f"{title}.png"))
-    found = analyses.words(name, data)
-    if json_output:
-        print(
-            json.dumps(
-                {"analysis": name, "files": [str(f) for f in files], "found": found}, ensure_ascii=False, indent=2
-            )
-        )
-        return
-    print("\n".join(map(printable, found)))
-    print("wrote " + ", ".join(map(str, files)))
+    return files
 
 
 def _pairs(
     task: str | None, directions: str | None, limit: int, seed: int
 ) -> tuple[list[ParallelPair], list[ParallelPair]]:
     """The questions of every direction, and those of the opposite ones."""
+    from xtl.pairs import parse_direction
+    from xtl.runs.study import spell_out
     from xtl.tasks import get_task
 
     if task is None or directions is None:
@@ -109,10 +132,8 @@ def _pairs(
     pairs: list[ParallelPair] = []
     back: list[ParallelPair] = []
     for asked in [get_task(name) for name in parse_names("--task", task)]:
-        for direction in parse_names("--directions", directions):
-            source, colon, target = direction.partition(":")
-            if not colon:
-                raise InputError(f"--directions {direction!r} is no direction; write en:es")
+        for direction in spell_out(asked, tuple(parse_names("--directions", directions))):
+            source, target = parse_direction(direction)
             pairs += asked.pairs(source, target, limit=limit, seed=seed)
             back += asked.pairs(target, source, limit=limit, seed=seed)
     return pairs, back

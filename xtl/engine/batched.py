@@ -22,20 +22,18 @@ from xtl.backend import (
     upcast,
 )
 from xtl.engine.greedy import Best, greedy
+from xtl.engine.memory import rows_that_fit
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.probe import SHORT, why_not_exact
 from xtl.engine.rows import hooks_by_site
 from xtl.hooks import HookFunction, Hooks, transplant_batch
-
-MEMORY = 512 * 2**20
-"""Bytes that a chunk's keys, values and logits may take."""
 
 
 class Batched:
     """The cells of one plan, as rows of a batch, on either backend.
 
     Attributes:
-        chunk_size: cells at a time, so that they stay under `MEMORY`.
+        chunk_size: cells at a time, so that they stay under `xtl.engine.memory.MEMORY`.
     """
 
     def __init__(self, model: Model, plan: Plan) -> None:
@@ -46,7 +44,7 @@ class Batched:
             forward_without_logits(model, plan.target_ids[:-1], cache=self.prefix)
         n_read = max(map(len, plan.continuations), default=1)
         n_after = plan.max_new_tokens or n_read
-        self.chunk_size = cells_that_fit(model, len(plan.target_ids) + n_after, n_read)
+        self.chunk_size = rows_that_fit(model, len(plan.target_ids) + n_after, n_read)
 
     def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
         """Log-probability of each continuation, vanilla (row 0) and then the cells."""
@@ -111,14 +109,6 @@ def best_of(logits: Float[Tensor, "row d_vocab"]) -> Best:
     """The likeliest token of each row, and its logit (NaN where any is)."""
     best, tokens = upcast(logits).max(dim=-1)
     return tokens, best
-
-
-def cells_that_fit(model: Model, n_tokens: int, n_read: int) -> int:
-    """Rows a chunk, so that their keys and values of `n_tokens` and logits of `n_read` tokens stay under `MEMORY`."""
-    cfg = model.cfg
-    n_heads = getattr(cfg, "n_key_value_heads", None) or cfg.n_heads
-    kept = 2 * cfg.n_layers * n_heads * cfg.d_head * n_tokens
-    return max(1, MEMORY // (4 * (2 * kept + 2 * cfg.d_vocab * n_read)))
 
 
 def why_not_batchable(model: Model) -> str | None:

@@ -31,6 +31,7 @@ from xtl import plots
 from xtl.errors import InputError, check_choice
 from xtl.files import write_whole
 from xtl.foreign import frame_for_csv
+from xtl.pairs import parse_direction
 from xtl.publish.figures import KINDS, STYLES, Size
 from xtl.results import with_directions
 from xtl.runs.extent import check_whole_or_partial
@@ -89,7 +90,7 @@ def export_figure(
     check_whole_or_partial(run, extent, partial)
     chosen = with_directions(results[0], measure=next(iter(results[0].data_vars)))  # type: ignore[arg-type]
     if direction is not None:
-        wanted = direction.replace(":", "->")
+        wanted = "->".join(parse_direction(direction))
         names_ = chosen["direction"].values
         check_choice("direction", wanted, dict.fromkeys(map(str, names_)))
         chosen = chosen.isel(example=np.flatnonzero(names_ == wanted))

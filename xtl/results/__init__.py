@@ -3,6 +3,7 @@
 from xtl.results.axes import (
     GAIN_DIMS,
     NOISE,
+    check_computed,
     labelled,
     model_name,
     per_example,
@@ -21,6 +22,7 @@ __all__ = [
     "as_parts",
     "as_results",
     "best_cells",
+    "check_computed",
     "check_mean_maps",
     "concat_maps",
     "labelled",

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import xarray as xr
 
@@ -116,3 +118,15 @@ def diagonal(gain: xr.DataArray) -> xr.DataArray:
     layers = [k for k in gain["source_layer"].values if k in gain["target_layer"].values]
     index = xr.DataArray(np.array(layers, dtype=int), dims="layer", coords={"layer": layers})
     return gain.sel(source_layer=index, target_layer=index).drop_vars(["source_layer", "target_layer"])
+
+
+def check_computed(data: object, made_by: str, holds: Iterable[str]) -> None:
+    """Raise `InputError` unless data are what some function computes, told by variables that it gives.
+
+    >>> check_computed(xr.Dataset({"gain": 0.0}), "my_analysis.compute(run)", ["gain", "spread"])
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: data must be the result of my_analysis.compute(run)
+    """
+    if not isinstance(data, xr.Dataset) or not set(holds) <= set(data):
+        raise InputError(f"data must be the result of {made_by}")

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import check_choice
 from xtl.languages import english_name
-from xtl.results.axes import NOISE, diagonal, labelled, per_example, score_unit
+from xtl.results.axes import NOISE, check_computed, diagonal, labelled, per_example, score_unit
 from xtl.results.concat import Maps, as_results
 
 GROUPS = ("direction", "task", "kind", "resource", "target_lang", "source_lang")
@@ -166,10 +166,7 @@ ROLES = {
 
 def check_mean_maps(data: xr.Dataset) -> None:
     """Raise `InputError` unless the data are the result of `mean_maps`."""
-    if not isinstance(data, xr.Dataset) or "gain_as_target" not in data:
-        raise InputError(
-            "data must be mean maps, from xtl.results.mean_maps(results) or analyses.gain_maps.compute(results)"
-        )
+    check_computed(data, "xtl.results.mean_maps(results) or gain_maps.compute(results)", ["gain_as_target"])
 
 
 def _largest(values: xr.DataArray) -> tuple[tuple[object, ...], float] | None:

@@ -21,6 +21,8 @@ from xtl.engine.plan import Plan
 from xtl.errors import InputError
 from xtl.files import sha256, writing
 from xtl.hooks import Module
+from xtl.models.identity import identity_key
+from xtl.models.info import model_info
 from xtl.runs.tensors import read_tensor, write_tensor
 from xtl.transplants import read_activations
 
@@ -102,6 +104,23 @@ class ActivationCache:
         except InputError as error:  # no space: memory will do
             self.folder = None
             self.told(f"source activations are kept in memory alone from here on: {error}")
+
+
+def open_cache(model: Model, folder: Path | None) -> ActivationCache:
+    """A cache of this model's activations, on disk too where a folder is given: the next analysis finds them there.
+
+    The key is that of runs (`xtl run --activations disk`): the model's identity.
+
+    Raises:
+        InputError: the folder is a file.
+    """
+    if folder is None:
+        return ActivationCache(model_info(model).name)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"activations {str(folder)!r} is a file; give a folder")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return ActivationCache(identity_key(model), folder)
 
 
 def _sites(plan: Plan) -> list[tuple[str, int]]:

@@ -40,6 +40,7 @@ from pydantic import (
 
 from xtl.errors import InputError, XtlError, as_whole, check_choice
 from xtl.layers import parse_layers
+from xtl.pairs import parse_direction
 from xtl.runs import yaml12
 from xtl.tasks import Task, get_task, normalise_language
 
@@ -281,10 +282,8 @@ def spell_out(task: Task, directions: tuple[str, ...]) -> tuple[str, ...]:
     """
     found: dict[str, None] = {}
     for direction in directions:
-        parts = [part.strip() for part in direction.replace("->", ":").split(":")]
-        if len(parts) != 2 or not all(parts):
-            raise InputError(f"direction {direction!r} must look like en->es, en:es or en->*")
-        if parts == ["*", "*"]:
+        parts = parse_direction(direction)
+        if parts == ("*", "*"):
             raise InputError(f"direction {direction!r} names no language; write en->* or *->en")
         codes = [part if part == "*" else normalise_language(part, task.languages) for part in parts]
         for other in task.languages:

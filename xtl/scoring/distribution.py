@@ -21,8 +21,6 @@ from scipy.special import softmax
 
 from xtl.errors import InputError
 
-DESCRIPTION = "1 - Jensen-Shannon distance between the model's option distribution and people's"
-
 
 def option_shares(logprobs: Float[np.ndarray, "*cells option"]) -> Float[np.ndarray, "*cells option"]:
     """The model's distribution over the options, from their log-probabilities (nats): their softmax.

@@ -180,23 +180,6 @@ def _parse(code: object) -> Locale | None:
         return None
 
 
-def check_count(argument: str, value: object, low: int, high: int | None = None) -> int:
-    """Return `value` if it is a whole number from `low` to `high`, else raise an `InputError` that says so.
-
-    >>> check_count("limit", 3, 1)
-    3
-    >>> check_count("n_options", 1, 2, 82)
-    Traceback (most recent call last):
-    ...
-    xtl.errors.InputError: n_options must be a whole number from 2 to 82, got 1
-    """
-    number = as_whole(value)
-    if number is None or number < low or (high is not None and number > high):
-        span = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise InputError(f"{argument} must be a whole number {span}, got {value!r}")
-    return number
-
-
 def check_seed(seed: object) -> int | None:
     """Return `seed` if it is a whole number or None, else raise an `InputError` that says so.
 

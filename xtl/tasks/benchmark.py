@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, Whole, check_choice
+from xtl.errors import InputError, Whole, check_choice, check_whole
 from xtl.pairs import ParallelPair
 from xtl.tasks.alignment import Alignment, check_alignment
-from xtl.tasks.base import PAPER, PaperDefaults, check_count, check_seed, normalise_language
+from xtl.tasks.base import PAPER, PaperDefaults, check_seed, normalise_language
 from xtl.tasks.hub import UnreachableError
 from xtl.tasks.released import VARIABLE, WHERE, release_folder
 
@@ -152,7 +152,7 @@ class Benchmark:
         """
         check_choice("allow_misaligned", allow_misaligned, MISALIGNED)
         if limit is not None:
-            limit = check_count("limit", limit, 1)
+            limit = check_whole("limit", limit, 1)
         seed = check_seed(seed)
         request = self._request(source_lang, target_lang, split, origin, folder)
         source, target = self._sides(request)

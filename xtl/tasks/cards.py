@@ -12,9 +12,9 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from xtl.errors import Whole
+from xtl.errors import Whole, check_whole
 from xtl.pairs import ParallelPair
-from xtl.tasks.base import check_count, check_seed, normalise_language
+from xtl.tasks.base import check_seed, normalise_language
 from xtl.tasks.names import cldr_version, country_name
 from xtl.tasks.templates import LANGUAGES, N_TEMPLATES, card_option, card_prompt
 
@@ -82,10 +82,10 @@ class CountryCards:
         source_lang = normalise_language(source_lang, self.languages, "source_lang")
         target_lang = normalise_language(target_lang, self.languages, "target_lang")
         if limit is not None:
-            limit = check_count("limit", limit, 1)
+            limit = check_whole("limit", limit, 1)
         seed = check_seed(seed)
-        n_options = check_count("n_options", n_options, 2, len(set(self.answers.values())))
-        template = check_count("template", template, 0, N_TEMPLATES - 1)
+        n_options = check_whole("n_options", n_options, 2, len(set(self.answers.values())))
+        template = check_whole("template", template, 0, N_TEMPLATES - 1)
         order = list(self.answers)
         if seed is not None:
             order = _shuffled(sorted(order), random.Random(f"{self.name}/{seed}"))

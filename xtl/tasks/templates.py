@@ -23,8 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xtl.errors import check_choice
-from xtl.tasks.base import check_count
+from xtl.errors import check_choice, check_whole
 
 N_TEMPLATES = 2
 
@@ -96,7 +95,7 @@ def card_prompt(country: str, field: str, lang: str, template: int = 0) -> str:
     """
     card = CARDS[check_choice("language", lang, LANGUAGES)]
     label: str = getattr(card, check_choice("field", field, FIELDS))
-    separator = card.stop if check_count("template", template, 0, N_TEMPLATES - 1) == 0 else "\n"
+    separator = card.stop if check_whole("template", template, 0, N_TEMPLATES - 1) == 0 else "\n"
     return f"{card.country}{card.colon}{country}{separator}{label}{card.colon}".rstrip()
 
 

@@ -20,9 +20,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, Whole
+from xtl.errors import InputError, Whole, check_whole
 from xtl.pairs import ParallelPair, is_share
-from xtl.tasks.base import check_count, check_seed, normalise_language, shortest_code
+from xtl.tasks.base import check_seed, normalise_language, shortest_code
 from xtl.tasks.benchmark import separator
 from xtl.tasks.gold import find_gold
 from xtl.tasks.json_values import parse_json
@@ -105,7 +105,7 @@ class UserData:
         source_lang = normalise_language(source_lang, self.languages, "source_lang")
         target_lang = normalise_language(target_lang, self.languages, "target_lang")
         if limit is not None:
-            limit = check_count("limit", limit, 1)
+            limit = check_whole("limit", limit, 1)
         seed = check_seed(seed)
         wanted = f"{source_lang}->{target_lang}"
         found = [pair for pair in self._pairs if pair.direction == wanted]
