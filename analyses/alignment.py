@@ -38,6 +38,7 @@ from xtl.errors import InputError, check_choice
 from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
+from xtl.plots.style import arrow
 from xtl.results import Maps, as_results, check_computed, model_name, score_unit, with_directions
 from xtl.results.axes import diagonal
 from xtl.runs.activations import ActivationCache, open_cache
@@ -232,7 +233,7 @@ def figure(data: xr.Dataset) -> go.Figure:
                     lines.append(Line("not parallel", layers, own["cosine_unrelated"].values, faint=True))
             if measure == "retrieval":
                 lines.append(Line("chance", layers, np.full(len(layers), float(part["chance"])), faint=True))
-            panels.append((f"{str(direction).replace('->', ' → ')}: {measure} (n = {int(part['n'])})", lines))
+            panels.append((f"{arrow(direction)}: {measure} (n = {int(part['n'])})", lines))
     return line_grid(
         panels, columns=3, y="alignment", title=f"How alike parallel prompts are: {model_name(data)}", y_range=(-0.15, 1.05),
         subtitle="activations at the last position; cosine (dotted: prompts that are not parallel), debiased CKA, retrieval of "
@@ -264,7 +265,7 @@ def gain_figure(data: xr.Dataset) -> go.Figure:
                 order = np.argsort(part[measure].values)
                 lines.append(Line(measure, part[measure].values[order], gain[order]))
             rho = ", ".join(f"{m} {float(part['rho'].sel(measure=m, role='same')):+.2f}" for m in MEASURES)
-            panels.append((f"{str(direction).replace('->', ' → ')}, {module}<br>ρ: {rho}", lines))
+            panels.append((f"{arrow(direction)}, {module}<br>ρ: {rho}", lines))
     figure = line_grid(
         [(title.split("<br>")[0], lines) for title, lines in panels], columns=3, x="alignment", zero=True,
         y=f"same-layer gain ({data.attrs['score_unit']})", title=f"Alignment and gain over layers: {model_name(data)}",

@@ -30,7 +30,6 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from analyses._results import nearest_layer
-from analyses.linear_probes import continent
 from xtl import plots
 from xtl.analysis import Analysis, Request
 from xtl.errors import InputError, check_choice, check_whole
@@ -39,6 +38,7 @@ from xtl.results import GAIN_DIMS, NOISE, Maps, as_results, check_computed, labe
 from xtl.stats.examples import MEASURES, MIN_INSTANCES, Group, check_resamples, split_groups
 from xtl.stats.intervals import bracket, mean_interval
 from xtl.stats.selection import STRATEGIES, chosen_cells, held_out_means, map_shape, split_halves
+from xtl.tasks.names import continent
 
 _check = functools.partial(
     check_computed, made_by="analyses.generalizability.compute(results)", holds=["transfer", "retained"]

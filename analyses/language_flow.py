@@ -40,6 +40,7 @@ from xtl.models.info import model_info
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
+from xtl.plots.style import arrow
 from xtl.results import check_computed, model_name
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import bracket, mean_interval
@@ -216,7 +217,7 @@ def lead_figure(data: xr.Dataset) -> go.Figure:
             )
             for run in part["run"].values
         ]
-        panels.append((f"{direction.replace('->', ' → ')} (n = {part.sizes['example']})", lines))
+        panels.append((f"{arrow(direction)} (n = {part.sizes['example']})", lines))
     return line_grid(
         panels, columns=3, y="source minus target (nats)", zero=True, title=f"Which language leads: {model_name(data)}",
         subtitle=f"above 0 the source language's word is likelier; transplant: {data.attrs['cell']}; bands: 95% intervals",

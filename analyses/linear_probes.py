@@ -36,7 +36,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from babel.core import get_global
 from jaxtyping import Bool, Float, Int
 
 from analyses._activations import Sample, check_pairs, read_last, samples_of
@@ -52,6 +51,7 @@ from xtl.runs.activations import ActivationCache, open_cache
 from xtl.stats.examples import MIN_INSTANCES, check_confidence
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
 from xtl.stats.seeds import generator
+from xtl.tasks.names import continent
 
 LABELS = ("language", "answer", "task", "continent")
 """Labels that every pair (or, for "continent", every pair about a country) has; any key of `meta` is one too."""
@@ -439,16 +439,6 @@ def _label(label: str, sample: Sample) -> str:
         return continent(str(pair.meta.get("country", "")))
     value = pair.meta.get(label)
     return "" if value is None else str(value)
-
-
-def continent(country: str) -> str:
-    """The part of the world that a country's time zones are named after, by CLDR; "" where it is unknown.
-
-    >>> continent("FR"), continent("ZW"), continent("?")
-    ('Europe', 'Africa', '')
-    """
-    zones = [zone.split("/")[0] for zone, home in get_global("zone_territories").items() if home == country]
-    return max(sorted(set(zones)), key=zones.count) if zones else ""
 
 
 def _count(n: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import json
 import re
@@ -197,11 +196,3 @@ def test_what_is_no_dataset_or_no_netcdf_is_told(tmp_path) -> None:
     stored = xr.load_dataset(save(data, tmp_path / "mine.nc"))
     assert (stored.attrs, stored["a"].attrs) == ({"cell": "('attn', 1, 2)", "n": 3}, {"whole": "True"})
     assert data["a"].attrs == {"whole": True}
-
-
-def test_the_library_never_imports_its_tenant() -> None:
-    for path in (ROOT / "xtl").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level else []
-            assert not [name for name in names if name.partition(".")[0] == "analyses"], path

@@ -21,8 +21,8 @@ COLOUR_SCALE = "RdBu"
 COLOURS = ("#0072B2", "#D55E00", "#222222", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c00")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid", "dash", "dot")
 MARKS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "pentagon")
-REAL, CONTROL, THIRD = COLOURS[:3]
-"""Real runs, their controls, and what is beside them."""
+REAL, CONTROL = COLOURS[:2]
+"""Real runs and their controls."""
 FONT = "Liberation Sans, Arial, Helvetica, Noto Sans, Noto Sans CJK SC, sans-serif"
 
 

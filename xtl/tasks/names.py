@@ -65,3 +65,13 @@ def _clean(name: str | None, what: str, lang: str) -> str:
     if not name:
         raise InputError(f"CLDR has no name in {lang!r} for the {what}")
     return name.replace(SOFT_HYPHEN, "")
+
+
+def continent(country: str) -> str:
+    """The part of the world that a country's time zones are named after, by CLDR; "" where it is unknown.
+
+    >>> continent("FR"), continent("ZW"), continent("?")
+    ('Europe', 'Africa', '')
+    """
+    zones = [zone.split("/")[0] for zone, home in get_global("zone_territories").items() if home == country]
+    return max(sorted(set(zones)), key=zones.count) if zones else ""
