@@ -291,6 +291,9 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
 
 def from_request(request: Request) -> xr.Dataset:
     """What `xtl analyse linear_probes` computes."""
+    samples = samples_of(check_pairs(request.pairs, least=MIN_INSTANCES))
+    for label in request.labels:
+        label_values(label, samples)
     model = request.load_model()
     pairs, _ = request.questions(model)
     return compute(model, pairs, labels=request.labels, cache=open_cache(model, request.activations))

@@ -87,6 +87,7 @@ def test_flags_reach_load_model(run, tiny_folder, monkeypatch):
 
     given = {}
     real = xtl.models.load_model
+    monkeypatch.setattr("xtl.models.load._check_quantization", lambda _: None)  # bitsandbytes is not here
     monkeypatch.setattr(xtl.models, "load_model", lambda name, **options: given.update(options) or real(name))
     flags = ["--dtype", "bfloat16", "--backend", "bridge", "--device-map", "auto", "--quantization", "8bit"]
     model = ["--model", tiny_folder("llama"), "--trust-remote-code"]

@@ -6,6 +6,7 @@ The commands and their flags are found in the app: a flag that is added is tried
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -125,3 +126,97 @@ def test_a_list_of_names_has_no_gap_and_no_name_twice(run, words, flag, tmp_path
         assert flag in err
         assert why in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """No model's configuration, and so no model, can be read."""
+    monkeypatch.setattr("xtl.models.read.read_config", lambda *_, **__: pytest.fail("a model was read"))
+
+
+TRANSPLANT = ["transplant", "--source", "a", "--target", "b", "--source-layer", "0", "--target-layer", "0"]
+SWEEP = ["sweep", "--task", "capitals", "--source-lang", "en", "--target-lang", "es"]
+RUN = ["run", "--tasks", "capitals", "--directions", "en:es", "--limit", "2"]
+DRY = [*RUN, "--dry-run", "--no-calibration"]
+PAIRWISE = ["protocol", "pairwise", "--task", "capitals", "--languages", "es", "--limit", "2"]
+FIXED = ["protocol", "fixed", *PAIRWISE[2:]]
+FLOW = ["analyse", "language_flow", "--task", "capitals", "--directions", "en:es", "--limit", "2"]
+PROBES = ["analyse", "linear_probes", *FLOW[2:-1], "8"]
+WORKERS = [
+    "0",
+    "local:0",
+    "local:-1",
+    "local:1.5",
+    "local:²",
+    "local:３",
+    "²",
+    "٣",
+    "local:",
+    "local: 2",
+    "local:1001",
+    "ray:",
+]
+MISTAKES = [
+    ([*TRANSPLANT, "--module", "atn"], "unknown module 'atn'"),
+    ([*TRANSPLANT, "--module", "attn", "--steps", "all"], "unknown steps 'all'; valid: first, every"),
+    ([*TRANSPLANT, "--module", "attn", "--max-new-tokens", "0"], "max_new_tokens must be a whole number of at least 1"),
+    ([*TRANSPLANT, "--module", "attn", "--model", "x" * 300], "model 'xxx"),
+    ([*TRANSPLANT, "--module", "attn", "--model", "qwertz"], "unknown model 'qwertz'; valid: a name from `xtl models`"),
+    ([*SWEEP, "--modules", "attn,mpl"], "unknown module 'mpl'"),
+    ([*SWEEP, "--engine", "warp"], "unknown engine 'warp'"),
+    ([*SWEEP, "--backend", "hook"], "unknown backend 'hook'"),
+    ([*SWEEP, "--dtype", "float8"], "unknown dtype 'float8'"),
+    ([*SWEEP, "--device", "tpu"], "unknown device 'tpu'"),
+    ([*SWEEP, "--device-map", "all"], "unknown device_map 'all'; valid: auto, balanced"),
+    ([*RUN, "--actors", "2"], "actors goes with workers ray"),
+    ([*RUN, "--control-seed", "2"], "--control-seed goes with --control"),
+    ([*RUN, "--no-calibration"], "--no-calibration goes with --dry-run"),
+    ([*DRY, "--actors", "0"], "actors must be a whole number of at least 1, got 0"),
+    ([*DRY, "--activations", "tape"], "unknown activations 'tape'"),
+    ([*DRY, "--pair-timeout", "inf"], "--pair-timeout 'inf' must be a number of seconds greater than 0, or off"),
+    ([*DRY, "--device-map", "all"], "unknown device_map 'all'"),
+    *(([*RUN, "--workers", value], f"workers {value!r} must be local:N") for value in WORKERS),
+    ([*PAIRWISE, "--origin", "hub"], "--origin goes with benchmarks; task 'capitals' is none"),
+    ([*PAIRWISE, "--data", "."], "--data goes with benchmarks"),
+    ([*PAIRWISE, "--truncate"], "--truncate goes with benchmarks"),
+    ([*PAIRWISE, "--per", "task"], "--per goes with select, not with pairwise"),
+    ([*PAIRWISE, "--control-seed", "2"], "--control-seed goes with --control"),
+    ([*PAIRWISE, "--option", "ties=1", "--option", "ties=2"], "--option"),
+    ([*FIXED, "--strategy", "overall"], "--strategy goes with select, not with fixed"),
+    ([*FLOW, "--cell", "attn,1"], "--cell 'attn,1' is no cell"),
+    ([*FLOW, "--cell", "attn,1_0,2"], "--cell must be a whole number, got '1_0'"),
+    ([*FLOW, "--cell", "ffn,1,2"], "unknown module 'ffn'"),
+    ([*PROBES, "--labels", "colour"], "unknown label 'colour'"),
+    ([*PROBES, "--activations", __file__], f"--activations {__file__!r} is a file; give a folder"),
+    (["analyse", "--limit", "3"], "--limit goes with an analysis: name one first"),
+    (["analyse", "gain_maps", ".", "--limit", "3"], "--limit goes with analyses of a model; gain_maps works on a stored run"),
+    (["analyse", "gain_maps", ".", "--dtype", "x"], "--dtype goes with analyses of a model"),
+    (["models", "--json", "check", "gpt2"], "--json goes behind check: xtl models check --json"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), MISTAKES, ids=lambda value: value if isinstance(value, str) else " ".join(value)[:80]
+)
+def test_a_mistake_is_told_before_a_model_is_read_and_nothing_is_written(run, unread, tmp_path, arguments, message):
+    out = ["--out", tmp_path / "out"] if arguments[0] in ("sweep", "run", "protocol") or len(arguments) > 3 else []
+    out = [] if arguments[0] in ("transplant", "models") else out
+    code, said, err = run(*arguments, *out)
+    assert (code, said, err.count("\n")) == (2, "", 1), err
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("words", "flag"), [(words, flag) for words, flag, kind in FLAGS if kind == "Path"], ids=str)
+def test_no_path_is_longer_than_the_file_system_has_them(run, unread, words, flag):
+    for path in ["x" * 300, "x/" * 3000]:
+        code, out, err = run(*words, flag, path)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert re.fullmatch(rf"xtl: {flag} '[x/]+\.\.\. can't be a path: File name too long\n", err)
+
+
+@pytest.mark.parametrize("words", [["status"], ["report"], ["figure"], ["export", "--format", "csv"], ["summary", "."]])
+def test_no_path_of_an_argument_is_longer_either(run, words):
+    code, out, err = run(*words, "x" * 300)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "can't be a path: File name too long" in err

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +37,7 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[Path], Any], make
     Raises:
         InputError: it can't be written: no permission, no space, a folder in the way, or none.
     """
-    path = Path(path)
+    path = check_file(path)
     temporary = stage(path, write, make_folder)
     try:
         publish(temporary, path)
@@ -172,13 +173,49 @@ def check_can_write(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, f"no permission in {str(nearest)!r}")
-        with suppress(
-            FileNotFoundError, NotADirectoryError
-        ):  # a name in a folder that isn't there yet can be wrong, too
-            (folder / ".xtl-name").stat()
+        check_path("folder", folder / ".xtl-name")  # a name in a folder that isn't there yet can be wrong, too
+        with tempfile.TemporaryFile(dir=nearest):  # /proc says that root may
+            pass
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"cannot write {shown(str(folder))}: {why}") from error
+
+
+def check_path(argument: str, path: str | os.PathLike[str]) -> Path:
+    """A path that the file system can look up, whether or not something is there. Raises `InputError`.
+
+    >>> check_path("--out", "runs/capitals").name
+    'capitals'
+    """
+    path = Path(path)
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.stat()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{argument} {shown(str(path), 80)} can't be a path: {why}") from error
+    return path
+
+
+def check_file(path: str | os.PathLike[str]) -> Path:
+    """A path that a file can be written to: nothing is there, or a file, which is then replaced. Raises `InputError`.
+
+    >>> check_file("/dev/null")
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: cannot write '/dev/null': it is no file but a device or a pipe, which would be replaced
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        check_path("file", path.with_name(f".{path.name}.{os.getpid()}.tmp"))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write {shown(str(path), 80)}: {why}") from error
+    if path.exists() and not path.is_file():
+        raise InputError(f"cannot write {str(path)!r}: it is no file but a device or a pipe, which would be replaced")
+    return path
 
 
 def sha256(data: bytes | Path) -> str:

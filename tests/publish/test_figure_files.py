@@ -201,6 +201,23 @@ def test_an_unfinished_run_is_drawn_as_far_as_it_is_and_a_direction_may_be_writt
     assert set(pd.read_csv(table)["n"]) == {2}
 
 
+def test_a_direction_that_is_whole_is_drawn_as_one_of_a_run_that_is_not(tmp_path: Path) -> None:
+    fill(tmp_path / "run", jobs_of(), most=4)  # all of en->es, and one of en->de
+    with pytest.raises(InputError, match=r"4 of 6 pairs \(capitals en->de 1 of 3\)"):
+        export_figure(tmp_path / "run", form="html")
+    with pytest.raises(InputError, match=r"1 of 3 pairs \(capitals en->de 1 of 3\)"):
+        export_figure(tmp_path / "run", form="html", direction="en:de")
+    path, table = export_figure(tmp_path / "run", form="html", direction="en:es", style="screen")
+    assert "Unfinished" not in path.read_text(encoding="utf-8")
+    assert "extent" not in pd.read_csv(table)
+
+
+def test_a_figure_and_its_numbers_are_two_files(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="its numbers go there, as CSV"):
+        export_figure(run, form="html", out=tmp_path / "figure.csv")
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_browser_is_told_with_what_to_install(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("kaleido")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
-from xtl.commands.output import check_folder, print_json
-from xtl.commands.strict import parse_names, parse_whole
+from xtl.commands.output import check_can_draw, check_folder, print_json
+from xtl.commands.strict import GIVEN, parse_names, parse_whole, refuse
 from xtl.errors import InputError, shown
 from xtl.foreign import printable
 
@@ -28,6 +29,18 @@ def register(app: typer.Typer) -> None:
         epilog="Example: xtl analyse attn_vs_ffn runs/capitals --out runs/capitals/analyses; "
         "or on a model: xtl analyse language_flow --task capitals --directions en:es --limit 20 --cell attn,12,13 --out runs/flow"
     )(loads_model(analyse))
+
+
+OF_A_MODEL = (
+    "task",
+    "directions",
+    "limit",
+    "seed",
+    "model",
+    "chat",
+    *(one.name for one in dataclasses.fields(Loading)),
+)
+"""Flags for analyses that run a model."""
 
 
 def analyse(
@@ -60,12 +73,19 @@ def analyse(
     from xtl.analysis import Request, get_analysis
 
     if name is None:
+        refuse(GIVEN.get() - {"json_output"}, "goes with an analysis: name one first")
         _list(json_output)
         return
     item = get_analysis(name)
     if out is None:
         raise InputError(f"{name} needs --out, a folder for its data and figures")
     check_folder(out)
+    if item.needs != "model":
+        refuse(OF_A_MODEL, f"goes with analyses of a model; {name} works on a stored run")
+    if activations is not None:
+        check_folder(activations, "--activations")
+    if png:
+        check_can_draw()
     pairs, back = _pairs(task, directions, limit, seed) if item.needs == "model" else ([], [])
     request = Request(
         runs=run or [], control=control, against=against, load=lambda: loading.load(model),

@@ -71,9 +71,12 @@ class Loading:
     def load(self, name: str | None) -> Any:
         """The model; says on stderr what is going on."""
         from xtl.models import load_model
+        from xtl.models.load import check_asked
 
+        given = self.given()
+        check_asked(name, **{key: value for key, value in given.items() if key != "trust_remote_code"})
         print(f"loading {printable(name or 'the embedded model')} ...", file=sys.stderr)
-        model = load_model(name, **self.given())
+        model = load_model(name, **given)
         if model.xtl_info.backend_reason:
             print(f"loaded as {type(model).__name__}: {printable(model.xtl_info.backend_reason)}", file=sys.stderr)
         return model

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xtl.errors import InputError, check_flag, shown
+from xtl.files import check_can_write, check_path
 from xtl.foreign import as_json
 
 if TYPE_CHECKING:
@@ -35,22 +36,23 @@ def check_out(out: Path, overwrite: bool | None = None) -> None:
     if not overwrite and (out / RESULTS).exists():
         flag = "" if overwrite is None else " or --overwrite"
         raise InputError(f"--out {str(out)!r} already holds results; give another folder{flag}")
-    from xtl.files import check_can_write
 
+
+def check_folder(out: Path, flag: str = "--out") -> None:
+    """Raise `InputError` for what can't be a folder to write to: a file, a name that the system refuses, no permission."""
+    check_path(flag, out / ".xtl-name")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{flag} {shown(str(out))} is a file; give a folder")
     check_can_write(out)
 
 
-def check_folder(out: Path) -> None:
-    """Raise `InputError` for a path that can't be a folder: a file, or a name that the file system refuses."""
-    try:
-        is_file = out.exists() and not out.is_dir()
-        with suppress(FileNotFoundError, NotADirectoryError):
-            (out / ".xtl-name").stat()  # a name in a folder that isn't there yet can be wrong, too
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"--out {shown(str(out))} can't be a folder: {why}") from error
-    if is_file:
-        raise InputError(f"--out {shown(str(out))} is a file; give a folder")
+def check_can_draw() -> None:
+    """Raise `FigureError`, before any work, where no PNG can be drawn."""
+    import plotly.graph_objects as go
+
+    from xtl.plots.images import image_bytes
+
+    image_bytes(go.Figure(), "png", width=10, height=10)
 
 
 def was_stopped(out: Path, task: str, pairs: Sequence[ParallelPair]) -> bool:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOption, loads_model, parse_chat
-from xtl.commands.output import MAPS, RESULTS, STOPPED, check_out, keeping_maps, was_stopped
+from xtl.commands.output import MAPS, RESULTS, STOPPED, check_folder, check_out, keeping_maps, was_stopped
 from xtl.commands.runs import parse_layers
-from xtl.commands.strict import parse_names, parse_number
+from xtl.commands.strict import parse_names, parse_number, refuse
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
 
@@ -101,21 +101,26 @@ def protocol(
     from xtl.runs import save_results
     from xtl.stats.selection import STRATEGIES
     from xtl.tasks import get_task
+    from xtl.tasks.benchmark import Benchmark
 
     check_choice("protocol", name, PROTOCOLS)
+    check_folder(out)
     check_control(control, control_language)
-    if control is not None and name not in ("pairwise", "upper-bound"):
-        raise InputError(f"--control goes with pairwise and upper-bound, not with {name}")
-    if sample is not None and name != "select":
-        raise InputError(f"--sample goes with select, not with {name}")
+    if name not in ("pairwise", "upper-bound"):
+        refuse(["control"], f"goes with pairwise and upper-bound, not with {name}")
+    if control is None:
+        refuse(["control_seed"], "goes with --control")
+    if name != "select":
+        refuse(["sample", "strategy", "per"], f"goes with select, not with {name}")
     if name == "fixed":
-        given = {"modules": modules, "source-layers": source_layers, "target-layers": target_layers}
-        for flag in [flag for flag, value in given.items() if value is not None]:
-            raise InputError(f"--{flag} does not go with fixed, whose cell is the paper's; use pairwise")
+        grid_flags = ["modules", "source_layers", "target_layers"]
+        refuse(grid_flags, "does not go with fixed, whose cell is the paper's; use pairwise")
     check_choice("--strategy", strategy, STRATEGIES)
     check_choice("--per", per, protocols.PER)
     check_out(out, (out / MAPS).exists() or None)  # with maps: killed in its last moment, if it is the same command
     chosen = _with_options(get_task(task), option or [])
+    if not isinstance(chosen, Benchmark):
+        refuse(["origin", "data", "truncate"], f"goes with benchmarks; task {task!r} is none")
     where = protocols.Data(
         limit=limit,
         origin=origin,

@@ -91,6 +91,7 @@ def run(
     Flags on how models are loaded hold for all of --models; in a file they are keys of a model.
     Exit code 0: all pairs are done; 2: nothing was run, one line says why; 3: through, but some pairs failed; 130: stopped.
     """
+    from xtl.runs.run import check_computing
     from xtl.runs.study import Study
 
     flags = {
@@ -116,7 +117,16 @@ def run(
     if study is None and tasks is None:
         raise InputError("give a study (a YAML file), or at least --tasks")
     checked = Study.read({} if study is None else study, **given)
+    computing: dict[str, Any] = {
+        "workers": workers,
+        "actors": actors,
+        "activations": activations,
+        "pair_timeout": parse_pair_timeout(pair_timeout),
+    }
+    if checked.control is None and control_seed is not None:
+        raise InputError("--control-seed goes with --control")
     if dry_run:
+        check_computing(out, **computing)
         _print_estimate(checked, workers, actors, not no_calibration, json_output, loading.trust_remote_code)
         return
     if no_calibration:
@@ -127,10 +137,7 @@ def run(
         checked,
         out or Path("runs") / Path(study or "").stem,
         json_output,
-        workers=workers,
-        actors=actors,
-        activations=activations,
-        pair_timeout=parse_pair_timeout(pair_timeout),
+        **computing,
         allow_versions=allow_versions,
         trust_remote_code=loading.trust_remote_code,
     )

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, get_args
 
 import typer
 from typer.core import TyperCommand
 
 from xtl.errors import InputError, check_number, shown
+from xtl.files import check_path
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """What typer raises for a line that it can't read: click's, or in newer typers that of the click within."""
@@ -66,7 +69,23 @@ def parse_names(flag: str, text: str) -> list[str]:
     return names
 
 
-PARSERS: dict[type, Callable[[str, str], Any]] = {int: parse_whole, float: parse_number}
+PARSERS: dict[type, Callable[[str, str], Any]] = {int: parse_whole, float: parse_number, Path: check_path}
+
+
+def texts_of(values: Any) -> list[str]:
+    """The texts among what click found for a parameter."""
+    return [one for one in (values if isinstance(values, (list, tuple)) else [values]) if isinstance(one, str)]
+
+
+GIVEN: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
+"""Names of the parameters that are on the command line, whatever their values."""
+
+
+def refuse(names: Iterable[str], why: str) -> None:
+    """Raise `InputError` where one of these flags is given, which has no effect then; `why` says with what it has one."""
+    for name in names:
+        if name in GIVEN.get():
+            raise InputError(f"--{name.replace('_', '-')} {why}")
 
 
 class StrictCommand(TyperCommand):
@@ -83,17 +102,19 @@ class StrictCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
     def _check(self, ctx: Any, args: list[str]) -> None:
-        options = [one for one in self.get_params(ctx) if one.param_type_name == "option"]
-        names = {name for one in options for name in one.opts}
+        known = self.get_params(ctx)
+        flags = {flag for one in known for flag in one.opts if one.param_type_name == "option"}
         parsers = dict(_parsers(self.callback))
         values, _, order = self.make_parser(ctx).parse_args(args=args)
-        for flag, one in ((one.opts[-1], one) for one in options if one in order):
+        for one in known:
+            flag = one.opts[-1] if one.param_type_name == "option" else one.name
             if order.count(one) > 1 and not one.multiple:
                 raise InputError(f"{flag} is given twice")
-            for value in given if isinstance(given := values[one.name], list) else [given]:
-                _check_value(flag, value, names)
+            for value in texts_of(values.get(one.name)):
+                _check_value(flag, value, flags)
                 if one.name in parsers:
                     parsers[one.name](flag, value)
+        GIVEN.set(frozenset(one.name for one in known if values.get(one.name) not in (None, (), [])))
 
 
 class App(typer.Typer):
@@ -104,16 +125,17 @@ class App(typer.Typer):
         return super().command(name, cls=StrictCommand, **options)
 
 
-def _check_value(flag: str, value: Any, names: set[str]) -> None:
-    if isinstance(value, str) and not value.strip():
+def _check_value(flag: str, value: str, flags: set[str]) -> None:
+    if not value.strip():
         raise InputError(f"{flag} is empty: {shown(value)}")
-    if value in names:
+    if value in flags:
         raise InputError(f"{flag} takes a value, and {value} is a flag")
 
 
 def _parsers(function: Any) -> Iterator[tuple[str, Callable[[str, str], Any]]]:
-    """Of each parameter that is a number by its annotation, what reads it."""
+    """Of each parameter that is a number or a path by its annotation, what reads it."""
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
         kind = next(iter(get_args(parameter.annotation)), parameter.annotation)  # of Annotated
-        for number in {kind, *get_args(kind)} & PARSERS.keys():
+        inner = {part for one in get_args(kind) for part in get_args(one)}  # of list[Path] | None
+        for number in {kind, *get_args(kind), *inner} & PARSERS.keys():
             yield name, PARSERS[number]

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOption, loads_model, parse_chat
-from xtl.commands.output import STOPPED, JsonOption, check_out, keeping_maps, print_json, was_stopped
+from xtl.commands.output import (
+    STOPPED,
+    JsonOption,
+    check_can_draw,
+    check_folder,
+    check_out,
+    keeping_maps,
+    print_json,
+    was_stopped,
+)
 from xtl.commands.runs import parse_layers
 from xtl.commands.strict import parse_names
 from xtl.errors import InputError, check_choice
@@ -47,6 +56,8 @@ def demo(
     """Show it: maps of English knowledge lent to two languages, on the embedded model, in under three minutes."""
     from xtl.tasks import get_task
 
+    if png:
+        check_can_draw()
     pairs = [
         pair
         for source, target, n in DEMO
@@ -97,11 +108,16 @@ def sweep(
     loading: Loading = Loading(),
 ) -> None:
     """Build the maps of a task: every source layer x target layer, by module; write a table and a report."""
+    from xtl.engine import ENGINES
+    from xtl.hooks import get_modules
     from xtl.scoring.likelihood import NORMALISATIONS
     from xtl.tasks import get_task
     from xtl.tasks.benchmark import Benchmark
 
     check_choice("--normalise", normalise, NORMALISATIONS)
+    check_choice("engine", engine, ["auto", *ENGINES])
+    names = parse_names("--modules", modules)
+    get_modules(names)
     found = get_task(task)
     where = {name: value for name, value in (("split", split), ("origin", origin), ("folder", data)) if value}
     if where and not isinstance(found, Benchmark):
@@ -114,7 +130,7 @@ def sweep(
         task=task,
         command=" ".join(["xtl", *sys.argv[1:]]),
         sweep_options={
-            "modules": parse_names("--modules", modules),
+            "modules": names,
             "source_layers": parse_layers("--source-layers", source_layers),
             "target_layers": parse_layers("--target-layers", target_layers),
             "engine": engine,
@@ -145,6 +161,7 @@ def _run_sweep(
 
     Stopped with Ctrl-C, it writes what there is; called again it goes on from there.
     """
+    check_folder(out)
     check_out(out, overwrite or was_stopped(out, task, pairs))
     loaded = loading.load(model)
     from xtl.engine import sweep_many

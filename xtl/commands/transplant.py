@@ -8,6 +8,7 @@ import typer
 
 from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
 from xtl.commands.output import JsonOption, print_json
+from xtl.errors import check_choice, check_whole
 
 
 def register(app: typer.Typer) -> None:
@@ -41,11 +42,14 @@ def transplant(
     from xtl.hooks import get_modules
     from xtl.models.chat import chat_prompt
     from xtl.pairs import check_prompt
+    from xtl.transplants import STEPS
     from xtl.transplants import transplant as run
 
     check_prompt("source", source)
     check_prompt("target", target)
     get_modules([module])
+    check_whole("max_new_tokens", max_new_tokens, 1)
+    check_choice("steps", steps, STEPS)
     wrap = parse_chat(chat)
     loaded = loading.load(model)
     result = run(

@@ -7,10 +7,11 @@ torch is imported when a model is loaded: `import xtl` and the command line's he
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from xtl.errors import InputError, check_choice, check_flag, known_keywords
-from xtl.models.names import known_names, resolve_name
+from xtl.models.names import Location, known_names, resolve_name
 from xtl.models.quiet import quiet
 
 __all__ = ["BACKENDS", "DTYPES", "known_names", "load_model", "resolve_name"]
@@ -18,6 +19,7 @@ __all__ = ["BACKENDS", "DTYPES", "known_names", "load_model", "resolve_name"]
 BACKENDS = ("auto", "hooked", "bridge")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 QUANTIZATIONS = ("8bit", "4bit")
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential", "cpu", "cuda", "mps")
 
 
 @known_keywords()
@@ -83,9 +85,9 @@ def load_model(
             from xtl.models.adopt import adopt
 
             return adopt(name, tokenizer, backend)
-    label, location = resolve_name(name)
-    placed, place, options = check_placement(backend, device, device_map, quantization)
-    torch_dtype = _check_dtype(dtype or "float32")
+    label, location, torch_dtype, (placed, place, options) = check_asked(
+        name, backend=backend, dtype=dtype, device=device, device_map=device_map, quantization=quantization
+    )
     with quiet():
         import transformer_lens  # noqa: F401  # its import warns on its own
 
@@ -114,6 +116,26 @@ def load_model(
         return from_hf(hf_model, own_tokenizer, label, "bridge" if placed else backend, reason)
 
 
+def check_asked(
+    name: str | os.PathLike[str] | None = None,
+    *,
+    backend: str = "auto",
+    dtype: Any = None,
+    device: str | None = None,
+    device_map: Any = None,
+    quantization: str | None = None,
+) -> tuple[str, Location, Any, tuple[list[str], str, dict[str, Any]]]:
+    """Check what is asked of `load_model`, before anything is read. Arguments and errors as there.
+
+    Returns:
+        The model's name for people and where it is (see `resolve_name`), the torch dtype, and what `check_placement` returns.
+    """
+    check_choice("backend", backend, BACKENDS)
+    label, location = resolve_name(name)
+    placement = check_placement(backend, device, device_map, quantization)
+    return label, location, _check_dtype(dtype or "float32"), placement
+
+
 def check_placement(
     backend: str, device: str | None, device_map: Any, quantization: str | None
 ) -> tuple[list[str], str, dict[str, Any]]:
@@ -127,6 +149,8 @@ def check_placement(
         raise InputError(f"{placed[0]} needs backend='bridge': a HookedTransformer has its own weights on one device")
     if device_map is not None and device is not None:
         raise InputError("give device or device_map, not both")
+    if device_map is not None and not isinstance(device_map, Mapping):
+        check_choice("device_map", str(device_map).partition(":")[0], DEVICE_MAPS)
     place = _check_device(device)
     return placed, place, _placement(place, device_map, _check_quantization(quantization))
 

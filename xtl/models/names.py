@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from xtl.errors import InputError, ModelError, check_choice
+from xtl.files import check_path
 from xtl.models.embedded import EMBEDDED
 from xtl.models.quiet import quiet
 
@@ -41,7 +43,7 @@ def resolve_name(name: str | os.PathLike[str] | None) -> tuple[str, Location]:
     text = os.fspath(name)
     if not text.strip():
         raise InputError("model name is empty; see `xtl models` for names")
-    place = Path(text).expanduser()
+    place = check_path("model", text).expanduser()
     if text.endswith(".gguf"):
         if not place.is_file():
             raise InputError(f"no GGUF file {text!r}")
@@ -57,10 +59,21 @@ def resolve_name(name: str | os.PathLike[str] | None) -> tuple[str, Location]:
     names = known_names()
     official = names.get(text.lower(), text if "/" in text else None)
     if official is None:
-        official = names[check_choice("model", text, [EMBEDDED, *names])]
+        official = names[_check_known(text, names)]
     if official.startswith(UNREADABLE):
         raise ModelError(f"{official!r} is published as pickle files alone, which xtl does not read")
     return text, official
+
+
+def _check_known(text: str, names: Mapping[str, str]) -> str:
+    """As `check_choice`, with the nearest of the hundreds of names in the place of all."""
+    try:
+        return check_choice("model", text, [EMBEDDED, *names])
+    except InputError as error:
+        told = str(error).partition("; valid:")[0]
+        raise InputError(
+            f"{told}; valid: a name from `xtl models`, a Hugging Face id, a folder or a .gguf file"
+        ) from None
 
 
 def known_names() -> dict[str, str]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from xtl.errors import InputError, check_choice
-from xtl.files import write_whole
+from xtl.files import check_file, write_whole
 from xtl.foreign import for_csv, for_latex, printable
 from xtl.results import best_cells, mean_maps
 from xtl.runs.extent import check_whole_or_partial, note_of
@@ -54,7 +54,7 @@ def export_run(
             that can't be written.
     """
     ending = FORMATS[check_choice("format", form, FORMATS)]
-    out = out or run / f"export{ending}"
+    out = check_file(run / f"export{ending}" if out is None else out)
     if form in ("netcdf", "latex"):
         results = open_run(run, model=model, task=task)
         check_whole_or_partial(run, results.attrs.get("extent"), partial)

@@ -29,13 +29,13 @@ from plotly.colors import sample_colorscale
 
 from xtl import plots
 from xtl.errors import InputError, check_choice
-from xtl.files import write_whole
+from xtl.files import check_file, write_whole
 from xtl.foreign import frame_for_csv
 from xtl.pairs import parse_direction
 from xtl.publish.figures import KINDS, STYLES, Size
 from xtl.results import with_directions
 from xtl.runs.extent import check_whole_or_partial
-from xtl.runs.reading import read_run
+from xtl.runs.reading import of_direction, read_run
 
 FORMATS = ("pdf", "svg", "png", "html")
 PNG_DPI = 600
@@ -82,27 +82,35 @@ def export_figure(
     check_choice("format", form, FORMATS)
     check_choice("style", style, STYLES)
     size = Size(pixels(width), style)
+    path = _check_files(Path(run) / f"{kind}.{form}" if out is None else out)
     results, _ = read_run(run, model=model, task=task)
     if len(results) > 1:
         names = ", ".join(f"{part.attrs.get('model')} {part.attrs.get('task')}" for part in results)
         raise InputError(f"the run holds several models or tasks; choose one with model and task: {names}")
-    extent = results[0].attrs.get("extent")
-    check_whole_or_partial(run, extent, partial)
     chosen = with_directions(results[0], measure=next(iter(results[0].data_vars)))  # type: ignore[arg-type]
     if direction is not None:
         wanted = "->".join(parse_direction(direction))
         names_ = chosen["direction"].values
         check_choice("direction", wanted, dict.fromkeys(map(str, names_)))
-        chosen = chosen.isel(example=np.flatnonzero(names_ == wanted))
+        chosen = of_direction(run, chosen.isel(example=np.flatnonzero(names_ == wanted)), wanted, model, task)
+    extent = chosen.attrs.get("extent")
+    check_whole_or_partial(run, extent, partial)
     figure = KINDS[kind](chosen.load(), size)
-    path = Path(out) if out is not None else Path(run) / f"{kind}.{form}"
     if extent:
-        _say_below(figure, f"{results[0].attrs['pairs_here']} of {results[0].attrs['pairs_in_run']} pairs", size)
+        _say_below(figure, f"{chosen.attrs['pairs_here']} of {chosen.attrs['pairs_in_run']} pairs", size)
     written = save_figure(figure, path, form=form)
     if extent:
         table = pd.read_csv(written[1], keep_default_na=False).assign(extent=extent)
         write_whole(written[1], lambda place: table.to_csv(place, index=False))
     return written
+
+
+def _check_files(path: str | os.PathLike[str]) -> Path:
+    """The figure's path; it and the CSV beside it can be written, and are not one file."""
+    path = check_file(path)
+    if check_file(path.with_suffix(".csv")) == path:
+        raise InputError(f"cannot write the figure to {str(path)!r}: its numbers go there, as CSV")
+    return path
 
 
 def _say_below(figure: go.Figure, text: str, size: Size) -> None:
@@ -127,7 +135,7 @@ def save_figure(figure: go.Figure, path: str | os.PathLike[str], *, form: str | 
         InputError: an unknown format; a path that can't be written.
         FigureError: no browser that draws, or no font for some of the text.
     """
-    path = Path(path)
+    path = _check_files(path)
     form = check_choice("format", form or path.suffix.removeprefix("."), FORMATS)
     check_fonts(figure)
     if form == "html":
@@ -169,7 +177,7 @@ def pixels(width: str) -> float:
     Raises:
         InputError: no width, or one below 1 or above 40 inches.
     """
-    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(in|cm|mm|pt|px)", width.strip())
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(in|cm|mm|pt|px)", width.strip(), re.ASCII)
     if match is None:
         raise InputError(f"width {width!r} is none; write it as 3.3in, 8.4cm, 84mm, 240pt or 600px")
     found = float(match[1]) * _UNITS[match[2]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from xtl.files import check_file
 from xtl.publish.page import write_report
 from xtl.runs.reading import read_run
 
@@ -29,5 +30,6 @@ def report_run(
     Raises:
         InputError: see `xtl.runs.reading.read_run` and `xtl.publish.write_report`.
     """
+    path = check_file(Path(run) / "report.html" if out is None else out)
     results, notes = read_run(run, model=model, task=task)
-    return write_report(out or Path(run) / "report.html", results, title=title, command=command, notes=notes)
+    return write_report(path, results, title=title, command=command, notes=notes)

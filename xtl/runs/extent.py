@@ -87,15 +87,20 @@ def groups_of(manifest: dict[str, Any]) -> list[Group]:
 
 
 def extent_of(
-    manifest: dict[str, Any], table: pd.DataFrame, missing: Iterable[str], model: str | None, task: str | None
+    manifest: dict[str, Any],
+    table: pd.DataFrame,
+    missing: Iterable[str],
+    model: str | None = None,
+    task: str | None = None,
+    direction: str | None = None,
 ) -> Extent:
-    """How much there is of a run, or of a model or task of it.
+    """How much there is of a run, or of a model, task or direction of it.
 
     Args:
         manifest: the run's.
         table: a row a pair that is whole, with `pair` and `task`.
         missing: files that were there once.
-        model, task: only this one.
+        model, task, direction: only this one.
     """
     here = dict(zip(table["pair"].tolist(), table["task"].tolist(), strict=True))
     groups = groups_of(manifest)
@@ -104,7 +109,9 @@ def extent_of(
     chosen = [
         group
         for group in groups
-        if model in (None, group.model) and task in (None, group.task, names.get(group.task, group.task))
+        if model in (None, group.model)
+        and task in (None, group.task, names.get(group.task, group.task))
+        and direction in (None, group.direction)
     ]
     counts = [(group, sum(number in here for number in group.numbers)) for group in chosen]
     short = tuple((group, n) for group, n in counts if n < len(group.numbers))

@@ -166,9 +166,11 @@ class RunFiles:
                 cells |= {number: n for number, n in by_file.get(other, {}).items() if number in counts}
         return cells, damaged
 
-    def extent(self, table: pd.DataFrame, model: str | None = None, task: str | None = None) -> Extent:
+    def extent(
+        self, table: pd.DataFrame, model: str | None = None, task: str | None = None, direction: str | None = None
+    ) -> Extent:
         """How much of the run, or of a model or task of it, there is in a table of `vanilla`."""
-        return extent_of(self.manifest, table, self.missing(), model, task)
+        return extent_of(self.manifest, table, self.missing(), model, task, direction)
 
     def missing(self) -> list[str]:
         """Files that the run had and that are no longer there."""

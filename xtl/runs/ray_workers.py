@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from xtl.errors import InputError, XtlError
-from xtl.packages import install_hint
 from xtl.runs.compute import Computer, Failure, LoadedModel, Told
 from xtl.runs.jobs import Job
 from xtl.runs.store import MapFiles
@@ -66,10 +65,8 @@ class RayCrew:
     """
 
     def __init__(self, address: str | None, computer: dict[str, Any], actors: int | None = None) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise InputError(f"--workers ray needs the package ray: {install_hint('ray')}") from error
+        import ray
+
         self._ray = ray
         self._actors: dict[int, Any] = {}
         self._models: dict[int, int] = {}

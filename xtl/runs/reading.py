@@ -99,6 +99,21 @@ def read_run(
     )
 
 
+def of_direction(
+    run: str | os.PathLike[str], results: xr.Dataset, direction: str, model: str | None = None, task: str | None = None
+) -> xr.Dataset:
+    """Results of one direction of `read_run`'s, with attributes that say how much of that direction there is."""
+    if not (Path(run) / "manifest.json").exists():
+        return results  # of a single sweep
+    files = RunFiles(Path(run))
+    table = files.vanilla()
+    if model is None:  # the only one that has maps
+        model = str(table["model"][table["task"] == (task or table["task"].iloc[0])].iloc[0])
+    extent = files.extent(table, model, task or str(results["task"].values[0]), direction)
+    attrs = {key: value for key, value in results.attrs.items() if key != "extent"} | extent_attrs(extent)
+    return results.drop_attrs(deep=False).assign_attrs(attrs)
+
+
 def _study(folder: Path, model: str | None, task: str | None) -> tuple[list[xr.Dataset], list[str]]:
     status = run_status(folder)
     progress = f"{status['pairs_done']:,} of {status['pairs']:,} pairs are done"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, SlowEngineWarning, check_choice, check_flag, check_whole, known_keywords
+from xtl.errors import InputError, SlowEngineWarning, check_choice, check_flag, known_keywords
 from xtl.files import check_can_write, write_text
 from xtl.foreign import printable
 from xtl.progress import SweepProgress
@@ -23,7 +23,7 @@ from xtl.runs.jobs import Job, make_jobs
 from xtl.runs.preflight import check_models
 from xtl.runs.store import MANIFEST, MapFiles, Store, check_free
 from xtl.runs.study import Study
-from xtl.runs.workers import PAIR_TIMEOUT, Report, alone, check_pair_timeout, make_crew, parse_workers, share_out
+from xtl.runs.workers import PAIR_TIMEOUT, Report, alone, check_pair_timeout, check_workers, make_crew, share_out
 from xtl.scoring.likelihood import MixedOptions
 
 STATUS_EVERY = 2.0
@@ -96,20 +96,15 @@ def run_study(
         >>> study = {"tasks": "capitals", "directions": ["en->es"], "limit": 20}
         >>> xtl.run_study(study, "runs/capitals", workers="local:2")  # doctest: +SKIP
     """
-    check_choice("activations", activations, ACTIVATIONS)
+    kind = check_computing(out, workers, actors, activations, pair_timeout)
     for name, flag in (
         ("allow_versions", allow_versions),
         ("trust_remote_code", trust_remote_code),
         ("progress", progress),
     ):
         check_flag(name, flag)
-    kind, _ = parse_workers(workers)
-    limit = check_pair_timeout(pair_timeout)
-    if actors is not None:
-        actors = check_whole("actors", actors, 1)
     study = study.resolved() if isinstance(study, Study) else Study.read(study)
     folder = Path(out)
-    check_can_write(folder)
     jobs = make_jobs(study)
     stopped = False
     mixed = MixedOptions()
@@ -134,7 +129,7 @@ def run_study(
             if todo:
                 check_models(study, trust_remote_code=trust_remote_code, elsewhere=kind == "ray")
             with bar:
-                _take_in(store, held, todo, _reports(workers, actors, computer, todo, bar, limit), bar, mixed)
+                _take_in(store, held, todo, _reports(workers, actors, computer, todo, bar, pair_timeout), bar, mixed)
         except KeyboardInterrupt:
             stopped = True
         if store.is_open:
@@ -177,6 +172,25 @@ def _reports(
             finished += of_pair
 
     return alone(Computer(**computer), todo, count, pair_timeout)
+
+
+def check_computing(
+    out: str | os.PathLike[str] | None,
+    workers: str,
+    actors: int | None,
+    activations: str,
+    pair_timeout: float | int | None,
+) -> str:
+    """Check what decides how and where a study is computed, but not what comes of it; return the kind of workers.
+
+    Raises:
+        InputError: a wrong value; workers that can't be had; a folder that can't be written.
+    """
+    check_choice("activations", activations, ACTIVATIONS)
+    check_pair_timeout(pair_timeout)
+    if out is not None:
+        check_can_write(Path(out))
+    return check_workers(workers, actors)
 
 
 def _take_in(

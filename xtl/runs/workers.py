@@ -8,8 +8,10 @@ that they are there, and a worker that takes longer over a pair than its limit i
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
+import re
 import signal
 import threading
 import time
@@ -19,10 +21,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from xtl.errors import InputError, ModelError
+from xtl.errors import InputError, ModelError, check_whole, shown
+from xtl.packages import install_hint
 from xtl.runs.compute import Computer, Failure, LoadedModel, Told
 from xtl.runs.jobs import Job
 from xtl.runs.store import MapFiles
+
+MOST_PROCESSES = 1000
+"""Most worker processes on this machine: each holds a model."""
 
 TRIES = 3
 """How many workers may die over a job before the job is a failure."""
@@ -243,16 +249,34 @@ def parse_workers(text: str) -> tuple[str, str | None]:
     >>> parse_workers("local:4"), parse_workers("1"), parse_workers("ray"), parse_workers("ray:10.0.0.1:6379")
     (('local', '4'), ('local', '1'), ('ray', None), ('ray', '10.0.0.1:6379'))
     """
-    kind, _, rest = text.strip().partition(":")
-    if kind.isdigit() and not rest:
-        kind, rest = "local", kind
-    if kind == "ray":
-        return "ray", rest or None
-    if kind == "local" and (not rest or (rest.isdigit() and int(rest) > 0)):
-        return "local", rest or str(os.cpu_count() or 1)
+    if match := re.fullmatch(r"(?:local:)?([0-9]{1,9})|local", str(text), re.ASCII):
+        n = int(match[1]) if match[1] else os.cpu_count() or 1
+        if 1 <= n <= MOST_PROCESSES:
+            return "local", str(n)
+    if match := re.fullmatch(r"ray(?::(\S+))?", str(text)):
+        return "ray", match[1]
     raise InputError(
-        f"workers {text!r} must be local:N (N processes), ray, or ray:ADDRESS; local:1 is this process alone"
+        f"workers {shown(text)} must be local:N (N processes, at most {MOST_PROCESSES:,}), ray, or ray:ADDRESS; "
+        "local:1 is this process alone"
     )
+
+
+def check_workers(workers: str, actors: int | None = None) -> str:
+    """Raise `InputError` where workers can't be had as they are asked for; return their kind, "local" or "ray".
+
+    >>> check_workers("local:2", actors=8)
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: actors goes with workers ray; local:N says how many processes there are
+    """
+    kind, _ = parse_workers(workers)
+    if actors is not None:
+        check_whole("actors", actors, 1)
+        if kind != "ray":
+            raise InputError("actors goes with workers ray; local:N says how many processes there are")
+    if kind == "ray" and importlib.util.find_spec("ray") is None:
+        raise InputError(f"--workers ray needs the package ray: {install_hint('ray')}")
+    return kind
 
 
 def make_crew(workers: str, computer: dict[str, Any], actors: int | None = None) -> Crew | None:
