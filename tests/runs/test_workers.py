@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 
 import xtl
 from tests.runs.filling import content, files_of, jobs_of
-from xtl.runs import run_study, workers
+from xtl.runs import run_study
 from xtl.runs.compute import Failure, LoadedModel, Told
 from xtl.runs.store import MapFiles
 from xtl.runs.study import Study
-from xtl.runs.workers import AHEAD, TRIES, Lost, Ready, Stopped, parse_workers, share_out
+from xtl.runs.workers import share as workers
+from xtl.runs.workers.share import AHEAD, TRIES, Lost, Ready, Stopped, parse_workers, share_out
 
 STUDY = {"tasks": "capitals", "directions": ["en:es", "en:de"], "limit": 4}
 
@@ -91,7 +92,7 @@ class ScriptedCrew:
 @pytest.fixture
 def clock(monkeypatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr("xtl.runs.workers.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("xtl.runs.workers.share.time.monotonic", lambda: now[0])
     return now
 
 
@@ -218,7 +219,8 @@ def alone(loaded, tmp_path) -> Path:
 
 
 def test_processes_give_what_one_gives_also_when_one_of_them_is_killed(alone, loaded, tmp_path, monkeypatch):
-    from xtl.runs import local_workers, run
+    from xtl.runs import run
+    from xtl.runs.workers import local as local_workers
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
@@ -246,7 +248,7 @@ def test_processes_give_what_one_gives_also_when_one_of_them_is_killed(alone, lo
 
 
 def test_a_worker_ends_when_the_process_that_started_it_is_gone(loaded):
-    from xtl.runs.local_workers import LocalCrew
+    from xtl.runs.workers.local import LocalCrew
 
     crew = LocalCrew(1, {"study": Study.read(STUDY | {"models": loaded})})
     crew.start(0)
@@ -256,7 +258,7 @@ def test_a_worker_ends_when_the_process_that_started_it_is_gone(loaded):
 
 
 def test_a_process_that_hangs_is_ended(loaded):
-    from xtl.runs.local_workers import LocalCrew
+    from xtl.runs.workers.local import LocalCrew
 
     crew = LocalCrew(1, {"study": Study.read(STUDY | {"models": loaded})})
     crew.start(0)
@@ -287,7 +289,7 @@ def test_no_more_ray_actors_than_the_cluster_has_room_for(monkeypatch, nodes, as
         ),
     )
     monkeypatch.setitem(sys.modules, "ray", fake)
-    from xtl.runs.ray_workers import RayCrew
+    from xtl.runs.workers.ray import RayCrew
 
     crew = RayCrew(None, {}, asked)
     assert crew.size == size
@@ -300,7 +302,7 @@ def test_no_more_ray_actors_than_the_cluster_has_room_for(monkeypatch, nodes, as
 @pytest.mark.ray
 def test_ray_actors_give_what_one_process_gives_also_when_one_of_them_is_killed(alone, loaded, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
-    from xtl.runs import ray_workers
+    from xtl.runs.workers import ray as ray_workers
 
     killed = []
     real = ray_workers.RayCrew.give

@@ -23,7 +23,7 @@ from xtl.runs.jobs import Job, make_jobs
 from xtl.runs.preflight import check_models
 from xtl.runs.store import MANIFEST, MapFiles, Store, check_free
 from xtl.runs.study import Study
-from xtl.runs.workers import PAIR_TIMEOUT, Report, alone, check_pair_timeout, check_workers, make_crew, share_out
+from xtl.runs.workers.share import PAIR_TIMEOUT, Report, alone, check_pair_timeout, check_workers, make_crew, share_out
 from xtl.scoring.likelihood import MixedOptions
 
 STATUS_EVERY = 2.0

@@ -289,12 +289,12 @@ def make_crew(workers: str, computer: dict[str, Any], actors: int | None = None)
     """
     kind, rest = parse_workers(workers)
     if kind == "ray":
-        from xtl.runs.ray_workers import RayCrew
+        from xtl.runs.workers.ray import RayCrew
 
         return RayCrew(rest, computer, actors)
     if rest == "1":
         return None
-    from xtl.runs.local_workers import LocalCrew
+    from xtl.runs.workers.local import LocalCrew
 
     return LocalCrew(int(rest or 1), computer)
 

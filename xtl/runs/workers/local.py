@@ -21,14 +21,14 @@ from typing import Any
 from xtl.errors import InputError, XtlError
 from xtl.runs.compute import Computer
 from xtl.runs.jobs import Job
-from xtl.runs.workers import Lost, Ready, Report, Stopped
+from xtl.runs.workers.share import Lost, Ready, Report, Stopped
 
 WAKE = 0.5
 """Seconds after which `wait` returns even if nothing was reported."""
 
 
 class LocalCrew:
-    """`size` processes. See `xtl.runs.workers.Crew`.
+    """`size` processes. See `xtl.runs.workers.share.Crew`.
 
     Args:
         size: how many.
@@ -47,7 +47,7 @@ class LocalCrew:
     def start(self, worker: int) -> None:
         """Start this worker, or a new one in its place."""
         ours, theirs = Pipe()
-        command = [sys.executable, "-c", f"from xtl.runs.local_workers import work; work({theirs.fileno()})"]
+        command = [sys.executable, "-c", f"from xtl.runs.workers.local import work; work({theirs.fileno()})"]
         # A session of its own: Ctrl-C is for this process, which ends its workers.
         process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True

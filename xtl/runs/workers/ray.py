@@ -14,7 +14,7 @@ from xtl.errors import InputError, XtlError
 from xtl.runs.compute import Computer, Failure, LoadedModel, Told
 from xtl.runs.jobs import Job
 from xtl.runs.store import MapFiles
-from xtl.runs.workers import Lost, Ready, Report, Stopped
+from xtl.runs.workers.share import Lost, Ready, Report, Stopped
 
 WAKE = 0.5
 """Seconds after which `wait` returns even if nothing was reported."""
@@ -52,7 +52,7 @@ class Actor:
 
 
 class RayCrew:
-    """Actors on Ray. See `xtl.runs.workers.Crew`.
+    """Actors on Ray. See `xtl.runs.workers.share.Crew`.
 
     Args:
         address: of the cluster; None joins the one that this machine belongs to (`RAY_ADDRESS`, `ray start`), or starts one here.
