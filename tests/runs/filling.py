@@ -15,7 +15,8 @@ import xarray as xr
 
 from tests.synthetic import synthetic_results
 from xtl.runs.jobs import Job, Jobs, make_jobs
-from xtl.runs.store import MapFiles, Store
+from xtl.runs.reports import MapFiles
+from xtl.runs.store import Store
 from xtl.runs.study import Study
 from xtl.runs.tables import encode_map
 

@@ -451,7 +451,7 @@ def test_ctrl_c_waits_for_a_write(number):
 def test_several_models_are_opened_one_at_a_time(tmp_path):
     jobs = jobs_of(models=["gemma-3-270m", {"name": "gemma-3-270m", "dtype": "bfloat16"}])
     from xtl.runs.manifest import model_labels
-    from xtl.runs.store import MapFiles
+    from xtl.runs.reports import MapFiles
     from xtl.runs.tables import encode_map
 
     labels = model_labels(jobs.study)

@@ -187,7 +187,7 @@ def parse_pair_timeout(text: str) -> float | None:
     >>> parse_pair_timeout("90"), parse_pair_timeout("off")
     (90.0, None)
     """
-    from xtl.runs.workers.share import check_pair_timeout
+    from xtl.runs.workers.limits import check_pair_timeout
 
     try:
         return None if text == "off" else check_pair_timeout(parse_number("--pair-timeout", text))
@@ -226,7 +226,7 @@ def _print_estimate(
     study: Any, workers: str, actors: int | None, calibrate: bool, json_output: bool, trust_remote_code: bool
 ) -> None:
     from xtl.runs.dry_run import dry_run
-    from xtl.runs.workers.share import parse_workers
+    from xtl.runs.workers.choose import parse_workers
 
     kind, rest = parse_workers(workers)
     n_workers = int(rest or 1) if kind == "local" else actors or 1

@@ -12,44 +12,13 @@ from typing import Any
 from xtl.errors import XtlError, check_flag
 from xtl.pairs import ParallelPair
 from xtl.runs.jobs import Group, Job
-from xtl.runs.store import MapFiles
+from xtl.runs.reports import Failure, LoadedModel, MapFiles, Told
 from xtl.runs.study import Study
 
 ACTIVATIONS = ("disk", "memory", "off")
 """Where source activations are kept."""
 Written = Mapping[tuple[str, int], Any]
 """What is written for a pair, `[d_model]` each, by module name and source layer."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A job that failed, and why, in one line."""
-
-    number: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model that a worker has loaded.
-
-    Attributes:
-        name: in the store.
-        record: what identifies it.
-        slow: why it runs as slowly as it does, if there is a reason; `note` in a few words.
-    """
-
-    name: str
-    record: dict[str, Any]
-    slow: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Told:
-    """Something that the user should know of a worker, in one line; the run goes on."""
-
-    text: str
 
 
 @dataclass(frozen=True)

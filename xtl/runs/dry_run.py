@@ -8,9 +8,10 @@ from typing import Any
 from xtl.errors import InputError, check_flag, check_whole
 from xtl.models.memory import human
 from xtl.progress import clock
-from xtl.runs.compute import Computer, Failure
+from xtl.runs.compute import Computer
 from xtl.runs.jobs import Job, make_jobs
 from xtl.runs.preflight import check_models, n_layers_of
+from xtl.runs.reports import Failure
 from xtl.runs.study import ModelSpec, Study
 
 

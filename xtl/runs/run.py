@@ -18,12 +18,16 @@ from xtl.errors import InputError, SlowEngineWarning, check_choice, check_flag, 
 from xtl.files import check_can_write, write_text
 from xtl.foreign import printable
 from xtl.progress import SweepProgress
-from xtl.runs.compute import ACTIVATIONS, Computer, Failure, LoadedModel, Told
+from xtl.runs.compute import ACTIVATIONS, Computer
 from xtl.runs.jobs import Job, make_jobs
 from xtl.runs.preflight import check_models
-from xtl.runs.store import MANIFEST, MapFiles, Store, check_free
+from xtl.runs.reports import Failure, LoadedModel, MapFiles, Report, Told
+from xtl.runs.store import MANIFEST, Store, check_free
 from xtl.runs.study import Study
-from xtl.runs.workers.share import PAIR_TIMEOUT, Report, alone, check_pair_timeout, check_workers, make_crew, share_out
+from xtl.runs.workers.choose import check_workers, make_pool
+from xtl.runs.workers.here import in_this_process
+from xtl.runs.workers.limits import PAIR_TIMEOUT, check_pair_timeout
+from xtl.runs.workers.share import share_out
 from xtl.scoring.likelihood import MixedOptions
 
 STATUS_EVERY = 2.0
@@ -160,9 +164,9 @@ def _reports(
 ) -> Iterator[Report]:
     if not todo:
         return iter(())
-    crew = make_crew(workers, computer, actors)
-    if crew is not None:
-        return share_out(crew, todo, pair_timeout)
+    pool = make_pool(workers, computer, actors)
+    if pool is not None:
+        return share_out(pool, todo, pair_timeout)
     finished = 0
 
     def count(done: int, of_pair: int) -> None:
@@ -171,7 +175,7 @@ def _reports(
         if done == of_pair:
             finished += of_pair
 
-    return alone(Computer(**computer), todo, count, pair_timeout)
+    return in_this_process(Computer(**computer), todo, count, pair_timeout)
 
 
 def check_computing(

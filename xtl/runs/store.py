@@ -19,7 +19,6 @@ import io
 import json
 import re
 import sys
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -47,6 +46,7 @@ from xtl.files import (
 from xtl.runs.jobs import Job, Jobs, Shard
 from xtl.runs.journal import Journal, read_events
 from xtl.runs.manifest import check_same, flaw_of, make_manifest, model_changes, model_labels, new_session
+from xtl.runs.reports import MapFiles
 from xtl.runs.study import Study
 from xtl.runs.tables import join_tables
 
@@ -56,27 +56,6 @@ MANIFEST = "manifest.json"
 LOG = "log.jsonl"
 PENDING = re.compile(r"\d{6,}\.(cells|vanilla)\.parquet")
 """Names of files in `pending/`; others that lie there are left alone."""
-
-
-@dataclass(frozen=True)
-class MapFiles:
-    """A computed map on its way to the store: the bytes of its two Parquet files.
-
-    Attributes:
-        number: the job's.
-        cells: bytes of its part of `cells`.
-        vanilla: bytes of its part of `vanilla`.
-        seconds: what it took to compute.
-        n_cells: its cells.
-        mixed: an option that was tokenised alone where others were not, if there is one (see `Question.mixed`).
-    """
-
-    number: int
-    cells: bytes = field(repr=False)
-    vanilla: bytes = field(repr=False)
-    seconds: float = 0.0
-    n_cells: int = 0
-    mixed: str | None = None
 
 
 class Store:

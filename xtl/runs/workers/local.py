@@ -21,14 +21,12 @@ from typing import Any
 from xtl.errors import InputError, XtlError
 from xtl.runs.compute import Computer
 from xtl.runs.jobs import Job
-from xtl.runs.workers.share import Lost, Ready, Report, Stopped
-
-WAKE = 0.5
-"""Seconds after which `wait` returns even if nothing was reported."""
+from xtl.runs.reports import FailedWorker, Ready, Stopped, WorkerReport
+from xtl.runs.workers.pool import WAKE
 
 
-class LocalCrew:
-    """`size` processes. See `xtl.runs.workers.share.Crew`.
+class LocalPool:
+    """`size` processes. See `xtl.runs.workers.pool.WorkerPool`.
 
     Args:
         size: how many.
@@ -57,11 +55,11 @@ class LocalCrew:
         threads = max(1, (os.cpu_count() or 1) // self.size)
         self._send(worker, (self.computer, {"worker": worker, "threads": threads}))
 
-    def give(self, worker: int, job: Job) -> None:
+    def submit(self, worker: int, job: Job) -> None:
         """Have it compute a job after those that it has."""
         self._send(worker, job)
 
-    def wait(self) -> Iterator[tuple[int, Report | Ready | Lost | Stopped]]:
+    def wait(self) -> Iterator[tuple[int, WorkerReport]]:
         """What has been reported since."""
         of_pipe = {id(pipe): worker for worker, pipe in self._pipes.items()}
         for pipe in wait(list(self._pipes.values()), timeout=WAKE):
@@ -70,7 +68,7 @@ class LocalCrew:
                 yield worker, self._pipes[worker].recv()
             except (EOFError, OSError):
                 self._pipes.pop(worker).close()
-                yield worker, Lost(_how_it_ended(_end(self.processes.pop(worker))))
+                yield worker, FailedWorker(_how_it_ended(_end(self.processes.pop(worker))))
 
     def end(self, worker: int) -> None:
         """End this worker, whatever it is at; nothing more is reported of it."""

@@ -1,6 +1,6 @@
 """Workers as Ray actors, on one machine or a cluster: each holds the model, on a GPU of its own where there are GPUs.
 
-An actor that is lost with its node is started again by us, wherever the cluster has room; its job goes to another. Ray comes with
+An actor that fails with its node is started again by us, wherever the cluster has room; its job goes to another. Ray comes with
 the `ray` extra.
 """
 
@@ -11,13 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from xtl.errors import InputError, XtlError
-from xtl.runs.compute import Computer, Failure, LoadedModel, Told
+from xtl.runs.compute import Computer
 from xtl.runs.jobs import Job
-from xtl.runs.store import MapFiles
-from xtl.runs.workers.share import Lost, Ready, Report, Stopped
+from xtl.runs.reports import FailedWorker, Failure, LoadedModel, MapFiles, Ready, Stopped, Told, WorkerReport
+from xtl.runs.workers.pool import WAKE
 
-WAKE = 0.5
-"""Seconds after which `wait` returns even if nothing was reported."""
 CONNECT = 10.0
 """Seconds in which a cluster must answer."""
 
@@ -51,8 +49,8 @@ class Actor:
         return told
 
 
-class RayCrew:
-    """Actors on Ray. See `xtl.runs.workers.share.Crew`.
+class RayPool:
+    """Actors on Ray. See `xtl.runs.workers.pool.WorkerPool`.
 
     Args:
         address: of the cluster; None joins the one that this machine belongs to (`RAY_ADDRESS`, `ray start`), or starts one here.
@@ -108,7 +106,7 @@ class RayCrew:
         self._models.pop(worker, None)
         self._flying[self._actors[worker].ready.remote()] = worker
 
-    def give(self, worker: int, job: Job) -> None:
+    def submit(self, worker: int, job: Job) -> None:
         """Have it compute a job after those that it has."""
         actor = self._actors[worker]
         if self._models.get(worker) != job.model:
@@ -116,7 +114,7 @@ class RayCrew:
             self._flying[actor.load.remote(job.model)] = worker
         self._flying[actor.compute.remote(job)] = worker
 
-    def wait(self) -> Iterator[tuple[int, Report | Ready | Lost | Stopped]]:
+    def wait(self) -> Iterator[tuple[int, WorkerReport]]:
         """What has been reported since."""
         if not self._flying:
             return
@@ -127,7 +125,7 @@ class RayCrew:
                 reports = self._ray.get(reference)
             except self._ray.exceptions.RayError as error:
                 self.end(worker)
-                yield worker, Lost(" ".join(str(error).split())[:200])
+                yield worker, FailedWorker(" ".join(str(error).split())[:200])
             else:
                 yield from ((worker, report) for report in reports)
 
@@ -165,16 +163,16 @@ def share_of(size: int, cpus: list[int]) -> int:
 
 def _connect(ray: Any, address: str | None) -> None:
     """Join a cluster, or start one on this machine where none is named and it belongs to none."""
-    quiet = {"log_to_driver": False, "logging_level": "error"}
+    unlogged = {"log_to_driver": False, "logging_level": "error"}
     try:
         if address is not None:
             _check_reachable(address)
-            ray.init(address=address, **quiet)
+            ray.init(address=address, **unlogged)
             return
         try:
-            ray.init(address="auto", **quiet)
+            ray.init(address="auto", **unlogged)
         except ConnectionError:
-            ray.init(include_dashboard=False, **quiet)
+            ray.init(include_dashboard=False, **unlogged)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"no Ray cluster at {address or 'this machine'}: {' '.join(str(error).split())[:200]}"
