@@ -17,7 +17,7 @@ from tests.conftest import stop_in_map
 from tests.tasks import releases
 from xtl import runs
 from xtl.commands import sweep as sweep_command
-from xtl.commands.loading import Loading
+from xtl.commands.flags import Loading
 
 MODEL = ["--source", "The capital of France is", "--target", "La capital de Francia es"]
 CELL = ["--module", "attn", "--source-layer", "1", "--target-layer", "-1"]
@@ -72,7 +72,7 @@ def test_a_shell_completes_commands(shell, words):
     assert b"summary" in said.stdout, said.stderr
 
 
-@pytest.mark.parametrize("command", ["transplant", "sweep", "models check", "protocol", "analyse", "run"])
+@pytest.mark.parametrize("command", ["transplant", "sweep", "models check", "protocol fixed", "analyse", "run"])
 def test_every_command_that_loads_a_model_takes_the_same_flags(run, command):
     code, out, _ = run(*command.split(), "--help")
     said = " ".join(out.split())

@@ -114,7 +114,7 @@ def test_a_list_of_names_has_no_gap_and_no_name_twice(run, words, flag, tmp_path
     others = {
         "sweep": ["--task", "capitals", "--source-lang", "en", "--target-lang", "es"],
         "run": ["--tasks", "capitals"],
-        "protocol": ["pairwise", "--task", "capitals"],
+        "protocol": ["--task", "capitals"],
         "analyse": ["linear_probes", "--task", "capitals", "--directions", "en:es"],
     }[words[0]]
     if flag in others:

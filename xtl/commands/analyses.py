@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
+from xtl.commands.flags import ChatOption, Loading, NameOption, parse_chat, with_flags
 from xtl.commands.output import check_can_draw, check_folder, print_json
 from xtl.commands.strict import GIVEN, parse_names, parse_whole, refuse
 from xtl.errors import InputError, shown
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog="Example: xtl analyse attn_vs_ffn runs/capitals --out runs/capitals/analyses; "
         "or on a model: xtl analyse language_flow --task capitals --directions en:es --limit 20 --cell attn,12,13 --out runs/flow"
-    )(loads_model(analyse))
+    )(with_flags(analyse))
 
 
 OF_A_MODEL = (

@@ -6,7 +6,7 @@ from typing import Annotated, no_type_check
 
 import typer
 
-from xtl.commands.loading import Loading, loads_model
+from xtl.commands.flags import Loading, with_flags
 from xtl.commands.output import JsonOption, print_json
 from xtl.commands.strict import App
 from xtl.errors import InputError
@@ -40,7 +40,7 @@ def models(context: typer.Context, json_output: JsonOption = False) -> None:
 
 
 @app.command("check", epilog="Example: xtl models check gpt2 --backend bridge")
-@loads_model
+@with_flags
 def check_model(
     name: Annotated[
         str | None, typer.Argument(help="A name, folder or .gguf file; the embedded model by default.")

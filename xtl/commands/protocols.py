@@ -1,19 +1,29 @@
-"""`xtl protocol NAME`: one of the paper's experiments, from the data to its table."""
+"""`xtl protocol`: the paper's experiments, from the data to their tables; and `xtl summary`, what is left of a gain."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOption, loads_model, parse_chat
+from xtl.commands.flags import (
+    ChatOption,
+    Loading,
+    NameOption,
+    NormaliseOption,
+    SourceLayersOption,
+    TargetLayersOption,
+    parse_chat,
+    parse_layers,
+    with_flags,
+)
 from xtl.commands.output import MAPS, RESULTS, STOPPED, check_folder, check_out, keeping_maps, was_stopped
-from xtl.commands.runs import parse_layers
-from xtl.commands.strict import parse_names, parse_number, refuse
+from xtl.commands.strict import App, parse_names, parse_number, refuse
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
 
@@ -21,163 +31,231 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from xtl.pairs import ParallelPair
 
-PROTOCOLS = ("pairwise", "upper-bound", "fixed", "select")
-USUAL = {"pairwise": "sample", "upper-bound": "sample", "fixed": "unseen"}
+USUAL = {"pairwise": "sample", "upper-bound": "sample", "fixed": "unseen", "select": "unseen"}
 """Split of a benchmark that each protocol runs on by default."""
 
-
-def register(app: typer.Typer) -> None:
-    """Give an app the command."""
-    app.command(
-        epilog="Example: xtl protocol upper-bound --task xnli --data DATA/xtransplant --languages de,sw --out runs/xnli"
-    )(loads_model(protocol))
-    app.command(epilog="Example: xtl summary runs/xnli runs/xnli-shuffled")(summary)
+app = App(no_args_is_help=True, rich_markup_mode=None, help="Run one of the paper's experiments and print its table.")
 
 
-def protocol(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="pairwise (all cells on the sample), upper-bound (the same, and who is solved by some cell), fixed (the paper's "
-            "fixed layers on unseen data) or select (choose on the sample, measure on unseen data)."
-        ),
-    ],
-    task: Annotated[str, typer.Option(help="A task (see `xtl tasks`).")],
-    out: Annotated[Path, typer.Option(help="Folder for results.parquet and the table as CSV and LaTeX.")],
+def register(app_of_all: typer.Typer) -> None:
+    """Give an app the commands."""
+    app_of_all.add_typer(app, name="protocol")
+    app_of_all.command(epilog="Example: xtl summary runs/xnli runs/xnli-shuffled")(summary)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of which model, and where the table goes: the flags of every protocol."""
+
+    task: Annotated[str, typer.Option(help="A task (see `xtl tasks`).")]
+    out: Annotated[Path, typer.Option(help="Folder for results.parquet and the table as CSV and LaTeX.")]
     data: Annotated[
         Path | None, typer.Option(help="The paper's released data, or with --origin hub a local copy; or XTL_DATA.")
-    ] = None,
-    origin: Annotated[str | None, typer.Option(help="released or hub.")] = None,
+    ] = None
+    origin: Annotated[str | None, typer.Option(help="released or hub.")] = None
     option: Annotated[
         list[str] | None,
         typer.Option(
             help="A field of the task as KEY=VALUE: english=original (XCOPA), translations=FILE (culture tasks), ..."
         ),
-    ] = None,
-    languages: Annotated[str | None, typer.Option(help="Codes, separated by commas; all by default.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Instances a language; all by default.")] = None,
-    score: Annotated[str | None, typer.Option(help="likelihood, paper, strict, em, f1 or distribution.")] = None,
-    normalise: NormaliseOption = "none",
+    ] = None
+    languages: Annotated[str | None, typer.Option(help="Codes, separated by commas; all by default.")] = None
+    limit: Annotated[int | None, typer.Option(help="Instances a language; all by default.")] = None
+    score: Annotated[str | None, typer.Option(help="likelihood, paper, strict, em, f1 or distribution.")] = None
+    normalise: NormaliseOption = "none"
     split: Annotated[
         str | None,
         typer.Option(help="sample, unseen or (hub; tasks without a sample) all; the protocol's own by default."),
-    ] = None,
-    modules: Annotated[
-        str | None, typer.Option(help="Modules of pairwise, upper-bound and select; attn,mlp by default.")
-    ] = None,
-    source_layers: Annotated[
-        str | None, typer.Option(help="Layers to read, as 0,3,-1 or 0-5 (5 is in it) or 0:18:3 (18 is not).")
-    ] = None,
-    target_layers: Annotated[str | None, typer.Option(help="Layers to write, in the same form.")] = None,
-    control: Annotated[
-        str | None,
-        typer.Option(
-            help="pairwise and upper-bound: run a control instead, such as shuffled_source (see `xtl.controls`)."
-        ),
-    ] = None,
-    control_seed: Annotated[int, typer.Option(help="Seed of the control.")] = 0,
-    control_language: Annotated[
-        str | None, typer.Option(help="The third language of --control other_language.")
-    ] = None,
-    sample: Annotated[
-        Path | None, typer.Option(help="select: results of pairwise on the sample to choose on, instead of a sweep.")
-    ] = None,
-    strategy: Annotated[str, typer.Option(help="target_first, source_first or overall (select).")] = "target_first",
-    per: Annotated[str, typer.Option(help="A cell for each language, or one for the task (select).")] = "language",
+    ] = None
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Use languages that stop being parallel up to where they are.")
-    ] = False,
-    model: NameOption = None,
-    chat: ChatOption = "false",
-    json_output: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+    ] = False
+    model: NameOption = None
+    chat: ChatOption = "false"
+    json_output: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Which cells: the flags of protocols that choose none themselves."""
+
+    modules: Annotated[str, typer.Option(help="Modules, separated by commas.")] = "attn,mlp"
+    source_layers: SourceLayersOption = None
+    target_layers: TargetLayersOption = None
+
+    def settings(self) -> dict[str, Any]:
+        """Arguments of `xtl.sweep`, checked as far as they can be without a model."""
+        from xtl.hooks import get_modules
+
+        modules = parse_names("--modules", self.modules)
+        get_modules(modules)
+        return {
+            "modules": modules,
+            "source_layers": parse_layers("--source-layers", self.source_layers),
+            "target_layers": parse_layers("--target-layers", self.target_layers),
+        }
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control in the place of the real run."""
+
+    control: Annotated[
+        str | None, typer.Option(help="Run a control instead, such as shuffled_source (see `xtl.controls`).")
+    ] = None
+    control_seed: Annotated[int, typer.Option(help="Seed of the control.")] = 0
+    control_language: Annotated[str | None, typer.Option(help="The third language of --control other_language.")] = None
+
+
+@app.command(
+    "pairwise",
+    epilog="Example: xtl protocol pairwise --task xnli --data DATA/xtransplant --languages de,sw --out runs/xnli",
+)
+@with_flags
+def pairwise(
+    question: Question, cells: Cells = Cells(), control: Control = Control(), loading: Loading = Loading()
+) -> None:
+    """All cells on the sample: a column a language, mean and spread."""
+    _pairwise("pairwise", question, cells, control, loading)
+
+
+@app.command(
+    "upper-bound",
+    epilog="Example: xtl protocol upper-bound --task xnli --data DATA/xtransplant --languages de,sw --out runs/xnli",
+)
+@with_flags
+def upper_bound(
+    question: Question, cells: Cells = Cells(), control: Control = Control(), loading: Loading = Loading()
+) -> None:
+    """The same as pairwise: all cells on the sample, and who is solved by some cell."""
+    _pairwise("upper-bound", question, cells, control, loading)
+
+
+@app.command(
+    "fixed",
+    epilog="Example: xtl protocol fixed --task xnli --data DATA/xtransplant --languages de,sw --out runs/xnli-fixed",
+)
+@with_flags
+def fixed(question: Question, loading: Loading = Loading()) -> None:
+    """The paper's fixed layers on unseen data, by kind of task."""
+    from xtl.protocols import run as protocols
+
+    asked = _Asked("fixed", question)
+    asked.run(loading, lambda model, settings: protocols.fixed(model, asked.task, asked.codes, **settings))
+
+
+@app.command(
+    "select",
+    epilog="Example: xtl protocol select --task xnli --data DATA/xtransplant --sample runs/xnli --out runs/xnli-select",
+)
+@with_flags
+def select(
+    question: Question,
+    cells: Cells = Cells(),
+    sample: Annotated[
+        Path | None, typer.Option(help="Results of pairwise on the sample to choose on, instead of a sweep.")
+    ] = None,
+    strategy: Annotated[str, typer.Option(help="target_first, source_first or overall.")] = "target_first",
+    per: Annotated[str, typer.Option(help="A cell for each language, or one for the task.")] = "language",
     loading: Loading = Loading(),
 ) -> None:
-    """Run one of the paper's experiments and print its table: a column a language, mean and spread."""
-    from xtl.controls import check_control
-    from xtl.hooks import get_modules
+    """Choose a cell on the sample, and measure it on unseen data."""
     from xtl.protocols import run as protocols
-    from xtl.protocols.tables import write_table
-    from xtl.runs import save_results
     from xtl.stats.selection import STRATEGIES
-    from xtl.tasks import get_task
-    from xtl.tasks.benchmark import Benchmark
 
-    check_choice("protocol", name, PROTOCOLS)
-    check_folder(out)
-    check_control(control, control_language)
-    if name not in ("pairwise", "upper-bound"):
-        refuse(["control"], f"goes with pairwise and upper-bound, not with {name}")
-    if control is None:
-        refuse(["control_seed"], "goes with --control")
-    if name != "select":
-        refuse(["sample", "strategy", "per"], f"goes with select, not with {name}")
-    if name == "fixed":
-        grid_flags = ["modules", "source_layers", "target_layers"]
-        refuse(grid_flags, "does not go with fixed, whose cell is the paper's; use pairwise")
     check_choice("--strategy", strategy, STRATEGIES)
     check_choice("--per", per, protocols.PER)
-    check_out(out, (out / MAPS).exists() or None)  # with maps: killed in its last moment, if it is the same command
-    chosen = _with_options(get_task(task), option or [])
-    if not isinstance(chosen, Benchmark):
-        refuse(["origin", "data", "truncate"], f"goes with benchmarks; task {task!r} is none")
-    where = protocols.Data(
-        limit=limit,
-        origin=origin,
-        folder=data,
-        allow_misaligned="truncate" if truncate else "refuse",
-        chat=parse_chat(chat),
-    )
-    codes = None if languages is None else parse_names("--languages", languages)
-    protocols.score_settings(chosen, score, normalise)
-    controlled: dict[str, Any] = {
-        "control": control,
-        "control_seed": control_seed,
-        "control_language": control_language,
-    }
-    split = split or ("unseen" if name == "select" else protocols.split_of(chosen, None, USUAL[name]))
-    groups = protocols.gather(chosen, codes, split, where)  # everything is checked before the model loads
-    check_out(out, was_stopped(out, chosen.name, [pair for found in groups.values() for pair in found]) or None)
-    protocols.control_pairs(chosen, groups, split, where, control, control_language)
-    codes = list(groups)
+    grid = cells.settings()
+    asked = _Asked("select", question)
     learned = None if sample is None else _results(sample)
-    if name == "select" and learned is None:
-        protocols.gather(chosen, codes, "sample", where)
-    if learned is not None:
-        protocols.check_sample(learned, chosen, groups, score, normalise=normalise)
-    settings: dict[str, Any] = {"score": score, "normalise": normalise, "split": split, "data": where}
-    settings["progress"] = True
-    grid: dict[str, Any] = {
-        "modules": parse_names("--modules", modules or "attn,mlp"),
-        "source_layers": parse_layers("--source-layers", source_layers),
-        "target_layers": parse_layers("--target-layers", target_layers),
-    }
-    get_modules(grid["modules"])
-    loaded = loading.load(model)
-    try:
-        with keeping_maps(out) as keep:
-            settings["keep"] = keep
-            if name == "fixed":
-                results = protocols.fixed(loaded, chosen, codes, **settings)
-            elif name == "select":
-                if learned is None:
-                    print("the sample, to choose on:", file=sys.stderr)
-                    learned = protocols.pairwise(loaded, chosen, codes, **settings | grid | {"split": "sample"})
-                results = protocols.select(
-                    loaded, chosen, codes, sample=learned, strategy=strategy, per=per, **settings
-                )
-            else:
-                results = protocols.pairwise(loaded, chosen, codes, **controlled, **settings, **grid)
-            table = _table(name, results, score)
-            files = [write_table(table, out / f"table{suffix}") for suffix in (".csv", ".tex")]
-            save_results(results, out / RESULTS)  # last: once it is there, all is
-    except KeyboardInterrupt:
-        print(
-            f"xtl: stopped; the maps that were whole are kept in {out}, the same command goes on from there",
-            file=sys.stderr,
+    if learned is None:
+        protocols.gather(asked.task, asked.codes, "sample", asked.data)
+    else:
+        protocols.check_sample(learned, asked.task, asked.groups, question.score, normalise=question.normalise)
+
+    def compute(model: Any, settings: dict[str, Any]) -> xr.Dataset:
+        chosen_on = learned
+        if chosen_on is None:
+            print("the sample, to choose on:", file=sys.stderr)
+            chosen_on = protocols.pairwise(model, asked.task, asked.codes, **settings | grid | {"split": "sample"})
+        return protocols.select(
+            model, asked.task, asked.codes, sample=chosen_on, strategy=strategy, per=per, **settings
         )
-        sys.exit(STOPPED)
-    _show(table, json_output, [out / RESULTS, *files])
+
+    asked.run(loading, compute)
+
+
+def _pairwise(name: str, question: Question, cells: Cells, control: Control, loading: Loading) -> None:
+    from xtl.controls import check_control
+    from xtl.protocols import run as protocols
+
+    check_control(control.control, control.control_language)
+    if control.control is None:
+        refuse(["control_seed"], "goes with --control")
+    grid = cells.settings()
+    asked = _Asked(name, question)
+    protocols.control_pairs(
+        asked.task, asked.groups, asked.split, asked.data, control.control, control.control_language
+    )
+    own = grid | dataclasses.asdict(control)
+    asked.run(loading, lambda model, settings: protocols.pairwise(model, asked.task, asked.codes, **own, **settings))
+
+
+class _Asked:
+    """A protocol's question, its data gathered and everything checked that can be before a model loads."""
+
+    def __init__(self, name: str, question: Question) -> None:
+        from xtl.protocols import run as protocols
+        from xtl.tasks import get_task
+        from xtl.tasks.benchmark import Benchmark
+
+        out = question.out
+        check_folder(out)
+        check_out(out, (out / MAPS).exists() or None)  # with maps: killed in its last moment, if it is the same command
+        self.name, self.question = name, question
+        self.task = _with_options(get_task(question.task), question.option or [])
+        if not isinstance(self.task, Benchmark):
+            refuse(["origin", "data", "truncate"], f"goes with benchmarks; task {question.task!r} is none")
+        self.data = protocols.Data(
+            limit=question.limit,
+            origin=question.origin,
+            folder=question.data,
+            allow_misaligned="truncate" if question.truncate else "refuse",
+            chat=parse_chat(question.chat),
+        )
+        protocols.score_settings(self.task, question.score, question.normalise)
+        codes = None if question.languages is None else parse_names("--languages", question.languages)
+        usual = USUAL[name]
+        self.split = question.split or (usual if name == "select" else protocols.split_of(self.task, None, usual))
+        self.groups: dict[str, list[ParallelPair]] = protocols.gather(self.task, codes, self.split, self.data)
+        self.codes = list(self.groups)
+        check_out(out, was_stopped(out, self.task.name, [pair for one in self.groups.values() for pair in one]) or None)
+
+    def run(self, loading: Loading, compute: Any) -> None:
+        """Load the model, compute the results (`compute(model, settings)`), write them and their table, and print it."""
+        from xtl.protocols.tables import accuracy_table, measure_of, write_table
+        from xtl.protocols.tables import upper_bound as upper_bound_table
+        from xtl.runs import save_results
+
+        asked, out = self.question, self.question.out
+        settings = {"score": asked.score, "normalise": asked.normalise, "split": self.split, "data": self.data}
+        model = loading.load(asked.model)
+        try:
+            with keeping_maps(out) as keep:
+                results = compute(model, settings | {"progress": True, "keep": keep})
+                table_of = upper_bound_table if self.name in ("pairwise", "upper-bound") else accuracy_table
+                table = table_of(results, measure_of(results, asked.score))
+                files = [write_table(table, out / f"table{suffix}") for suffix in (".csv", ".tex")]
+                save_results(results, out / RESULTS)  # last: once it is there, all is
+        except KeyboardInterrupt:
+            print(
+                f"xtl: stopped; the maps that were whole are kept in {out}, the same command goes on from there",
+                file=sys.stderr,
+            )
+            sys.exit(STOPPED)
+        _show(table, asked.json_output, [out / RESULTS, *files])
 
 
 def _with_options(task: Any, options: list[str]) -> Any:
@@ -197,13 +275,6 @@ def _with_options(task: Any, options: list[str]) -> Any:
             raise InputError(f"--option {key} is given twice")
         given[key] = parse_number(f"--option {key}", value) if isinstance(default, float) else value
     return dataclasses.replace(task, **given)
-
-
-def _table(name: str, results: xr.Dataset, score: str | None) -> pd.DataFrame:
-    from xtl.protocols.tables import accuracy_table, measure_of, upper_bound
-
-    table = upper_bound if name in ("pairwise", "upper-bound") else accuracy_table
-    return table(results, measure_of(results, score))
 
 
 def summary(

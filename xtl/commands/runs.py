@@ -9,17 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from xtl import layers
-from xtl.commands.loading import Loading, loads_model, parse_chat
-from xtl.commands.output import STOPPED
-from xtl.commands.strict import parse_names, parse_number
+from xtl.commands.flags import Loading, StudyFlags, with_flags
+from xtl.commands.output import STOPPED, JsonOption
+from xtl.commands.strict import parse_number
 from xtl.errors import InputError
 from xtl.foreign import as_json, printable
+from xtl.runs.study import Study
 
 FINISHED_WITH_FAILURES = 3
 """Exit code of a run that is through but in which pairs failed."""
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog="Example: xtl run study.yaml --out runs/study --workers local:2; "
         "or by flags: xtl run --tasks capitals --directions en:es,en:de --limit 20 --out runs/capitals"
-    )(loads_model(run))
+    )(with_flags(run))
     app.command(epilog="Example: xtl status runs/capitals")(status)
     app.command(epilog="Example: xtl export runs/capitals --format csv")(export)
 
@@ -35,36 +33,6 @@ def register(app: typer.Typer) -> None:
 def run(
     study: Annotated[Path | None, typer.Argument(help="A YAML file; flags take the place of its keys.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME for NAME.yaml by default.")] = None,
-    models: Annotated[str | None, typer.Option(help="Models, separated by commas.")] = None,
-    tasks: Annotated[str | None, typer.Option(help="Tasks, separated by commas.")] = None,
-    directions: Annotated[
-        str | None, typer.Option(help="Directions, separated by commas: en:es,en:de; en:* for every other language.")
-    ] = None,
-    modules: Annotated[str | None, typer.Option(help="Modules, separated by commas.")] = None,
-    score: Annotated[str | None, typer.Option(help="likelihood, none, paper, strict, em, f1 or contains.")] = None,
-    normalise: Annotated[
-        str | None, typer.Option(help="Divide log-probabilities by the length of options: none, token or byte (UTF-8).")
-    ] = None,
-    chat: Annotated[
-        str | None,
-        typer.Option(help="Wrap prompts in the model's chat template: true, auto or false (raw, as in the paper)."),
-    ] = None,
-    control: Annotated[
-        str | None, typer.Option(help="Run a control instead, such as shuffled_source (see `xtl.controls`).")
-    ] = None,
-    control_seed: Annotated[int | None, typer.Option(help="Seed of the control.")] = None,
-    control_language: Annotated[
-        str | None, typer.Option(help="The third language of --control other_language.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Instances of each task and direction.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the order of instances and of their options.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to generate, for scores of texts.")] = None,
-    steps: Annotated[str | None, typer.Option(help="first or every.")] = None,
-    source_layers: Annotated[
-        str | None, typer.Option(help="Layers to read, as 0,3,-1 or 0-5 (5 is in it) or 0:18:3 (18 is not).")
-    ] = None,
-    target_layers: Annotated[str | None, typer.Option(help="Layers to write, in the same form.")] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, packed, batched or loop.")] = None,
     workers: Annotated[str, typer.Option(help="local:N (N processes), ray or ray:ADDRESS.")] = "local:1",
     actors: Annotated[int | None, typer.Option(help="Actors on Ray; one a GPU (or CPU) by default.")] = None,
     activations: Annotated[
@@ -84,6 +52,7 @@ def run(
         bool, typer.Option("--no-calibration", help="With --dry-run: count only, load no model.")
     ] = False,
     json_output: JsonOption = False,
+    keys: StudyFlags = StudyFlags(),
     loading: Loading = Loading(),
 ) -> None:
     """Run a study into a folder, or go on where it stopped: the same command again loses nothing.
@@ -92,30 +61,12 @@ def run(
     Exit code 0: all pairs are done; 2: nothing was run, one line says why; 3: through, but some pairs failed; 130: stopped.
     """
     from xtl.runs.run import check_computing
-    from xtl.runs.study import Study
 
-    flags = {
-        "models": _models(study, models, loading.given()),
-        "tasks": _listed("--tasks", tasks),
-        "directions": _listed("--directions", directions),
-        "modules": _listed("--modules", modules),
-        "chat": None if chat is None else parse_chat(chat),
-        "score": score,
-        "normalise": normalise,
-        "control": control,
-        "control_seed": control_seed,
-        "control_language": control_language,
-        "limit": limit,
-        "seed": seed,
-        "max_new_tokens": max_new_tokens,
-        "steps": steps,
-        "source_layers": parse_layers("--source-layers", source_layers),
-        "target_layers": parse_layers("--target-layers", target_layers),
-        "engine": engine,
-    }
-    given = {name: value for name, value in flags.items() if value is not None}
-    if study is None and tasks is None:
+    given = keys.given()
+    if study is None and "tasks" not in given:
         raise InputError("give a study (a YAML file), or at least --tasks")
+    if models := _models(study, given.get("models"), loading.given()):
+        given["models"] = models
     checked = Study.read({} if study is None else study, **given)
     computing: dict[str, Any] = {
         "workers": workers,
@@ -123,7 +74,7 @@ def run(
         "activations": activations,
         "pair_timeout": parse_pair_timeout(pair_timeout),
     }
-    if checked.control is None and control_seed is not None:
+    if checked.control is None and "control_seed" in given:
         raise InputError("--control-seed goes with --control")
     if dry_run:
         check_computing(out, **computing)
@@ -170,15 +121,6 @@ def export(
     from xtl.publish.export import export_run
 
     print(f"wrote {export_run(run, form, out, model=model, task=task, partial=partial)}")
-
-
-def parse_layers(flag: str, text: str | None) -> tuple[int, ...] | None:
-    """The layers of a flag, in the one grammar of `xtl.layers`; None where it isn't given.
-
-    >>> parse_layers("--source-layers", "0:9:4")
-    (0, 4, 8)
-    """
-    return None if text is None else layers.parse_layers(flag, text)
 
 
 def parse_pair_timeout(text: str) -> float | None:
@@ -234,7 +176,8 @@ def _print_estimate(
     print(as_json(estimate.to_dict(), indent=1) if json_output else printable(estimate.in_words(), lines=True))
 
 
-def _models(study: Path | None, names: str | None, options: dict[str, Any]) -> list[dict[str, Any]] | None:
+def _models(study: Path | None, names: list[str] | None, options: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The models that were named, each with the flags on how models are loaded."""
     given = {key: value for key, value in options.items() if key != "trust_remote_code"}
     if names is None:
         if given and study is not None:
@@ -242,11 +185,7 @@ def _models(study: Path | None, names: str | None, options: dict[str, Any]) -> l
                 f"--{next(iter(given)).replace('_', '-')} goes with --models; in a study it is a key of its model"
             )
         return [given] if given else None
-    return [{"name": name, **given} for name in parse_names("--models", names)]
-
-
-def _listed(flag: str, text: str | None) -> list[str] | None:
-    return None if text is None else parse_names(flag, text)
+    return [{"name": name, **given} for name in names]
 
 
 def _stop(number: int, frame: Any) -> None:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xtl.commands.loading import ChatOption, Loading, NameOption, NormaliseOption, loads_model, parse_chat
+from xtl.commands.flags import (
+    ChatOption,
+    Loading,
+    NameOption,
+    NormaliseOption,
+    SourceLayersOption,
+    TargetLayersOption,
+    parse_chat,
+    parse_layers,
+    with_flags,
+)
 from xtl.commands.output import (
     STOPPED,
     JsonOption,
@@ -20,7 +30,6 @@ from xtl.commands.output import (
     print_json,
     was_stopped,
 )
-from xtl.commands.runs import parse_layers
 from xtl.commands.strict import parse_names
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
@@ -44,7 +53,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog="Example: xtl sweep --task capitals --source-lang en --target-lang es --modules attn,mlp --limit 5 "
         "--out runs/en-es"
-    )(loads_model(sweep))
+    )(with_flags(sweep))
 
 
 def demo(
@@ -84,13 +93,8 @@ def sweep(
     modules: Annotated[str, typer.Option(help="Modules, separated by commas.")] = "attn,mlp",
     limit: Annotated[int | None, typer.Option(help="Number of instances; all by default.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the order of instances and of their options.")] = 0,
-    source_layers: Annotated[
-        str | None,
-        typer.Option(help="Layers to read, as 0,3,-1 or 0-5 (5 is in it) or 0:18:3 (18 is not); all by default."),
-    ] = None,
-    target_layers: Annotated[
-        str | None, typer.Option(help="Layers to write, in the same form; all by default.")
-    ] = None,
+    source_layers: SourceLayersOption = None,
+    target_layers: TargetLayersOption = None,
     engine: EngineOption = "auto",
     normalise: NormaliseOption = "none",
     split: Annotated[str | None, typer.Option(help="Benchmarks: sample, unseen or (hub) all.")] = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from xtl.commands.loading import ChatOption, Loading, NameOption, loads_model, parse_chat
+from xtl.commands.flags import ChatOption, Loading, NameOption, parse_chat, with_flags
 from xtl.commands.output import JsonOption, print_json
 from xtl.errors import check_choice, check_whole
 
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog='Example: xtl transplant --source "Country: France. Capital:" --target "País: Francia. Capital:" '
         "--module attn --source-layer 12 --target-layer 13 --max-new-tokens 5"
-    )(loads_model(transplant))
+    )(with_flags(transplant))
 
 
 def transplant(

@@ -124,27 +124,30 @@ class TaskSpec(BaseModel):
 class Study(_Strict):
     """What a run computes. Everything in it decides what the results are; how they are computed (workers) is not in it.
 
+    Each key is also a flag of `xtl run`, with these words as its help.
+
     Attributes:
-        models: the models.
-        tasks: the tasks.
-        directions: for tasks that don't name their own; None takes what the task is meant for.
-        modules: names from `xtl.hooks.MODULES`.
-        chat: whether prompts are wrapped in the model's chat template: False (raw, as in the paper), True, or "auto", which wraps
+        models: names, folders or .gguf files; the embedded model by default.
+        tasks: names from `xtl tasks`, or files of your own.
+        directions: en:es, or en:* for every other language, of tasks that don't name their own; by default what the task is
+            meant for.
+        modules: names from `xtl.hooks.MODULES`: attn, mlp, attn_released, resid.
+        chat: whether prompts are wrapped in the model's chat template: false (raw, as in the paper), true, or auto, which wraps
             for models that have one (see `xtl.chat_pairs`).
-        score: one of `SCORES`.
-        normalise: what likelihood is divided by: "none", "token" or "byte" (see `xtl.sweep`).
-        limit: instances of each task and direction; None for all.
-        control: run a control of `xtl.controls.CONTROLS` in place of the transplants; None for the transplants.
-        control_seed: of the control's random choices.
-        control_language: the third language of the control "other_language".
-        seed: of the order of instances (and of options, where a task draws them).
-        max_new_tokens: tokens to generate; None with likelihood.
-        steps: "first" or "every".
-        source_layers: layers to read, in any form of `xtl.layers` (`0-5`, `0:18:3`, a list); None for all.
-        target_layers: layers to write, in the same form; None for all.
-        engine: "auto", "packed", "batched" or "loop".
+        score: likelihood, none, or of generated texts: paper, strict, em, f1, contains (see `xtl.scoring.names`).
+        normalise: what log-probabilities are divided by, the length of options: none, token or byte (UTF-8); see `xtl.sweep`.
+        control: run a control in place of the transplants, such as shuffled_source (see `xtl.controls`).
+        control_seed: seed of the control's random choices.
+        control_language: the third language of the control other_language.
+        limit: instances of each task and direction; all by default.
+        seed: seed of the order of instances, and of options where a task draws them.
+        max_new_tokens: tokens to generate, for scores of texts.
+        steps: first (patch the prompt's pass alone) or every (each new token too).
+        source_layers: layers to read, as 0,3,-1 or 0-5 (5 is in it) or 0:18:3 (18 is not); all by default.
+        target_layers: layers to write, in the same form; all by default.
+        engine: auto, packed, batched or loop.
         verify: cells of each map that the loop computes again.
-        chunk_size: cells at a time.
+        chunk_size: cells at a time, or auto.
     """
 
     models: tuple[ModelSpec, ...] = Field((ModelSpec(),), min_length=1)
