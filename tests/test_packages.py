@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import shlex
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,25 @@ def test_former_names_work_for_a_release_and_say_so(name: str) -> None:
     with pytest.warns(DeprecationWarning, match="xtl.publish"):
         former = importlib.import_module(f"xtl.{name}")
     assert all(hasattr(former, public) for public in former.__all__)
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level packages that a file imports, also inside functions."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_every_package_that_is_imported_is_declared():
+    text = (SOURCES / "pyproject.toml").read_text(encoding="utf-8").partition("[project.scripts]")[0]
+    declared = {canonical(name) for name in re.findall(r'^    "([A-Za-z0-9_.-]+)', text, flags=re.MULTILINE)}
+    homes = metadata.packages_distributions()
+    known = {*sys.stdlib_module_names, "xtl", "analyses"}
+    files = [file for folder in ("xtl", "analyses") for file in SOURCES.glob(f"{folder}/**/*.py")]
+    for name in set().union(*map(imported, files)) - known:
+        assert declared & {canonical(home) for home in homes.get(name, [name])}, name
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
