@@ -19,8 +19,11 @@ transplant's; that they lend *this question's* knowledge: a shuffled row as good
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -62,6 +65,20 @@ _check = functools.partial(
 )
 
 
+@contextlib.contextmanager
+def _warned_once() -> Iterator[None]:
+    """While it lasts warnings wait; then each kind comes once, with how often it came: one of every example is too many."""
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    kinds = Counter((one.category, one.filename, one.lineno) for one in caught)
+    for one in caught:
+        if times := kinds.pop((one.category, one.filename, one.lineno), 0):
+            warnings.warn(
+                f"{one.message} (said {times} times)" if times > 1 else one.message, one.category, stacklevel=3
+            )
+
+
+@_warned_once()
 def compute(
     model: Model,
     pairs: Iterable[ParallelPair],

@@ -103,9 +103,7 @@ def compute(
     data = data.assign({name: tests[name] for name in names} | {name: sure[name] for name in known})
     data["significant"] = data["p_max"] <= level
     if "correct" in real and "correct" in control:
-        table = summary_table(
-            real, control, n_splits=n_splits, confidence=confidence, n_resamples=n_resamples, seed=seed
-        )
+        table = summary_table(real, control, n_splits=n_splits, confidence=confidence, seed=seed)
         if by == "all" and "all" in set(table["direction"]):
             table = table[table["direction"] == "all"]
         elif by == "all":  # one direction alone

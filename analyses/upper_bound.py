@@ -12,7 +12,7 @@ upper bound tells nothing. `layers_figure` shows the same gap for each source ro
 What would falsify the claim that latent knowledge waits to be used: a difference of upper bounds whose interval holds 0.
 
 >>> from xtl import stats
->>> data = compute(*stats.simulate(control=True, planted={("attn", 2, 3): 3.0}), n_resamples=500)
+>>> data = compute(*stats.simulate(control=True, planted={("attn", 2, 3): 3.0}))
 >>> in_words(data, "en->es")[1]
 'Under simulated control it is 67%: a difference of +27 points [+5, +43].'
 """
@@ -47,8 +47,6 @@ def compute(
     *,
     by: str = "direction",
     confidence: float = 0.95,
-    n_resamples: int = 10_000,
-    seed: int = 0,
 ) -> xr.Dataset:
     """Upper bounds of source rows, target columns and overall, and the curve over numbers of cells.
 
@@ -56,7 +54,7 @@ def compute(
         real: result of `xtl.sweep_many`, with right answers known.
         control: the same with a control's source prompts; None: the upper bounds alone, as in the paper.
         by: "direction", or "all": one bound of all examples, clustered by instance.
-        confidence, n_resamples, seed: of the intervals.
+        confidence: of the intervals.
 
     Returns:
         Dataset: `source_row`, `target_column`, `overall` and `vanilla` as in `xtl.stats.layer_upper_bounds`; `upper_bound`,
@@ -67,9 +65,8 @@ def compute(
     """
     real, control = real_and_control(real, control)
     group_by = None if check_choice("by", by, ("direction", "all")) == "all" else by
-    settings = {"by": group_by, "confidence": confidence, "n_resamples": n_resamples, "seed": seed}
-    bounds = layer_upper_bounds(real, control, **settings)  # type: ignore[arg-type]
-    curve = upper_bound_curve(real, control, **settings)  # type: ignore[arg-type]
+    bounds = layer_upper_bounds(real, control, by=group_by, confidence=confidence)
+    curve = upper_bound_curve(real, control, by=group_by, confidence=confidence)
     data = xr.merge([bounds, curve], join="outer", compat="override", combine_attrs="override")
     return data.rename(group="direction") if by == "all" else data
 

@@ -250,3 +250,9 @@ def test_tasks_and_languages():
         xtl.get_task("capital")
     with pytest.raises(xtl.InputError, match="unknown target_lang 'xx'; valid: en, es, "):
         xtl.get_task("capitals").pairs("en", "xx")
+
+
+def test_a_question_has_no_million_options():
+    with pytest.raises(xtl.InputError, match=r"^options are 1,000,000; a question has at most 10,000$"):
+        xtl.ParallelPair("a", "b", options=[str(number) for number in range(1_000_000)], gold=0)
+    xtl.ParallelPair("a", "b", options=[str(number) for number in range(10_000)], gold=0)

@@ -6,6 +6,8 @@ The commands and their flags are found in the app: a flag that is added is tried
 from __future__ import annotations
 
 import inspect
+import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -13,7 +15,9 @@ from typing import Any, get_args
 import pytest
 import typer
 
+from tests.runs.filling import fill, jobs_of
 from xtl import cli, models
+from xtl.foreign import as_json
 
 NO_WHOLE = [
     "1_0",
@@ -220,3 +224,24 @@ def test_no_path_of_an_argument_is_longer_either(run, words):
     code, out, err = run(*words, "x" * 300)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "can't be a path: File name too long" in err
+
+
+def test_a_path_with_a_terminals_escapes_acts_nowhere(run, tmp_path):
+    fill(tmp_path / "run", jobs_of(), most=4)
+    name = "a\x1b[2J\nb"
+    wrong = run("export", tmp_path / "run", "--format", "csv", "--out", tmp_path / name)
+    said = run("export", tmp_path / "run", "--format", "csv", "--partial", "--out", tmp_path / name)
+    (tmp_path / "run").rename(tmp_path / f"run{name}")
+    page = run("report", tmp_path / f"run{name}")
+    drawn = run("figure", tmp_path / f"run{name}", "--format", "html", "--partial")
+    status = run("status", tmp_path / f"run{name}", "--json")
+    assert [wrong[0], said[0], page[0], drawn[0], status[0]] == [2, 0, 0, 0, 0]
+    for out in (wrong[2], said[1], page[1], drawn[1]):
+        assert "\x1b" not in out
+        assert out.count("\n") == 1
+    assert "\x1b" not in status[1]
+    assert json.loads(status[1])
+
+
+def test_json_for_programs_holds_no_nan():
+    assert json.loads(as_json({"a": [math.nan, math.inf, 1.5]}), parse_constant=pytest.fail) == {"a": [None, None, 1.5]}

@@ -121,7 +121,7 @@ def test_progress_and_errors_show_what_would_act(capsys, monkeypatch):
         assert "\\x1b[31mes\\n" in bar.line()
     from xtl import cli
 
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise InputError("no instance 'a\x1b[2J\nb'")
 
     monkeypatch.setattr(cli, "app", fail)

@@ -14,11 +14,18 @@ from typing import Any
 import jaxtyping
 import numpy as np
 import pytest
+import xarray as xr
 
 import xtl
 from analyses import alignment, linear_probes  # noqa: F401  # so that what follows times no import
 from tests.conftest import SOURCE, TARGET
 from xtl import stats
+from xtl.plots.forest import Estimate
+from xtl.plots.lines import Line
+from xtl.plots.maps import Panel
+from xtl.scoring import squad
+from xtl.scoring.distribution import option_shares, similarity
+from xtl.scoring.names import get_text_score
 
 NAN = math.nan
 NO_NUMBERS: list[Any] = [True, False, "3", "", [], [1], {}, np.bool_(True), b"3", 1j, NAN, math.inf, object()]
@@ -35,7 +42,7 @@ FEW: dict[str, Any] = {
 LEAST = {
     "n_resamples": 100, "n_splits": 10, "n_instances": 1, "n_layers": 1, "n_folds": 2, "n_controls": 1, "min_instances": 1,
     "max_new_tokens": 1, "seed": 0, "control_seed": 0, "instances": 0, "top": 1, "shots": 1, "columns": 1, "max_bytes": 1,
-    "width": 1, "height": 1, "actors": 1, "verify": 0, "chunk_size": 1,
+    "width": 1, "height": 1, "decimals": 0, "actors": 1, "verify": 0, "chunk_size": 1,
 }  # fmt: skip
 """The least value of whole numbers; what is not here has none, or a kind of its own."""
 
@@ -50,6 +57,11 @@ def chance():
 
 def figure():
     return xtl.plots.gain_map(real())
+
+
+def panel():
+    values = xr.DataArray(np.zeros((2, 2)), dims=["source_layer", "target_layer"])
+    return Panel("a", values.assign_coords(source_layer=[0, 1], target_layer=[0, 1]), values + 1, "")
 
 
 def pairs():
@@ -71,6 +83,21 @@ CALLS: dict[str, Any] = {
     "xtl.controls.make": lambda model: {"model": model, "pairs": pairs(), "control": "zero"},
     "xtl.plots.save_png": lambda model: {"figure": figure(), "path": "x.png"},
     "xtl.plots.image_bytes": lambda model: {"figure": figure(), "form": "svg"},
+    "xtl.plots.maps.heatmap_grid": lambda model: {"panels": [panel()], "columns": 1, "title": "t"},
+    "xtl.plots.lines.line_grid": lambda model: {
+        "panels": [("a", [Line("attn", [0], np.zeros(1))])],
+        "columns": 1,
+        "title": "t",
+        "subtitle": "s",
+        "y": "nats",
+    },
+    "xtl.plots.forest.forest": lambda model: {
+        "panels": [("a", [Estimate("es", "attn", 0.2, 0.1, 0.3)])],
+        "title": "t",
+        "subtitle": "s",
+        "x": "nats",
+        "zero": True,
+    },
     "xtl.protocols.pairwise": lambda model: {"model": model, "task": "capitals", "languages": ["es"]},
     "xtl.protocols.fixed": lambda model: {"model": model, "task": "capitals", "languages": ["es"]},
     "xtl.protocols.select": lambda model: {"model": model, "task": "capitals", "languages": ["es"], "sample": real()},
@@ -127,7 +154,7 @@ def arguments() -> list[tuple[str, str, str, bool]]:
         (name, parameter.name, found, "None" in str(parameter.annotation))
         for name in CALLS
         for parameter in inspect.signature(function(name)).parameters.values()
-        if (found := kind(parameter)) and parameter.name != "max_bytes"
+        if (found := kind(parameter))
     ]
 
 
@@ -192,3 +219,53 @@ def test_numpys_numbers_are_taken(name, untyped):
     right = CALLS[name](None)
     one, other = function(name)(**right, **few), function(name)(**right, **numbers)
     assert one.equals(other)
+
+
+LOGPROBS = np.log([[0.5, 0.3, 0.2]])
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        None,
+        True,
+        "0.5",
+        ["0.5", "0.3", "0.2"],
+        [True, False, False],
+        [0.5, None, 0.5],
+        [0.5, True, 0],
+        [[0.5], [0.3, 0.2]],
+        0.5,
+    ],
+    ids=repr,
+)
+def test_shares_and_log_probabilities_are_numbers(shares, untyped):
+    for name, call in [
+        ("distribution", lambda: similarity(LOGPROBS, shares)),
+        ("logprobs", lambda: similarity(shares, [0.5, 0.3, 0.2])),
+        ("logprobs", lambda: option_shares(shares)),
+    ]:
+        with pytest.raises(xtl.InputError, match=f"^{name} must be .*numbers, got [^\n]*$"):
+            call()
+
+
+@pytest.mark.parametrize("score", [squad.exact_match, squad.f1, squad.contains])
+def test_what_is_scored_as_a_text_is_one(score, untyped):
+    for value in (None, True, 3, 1.5, ["a"], b"a"):
+        with pytest.raises(xtl.InputError, match=r"^text must be a text, got"):
+            score(value, ["a"])
+        with pytest.raises(xtl.InputError, match=r"^answers must be a "):
+            score("a", [value])
+    for value in (None, True, 3, "a", [], {"a": 1}):
+        with pytest.raises(xtl.InputError, match=r"^answers must be a list of texts, got"):
+            score("a", value)
+    with pytest.raises(xtl.InputError, match=r"^lang must be a text, got 3"):
+        score("a", ["a"], 3)
+
+
+@pytest.mark.parametrize("name", ["strict", "em", "f1", "contains"])
+def test_what_a_text_score_rates_is_a_text(name, untyped):
+    pair = xtl.ParallelPair("a", "b", **({"options": ("x", "y"), "gold": 0} if name == "strict" else {"answer": "x"}))
+    for value in (None, True, 3, ["x"]):
+        with pytest.raises(xtl.InputError, match="must be a text, got"):
+            get_text_score(name).rate(value, pair)

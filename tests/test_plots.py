@@ -275,7 +275,7 @@ def test_no_label_is_a_tag_mathematics_or_a_variable() -> None:
         plots.gain_map(data, title=HOSTILE), plots.layer_module_heatmap(data),
         *(draw(with_directions(data), figures.Size(400.0, "screen")) for draw in figures.KINDS.values()),
         *gain_maps.figures(gain_maps.compute(data, instances=2)).values(),
-        *upper_bound.figures(upper_bound.compute(data, n_resamples=100)).values(),
+        *upper_bound.figures(upper_bound.compute(data)).values(),
         lines.line_grid([(HOSTILE, [line])], columns=1, title=HOSTILE, subtitle=HOSTILE, y=HOSTILE),
     ]  # fmt: skip
     shown = [text for figure in drawn for text in _texts(figure.to_dict())]

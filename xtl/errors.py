@@ -186,6 +186,19 @@ def check_whole(argument: str, value: object, low: int, high: int | None = None)
     return number
 
 
+def check_text(argument: str, value: object) -> str:
+    """Return `value` if it is a text, else raise an `InputError` that says so.
+
+    >>> check_text("output", None)
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: output must be a text, got None
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{argument} must be a text, got {shown(value)}")
+    return value
+
+
 def check_number(argument: str, value: object, low: int | float = -math.inf, high: int | float = math.inf) -> float:
     """Return `value` if it is a finite real number from `low` to `high`, else raise an `InputError` that says so.
 

@@ -52,12 +52,13 @@ def printable(text: object, *, lines: bool = False) -> str:
 
 
 def as_json(value: object, indent: int = 2) -> str:
-    r"""JSON for a terminal and for programs alike: other scripts as they are, what acts on a terminal as its escape.
+    r"""JSON for a terminal and for programs alike: other scripts as they are, what acts on a terminal as its escape; no NaN.
 
     >>> as_json(["París", chr(0x9B)], indent=0).splitlines()
     ['[', '"París",', '"\\u009b"', ']']
     """
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    plain = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    text = json.dumps(plain, ensure_ascii=False, indent=indent)
     return "".join(char if char == "\n" or not _acts(char) else f"\\u{ord(char):04x}" for char in text)
 
 

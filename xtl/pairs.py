@@ -180,6 +180,8 @@ def check_characters(name: str, text: str) -> str:
     ...
     xtl.errors.InputError: source has half a character at position 5 (the lone surrogate '\\ud83d'), which no tokenizer reads; ...
     """
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -233,6 +235,10 @@ def _plain(value: object) -> object:
     return value
 
 
+MOST_OPTIONS = 10_000
+"""Most options of one question: each is scored in every cell of its map."""
+
+
 def check_question(options: Sequence[str] | None, gold: Whole | None, answer: str | None) -> None:
     """Raise `InputError` unless options, gold and answer fit together (all of them may be absent)."""
     if options is None:
@@ -248,12 +254,14 @@ def check_question(options: Sequence[str] | None, gold: Whole | None, answer: st
         raise InputError("give options with gold, or answer, not both")
     if isinstance(options, str) or len(options) < 2:
         raise InputError(f"options must be a list of at least two strings, got {options!r}")
+    if len(options) > MOST_OPTIONS:
+        raise InputError(f"options are {len(options):,}; a question has at most {MOST_OPTIONS:,}")
     for index, option in enumerate(options):
         if not isinstance(option, str) or not option:
             raise InputError(f"option {index} must be a non-empty string, got {option!r}")
         check_characters(f"option {index}", option)
-    repeated = sorted(option for option, count in Counter(options).items() if count > 1)
-    if repeated:
+    if len(set(options)) < len(options):
+        repeated = sorted(option for option, count in Counter(options).items() if count > 1)
         raise InputError(f"options must differ; repeated: {', '.join(map(repr, repeated))}")
     right = as_whole(gold)
     if right is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -120,3 +121,19 @@ def test_bad_input_is_refused(model, pairs, options, message) -> None:
         effectiveness.compute(model, pairs, **({"back": BACK, "cell": CELL, "shots": 2} | options))
     with pytest.raises(InputError, match="compute"):
         effectiveness.figure(synthetic_results())
+
+
+def test_a_warning_of_every_example_comes_once(model, monkeypatch) -> None:
+    real = effectiveness.sweep
+
+    def warning(*arguments, **options):
+        warnings.warn(f"about {arguments[1].id} {arguments[1].target!r}", stacklevel=2)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(effectiveness, "sweep", warning)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        effectiveness.compute(model, PAIRS, back=BACK, cell=CELL, shots=2)
+    said = [str(one.message) for one in caught if str(one.message).startswith("about ")]
+    assert 1 <= len(said) <= 4  # a place in the code each
+    assert all("(said " in text for text in said)

@@ -7,13 +7,16 @@ import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
+import plotly.graph_objects as go
 import pytest
 import torch
 
 import xtl
 from tests.runs.filling import content, files_of, fill, jobs_of
 from tests.synthetic import synthetic_results
+from xtl.plots import save_png
 from xtl.protocols.tables import write_table
 from xtl.publish import report_run
 from xtl.publish.export import FORMATS, export_run
@@ -21,6 +24,7 @@ from xtl.publish.figure_files import export_figure
 from xtl.runs import run_study, save_results
 from xtl.runs.store import Store
 from xtl.runs.tensors import write_tensor
+from xtl.tasks.culture import Question, write_questions
 
 STUDY = {"tasks": "capitals", "directions": ["en:es", "en:de"], "limit": 2}
 
@@ -46,6 +50,19 @@ def write_nc(folder: Path) -> None:
     analyses.save(synthetic_results(), folder / "a.nc")
 
 
+def draw_png(folder: Path) -> None:
+    with mock.patch("xtl.plots.images.image_bytes", return_value=bytes(1000)):  # no browser is needed
+        save_png(go.Figure(), folder / "a.png")
+
+
+def analyse(folder: Path) -> None:
+    from analyses.gain_maps import ANALYSIS, compute
+    from xtl.commands.analyses import _write
+
+    with mock.patch("xtl.analysis.save", lambda data, path: path):  # netCDF has a case of its own
+        _write(ANALYSIS, compute(synthetic_results()), folder, False)
+
+
 WRITERS: dict[str, Callable[[Path], object]] = {
     "a tensor (safetensors)": lambda folder: write_tensor(folder / "a", torch.zeros(1000)),
     "results (Parquet)": lambda folder: save_results(synthetic_results(), folder / "results.parquet"),
@@ -53,6 +70,11 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "a table (pandas)": lambda folder: write_table(synthetic_results()["gain"].to_dataframe(), folder / "t.csv"),
     "a report": lambda folder: report_run(folder / "run"),
     **{form: (lambda folder, form=form: export_run(folder / "run", form)) for form in FORMATS},
+    "a PNG": draw_png,
+    "questions to translate": lambda folder: write_questions(
+        folder / "a.jsonl", [Question("1", "What?" * 50, ("a", "b"))]
+    ),
+    "figures of an analysis": analyse,
     "a figure": lambda folder: export_figure(folder / "run", form="html"),
 }
 

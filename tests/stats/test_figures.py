@@ -64,7 +64,7 @@ def test_a_border_runs_round_the_cells_and_not_through_them() -> None:
 
 
 def test_the_curve_draws_real_control_and_vanilla_in_every_panel() -> None:
-    data = stats.upper_bound_curve(REAL, CONTROL, n_resamples=200)
+    data = stats.upper_bound_curve(REAL, CONTROL)
     figure = bounds.curve(data)
     lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
     assert len(lines) == 2 * 3 * 2
@@ -77,7 +77,7 @@ def test_the_curve_draws_real_control_and_vanilla_in_every_panel() -> None:
 
 
 def test_layers_are_drawn_for_every_single_module() -> None:
-    data = stats.layer_upper_bounds(REAL, CONTROL, n_resamples=200)
+    data = stats.layer_upper_bounds(REAL, CONTROL)
     figure = bounds.layer_bounds(data)
     lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
     assert len(lines) == 2 * 4 * 2
@@ -89,7 +89,7 @@ def test_layers_are_drawn_for_every_single_module() -> None:
 
 
 def test_the_forest_shows_every_estimate_with_its_interval() -> None:
-    table = stats.summary_table(REAL, CONTROL, n_splits=20, n_resamples=200)
+    table = stats.summary_table(REAL, CONTROL, n_splits=20)
     figure = controls.forest(table, quantities=["corrected", "upper_bound"])
     assert len(figure.data) == 2 * 3
     rows = table[(table["quantity"] == "corrected") & (table["module"] == "attn")]

@@ -16,7 +16,7 @@ REAL, CONTROL = stats.simulate(
 
 
 def test_every_direction_module_and_quantity_has_n_and_interval() -> None:
-    table = stats.summary_table(REAL, CONTROL, n_splits=20, n_resamples=200, seed=3)
+    table = stats.summary_table(REAL, CONTROL, n_splits=20, seed=3)
     assert list(dict.fromkeys(table["direction"])) == ["en->es", "en->sw", "all"]
     assert len(table) == 3 * 3 * len(QUANTITIES)
     assert ((table["low"] <= table["value"] + 1e-12) & (table["value"] <= table["high"] + 1e-12)).all()
@@ -36,7 +36,7 @@ def test_every_direction_module_and_quantity_has_n_and_interval() -> None:
 
 def test_one_direction_is_not_pooled_and_the_wide_table_reads_well() -> None:
     spanish = [data.isel(example=slice(None, None, 2)) for data in (REAL, CONTROL)]
-    table = stats.summary_table(*spanish, n_splits=20, n_resamples=200)
+    table = stats.summary_table(*spanish, n_splits=20)
     assert table["direction"].unique().tolist() == ["en->es"]
     wide = stats.summary_wide(table)
     assert list(wide.columns) == ["n", *QUANTITIES]
@@ -54,6 +54,6 @@ def test_results_that_count_no_right_answers_are_refused() -> None:
 
 
 def test_the_seed_settles_the_table() -> None:
-    one, same, other = (stats.summary_table(REAL, CONTROL, n_splits=20, n_resamples=200, seed=s) for s in (1, 1, 2))
+    one, same, other = (stats.summary_table(REAL, CONTROL, n_splits=20, seed=s) for s in (1, 1, 2))
     pd.testing.assert_frame_equal(one, same)
     assert not np.allclose(one["value"], other["value"])

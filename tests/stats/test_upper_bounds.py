@@ -19,7 +19,7 @@ REAL, CONTROL = stats.simulate(
 
 
 def test_bounds_equal_counting() -> None:
-    found = stats.layer_upper_bounds(REAL, CONTROL, n_resamples=200)
+    found = stats.layer_upper_bounds(REAL, CONTROL)
     for run, data in (("real", REAL), ("control", CONTROL)):
         for direction, language in (("en->es", "es"), ("en->sw", "sw")):
             right = data["correct"].values[data["target_lang"].values == language]
@@ -62,8 +62,8 @@ def test_the_curve_of_a_large_map_stays_a_probability() -> None:
 
 
 def test_the_curve_runs_from_the_mean_cell_to_the_upper_bound() -> None:
-    curve = stats.upper_bound_curve(REAL, CONTROL, n_resamples=200)
-    bounds = stats.layer_upper_bounds(REAL, CONTROL, n_resamples=200)
+    curve = stats.upper_bound_curve(REAL, CONTROL)
+    bounds = stats.layer_upper_bounds(REAL, CONTROL)
     assert curve["cells"].values.tolist() == [1, 2, 4, 8, 16, 32]
     right = REAL["correct"].values[::2]
     one = curve["upper_bound"].sel(direction="en->es", run="real", cells=1)
@@ -80,7 +80,7 @@ def test_the_curve_runs_from_the_mean_cell_to_the_upper_bound() -> None:
 
 def test_instances_solved_add_up_to_the_bounds() -> None:
     table = stats.solved_instances(REAL, CONTROL)
-    bounds = stats.layer_upper_bounds(REAL, CONTROL, n_resamples=200)["overall"]
+    bounds = stats.layer_upper_bounds(REAL, CONTROL)["overall"]
     for (direction, module), part in table.groupby(["direction", "module"]):
         share = part["solved_by"].value_counts(normalize=True)
         real, control = (share.get("both", 0) + share.get(name, 0) for name in ("only real", "only control"))
@@ -90,7 +90,7 @@ def test_instances_solved_add_up_to_the_bounds() -> None:
 
 
 def test_a_run_against_itself_has_a_difference_of_zero_that_is_not_certain() -> None:
-    found = stats.layer_upper_bounds(REAL, REAL.assign_attrs(control="itself"), n_resamples=200).sel(run="difference")
+    found = stats.layer_upper_bounds(REAL, REAL.assign_attrs(control="itself")).sel(run="difference")
     assert (found["overall"] == 0).all()
     exact = 1 - 0.025 ** (1 / 20)  # Clopper and Pearson's end for none of 20
     np.testing.assert_allclose(found["overall_low"], -exact, atol=0.01)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xtl.commands.flags import ChatOption, Loading, NameOption, parse_chat, with_flags
-from xtl.commands.output import check_can_draw, check_folder, print_json
+from xtl.commands.output import check_can_draw, check_folder, print_json, wrote
 from xtl.commands.strict import GIVEN, parse_names, parse_whole, refuse
 from xtl.errors import InputError, shown
 from xtl.foreign import printable
@@ -99,7 +99,7 @@ def analyse(
         print_json({"analysis": name, "files": [str(file) for file in files], "found": found})
         return
     print("\n".join(map(printable, found)))
-    print("wrote " + ", ".join(map(str, files)))
+    wrote(*files)
 
 
 def _list(json_output: bool) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from xtl.errors import InputError, check_flag, shown
 from xtl.files import check_can_write, check_path
-from xtl.foreign import as_json
+from xtl.foreign import as_json, printable
 
 if TYPE_CHECKING:
     from xtl.pairs import ParallelPair
@@ -44,6 +44,11 @@ def check_folder(out: Path, flag: str = "--out") -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{flag} {shown(str(out))} is a file; give a folder")
     check_can_write(out)
+
+
+def wrote(*files: object) -> None:
+    """Say on stdout which files were written."""
+    print(printable("wrote " + ", ".join(map(str, files))))
 
 
 def check_can_draw() -> None:

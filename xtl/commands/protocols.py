@@ -22,7 +22,17 @@ from xtl.commands.flags import (
     parse_layers,
     with_flags,
 )
-from xtl.commands.output import MAPS, RESULTS, STOPPED, check_folder, check_out, keeping_maps, was_stopped
+from xtl.commands.output import (
+    MAPS,
+    RESULTS,
+    STOPPED,
+    check_folder,
+    check_out,
+    keeping_maps,
+    print_json,
+    was_stopped,
+    wrote,
+)
 from xtl.commands.strict import App, parse_names, parse_number, refuse
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
@@ -251,7 +261,7 @@ class _Asked:
                 save_results(results, out / RESULTS)  # last: once it is there, all is
         except KeyboardInterrupt:
             print(
-                f"xtl: stopped; the maps that were whole are kept in {out}, the same command goes on from there",
+                f"xtl: stopped; the maps that were whole are kept in {printable(out)}, the same command goes on from there",
                 file=sys.stderr,
             )
             sys.exit(STOPPED)
@@ -280,16 +290,15 @@ def _with_options(task: Any, options: list[str]) -> Any:
 def summary(
     real: Annotated[Path, typer.Argument(help="Folder or results.parquet of the real run.")],
     control: Annotated[Path, typer.Argument(help="The same of a control on the same target prompts.")],
-    seed: Annotated[int, typer.Option(help="Seed of splits and resamples.")] = 0,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of the splits that the best cell is chosen on.")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print the tidy table as JSON.")] = False,
 ) -> None:
     """What is left of a gain: vanilla, best fixed cell (held out), upper bound, what chance reaches, and the difference."""
     from xtl.stats import summary_table, summary_wide
 
-    table = summary_table(_results(real), _results(control), n_resamples=resamples, seed=seed)
+    table = summary_table(_results(real), _results(control), seed=seed)
     if json_output:
-        print(table.to_json(orient="records", force_ascii=False, indent=2))
+        print_json(json.loads(table.to_json(orient="records")))
     else:
         print(printable(summary_wide(table).to_string(), lines=True))
 
@@ -303,12 +312,8 @@ def _results(path: Path) -> xr.Dataset:
 
 def _show(table: pd.DataFrame, json_output: bool, files: list[Path]) -> None:
     if json_output:
-        print(
-            json.dumps(
-                {**table.attrs, "table": json.loads(table.to_json(orient="index"))}, ensure_ascii=False, indent=2
-            )
-        )
+        print_json({**table.attrs, "table": json.loads(table.to_json(orient="index"))})
         return
     print(printable(", ".join(f"{name}: {value}" for name, value in table.attrs.items())))
     print(printable(table.to_string(float_format=lambda value: f"{value:.1f}", na_rep=""), lines=True))
-    print("wrote " + ", ".join(map(str, files)))
+    wrote(*files)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from xtl.commands.output import wrote
+
 Run = Annotated[Path, typer.Argument(help="Folder of `xtl run` or `xtl sweep`.")]
 Model = Annotated[str | None, typer.Option(help="Which model of the run; all, or the only one, by default.")]
 Task = Annotated[str | None, typer.Option(help="Which task of the run; all by default.")]
@@ -30,7 +32,7 @@ def report(
     """Write a run's report: one page that needs no network, with a summary, maps, and what the model said in each cell."""
     from xtl.publish import report_run
 
-    print(f"wrote {report_run(run, out, model=model, task=task, title=title, command=f'xtl report {run}')}")
+    wrote(report_run(run, out, model=model, task=task, title=title, command=f"xtl report {run}"))
 
 
 def figure(
@@ -59,4 +61,4 @@ def figure(
         run, kind=kind, form=form, width=width, style=style, out=out, direction=direction, model=model, task=task,
         partial=partial,
     )  # fmt: skip
-    print("wrote " + " and ".join(str(path) for path in written))
+    wrote(*written)

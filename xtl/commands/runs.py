@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from xtl.commands.flags import Loading, StudyFlags, with_flags
-from xtl.commands.output import STOPPED, JsonOption
+from xtl.commands.output import STOPPED, JsonOption, wrote
 from xtl.commands.strict import parse_number
 from xtl.errors import InputError
 from xtl.foreign import as_json, printable
@@ -120,7 +120,7 @@ def export(
     """Write a run's maps as one CSV or Parquet table, as netCDF, or as a LaTeX table of the best cells."""
     from xtl.publish.export import export_run
 
-    print(f"wrote {export_run(run, form, out, model=model, task=task, partial=partial)}")
+    wrote(export_run(run, form, out, model=model, task=task, partial=partial))
 
 
 def parse_pair_timeout(text: str) -> float | None:
@@ -150,12 +150,13 @@ def _run(study: Any, out: Path, json_output: bool, **options: Any) -> None:
         print(as_json(shown, indent=1))
     else:
         print(
-            f"{outcome.n_done} of {outcome.n_pairs} pairs are done in {outcome.folder} ({outcome.n_before} were before)"
+            f"{outcome.n_done} of {outcome.n_pairs} pairs are done in {printable(outcome.folder)} "
+            f"({outcome.n_before} were before)"
         )
     for example, why in list(outcome.failed.items())[:20]:
         print(f"xtl: failed: {printable(example)}: {printable(why)}", file=sys.stderr)
     if len(outcome.failed) > 20:
-        print(f"xtl: ... and {len(outcome.failed) - 20} more; see xtl status {out} --json", file=sys.stderr)
+        print(printable(f"xtl: ... and {len(outcome.failed) - 20} more; see xtl status {out} --json"), file=sys.stderr)
     if outcome.stopped:
         print("xtl: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(STOPPED)

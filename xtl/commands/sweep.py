@@ -29,6 +29,7 @@ from xtl.commands.output import (
     keeping_maps,
     print_json,
     was_stopped,
+    wrote,
 )
 from xtl.commands.strict import parse_names
 from xtl.errors import InputError, check_choice
@@ -196,7 +197,7 @@ def _run_sweep(
         write_report(out / "report.html", results, title=title, command=command, notes=notes)
         if stopped:
             print(
-                f"xtl: stopped; kept the {len(maps)} of {len(pairs)} maps that were whole in {out}; "
+                f"xtl: stopped; kept the {len(maps)} of {len(pairs)} maps that were whole in {printable(out)}; "
                 "the same command goes on from there",
                 file=sys.stderr,
             )
@@ -213,7 +214,7 @@ def _write_pictures(results: xr.Dataset, out: Path) -> None:
     for direction in dict.fromkeys(map(str, directions)):
         name = "gain_map_" + direction.replace("->", "_") + ".png"
         plots.save_png(plots.gain_map(results, direction=direction), out / name)
-        print(f"wrote {out / name}")
+        wrote(out / name)
 
 
 def _print_sweep(results: xr.Dataset, out: Path, json_output: bool) -> None:
@@ -227,4 +228,4 @@ def _print_sweep(results: xr.Dataset, out: Path, json_output: bool) -> None:
         return
     print(printable(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"), lines=True))
     print("(the best cell is chosen on the same instances that its gain is measured on)")
-    print(f"wrote {files['results']} and {files['report']}")
+    wrote(*files.values())

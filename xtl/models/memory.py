@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xtl.errors import ModelError, check_flag
+from xtl.foreign import printable
 
 LARGE = 4 * 10**9
 """Bytes from which a load says beforehand what it needs."""
@@ -100,7 +101,7 @@ def check_memory(
             f"{line}, but {device} has {human(free)} free; take {smaller}, a smaller model, or device_map='auto' to spread it"
         )
     if wanted >= LARGE:
-        print(f"xtl: {line}; {device} has {human(free)} free", file=sys.stderr, flush=True)
+        print(f"xtl: {printable(line)}; {device} has {human(free)} free", file=sys.stderr, flush=True)
 
 
 def human(n_bytes: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from xtl.errors import check_flag, check_whole
 from xtl.plots.style import COLOURS, MARKS, escape, lay_out
 
 
@@ -45,10 +46,12 @@ def forest(
     >>> forest([("gain", [Estimate("es", "attn", 0.2, 0.1, 0.3)])], title="t", subtitle="s", x="nats").data[0].name
     'attn'
     """
+    decimals = check_whole("decimals", decimals, 0)
     rows = list(dict.fromkeys(point.row for _, points in panels for point in points))
     series = list(dict.fromkeys(point.series for _, points in panels for point in points))
     axes = [x] * len(panels) if isinstance(x, str) else list(x)
-    differences = [zero] * len(panels) if isinstance(zero, bool) else list(zero)
+    each = zero if isinstance(zero, (list, tuple)) and zero else [zero] * len(panels)
+    differences = [check_flag("zero", one) for one in each]
     figure = make_subplots(
         rows=1, cols=len(panels), shared_yaxes=True, horizontal_spacing=0.04,
         subplot_titles=[escape(name) for name, _ in panels],

@@ -13,6 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from xtl.errors import check_flag, check_whole
 from xtl.plots.style import COLOURS, DASHES, MARKS, escape, lay_out
 
 
@@ -61,7 +62,8 @@ def line_grid(
     >>> line_grid([("a", [Line("attn", [0, 1], np.array([0.0, 1.0]))])], columns=1, title="t", subtitle="s", y="v").data[0].name
     'attn'
     """
-    columns = min(columns, len(panels))
+    check_flag("zero", zero)
+    columns = min(check_whole("columns", columns, 1), len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = make_subplots(
         rows=rows, cols=columns, subplot_titles=[escape(name) for name, _ in panels],

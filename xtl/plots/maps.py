@@ -25,7 +25,7 @@ import plotly.graph_objects as go
 import xarray as xr
 from plotly.subplots import make_subplots
 
-from xtl.errors import check_choice
+from xtl.errors import check_choice, check_whole
 from xtl.plots.style import COLOUR_SCALE, arrow, escape, saturation, symmetric_limit, wrap
 from xtl.results import ROLES, Maps, mean_maps, provenance, score_unit, with_directions
 
@@ -123,6 +123,7 @@ def heatmap_grid(
     Values are mean gains in `unit`; NaN and infinite values stay grey. Titles and labels are shown as they are
     (escaped). `Panel.hover` is a plotly hover template: whoever builds it escapes it.
     """
+    columns = check_whole("columns", columns, 1)
     rows = math.ceil(len(panels) / columns)
     width = _PANEL_WIDTH[min(columns, 3)]
     inner_width, inner_height = columns * width + (columns - 1) * _GAP, rows * width + (rows - 1) * (_GAP + 20)

@@ -127,7 +127,7 @@ def held_out(results: xr.Dataset, size: Size) -> go.Figure:
 
 def upper_bound(results: xr.Dataset, size: Size) -> go.Figure:
     """Share of instances that some cell of a source row, or of a target column, gets right (upper bounds); grey: vanilla."""
-    data = stats.layer_upper_bounds(results, n_resamples=100)  # no interval is drawn
+    data = stats.layer_upper_bounds(results)
     directions = [str(name) for name in data["direction"].values]
     figure, layout = _grid(directions, 2, size, ratio=0.62, shared_y=True, legend=True)
     for d, direction in enumerate(directions):

@@ -33,7 +33,7 @@ import xarray as xr
 from markupsafe import Markup
 
 from xtl import plots
-from xtl.errors import InputError
+from xtl.errors import InputError, check_whole
 from xtl.files import write_whole
 from xtl.plots.maps import layer_module_panels
 from xtl.publish.images import data_uri, gradient
@@ -89,6 +89,7 @@ def render(
     max_bytes: int = MAX_BYTES,
 ) -> str:
     """The page as text. Arguments and errors: see `write_report`."""
+    max_bytes = check_whole("max_bytes", max_bytes, 1)
     parts = as_parts(results)
     sections = make_sections(parts)
     named = " on ".join(filter(None, (_names(s.task for s in sections), _names(s.model for s in sections))))

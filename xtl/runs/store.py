@@ -43,6 +43,7 @@ from xtl.files import (
     write_text,
     writing,
 )
+from xtl.foreign import printable
 from xtl.runs.jobs import Job, Jobs, Shard
 from xtl.runs.journal import Journal, read_events
 from xtl.runs.manifest import check_same, flaw_of, make_manifest, model_changes, model_labels, new_session
@@ -207,7 +208,7 @@ class Store:
         if not unknown:
             return
         print(
-            f"xtl: the run at {str(self.folder)!r} was begun by an earlier version, which noted of model {name} its weights "
+            f"xtl: the run at {str(self.folder)!r} was begun by an earlier version, which noted of model {name!r} its weights "
             f"alone: whether its {' and '.join(unknown)} are the same cannot be told; they are noted from now on",
             file=sys.stderr,
         )
@@ -295,7 +296,7 @@ class Store:
         path = self.folder / file
         if not path.exists():
             if file in known and not file.startswith("pending"):
-                print(f"xtl: {path} is missing; its maps are computed again", file=sys.stderr)
+                print(f"xtl: {printable(path)} is missing; its maps are computed again", file=sys.stderr)
             return set()
         try:
             data = path.read_bytes()
@@ -305,7 +306,9 @@ class Store:
             return set(pq.read_table(io.BytesIO(data), columns=["pair"])["pair"].unique().to_pylist())
         _set_aside(self.folder, file)
         self.damaged.append(file)
-        print(f"xtl: {path} is damaged (its checksum is wrong); its maps are computed again", file=sys.stderr)
+        print(
+            f"xtl: {printable(path)} is damaged (its checksum is wrong); its maps are computed again", file=sys.stderr
+        )
         return set()
 
 
@@ -372,7 +375,9 @@ def _read_or_make_manifest(folder: Path, jobs: Jobs, allow_versions: bool) -> di
 def _mend_study(folder: Path, manifest: dict[str, Any]) -> None:
     """Write a damaged `study.yaml` again."""
     if study_is_damaged(folder, manifest):
-        print(f"xtl: {folder / 'study.yaml'} is damaged; it is written again from {MANIFEST}", file=sys.stderr)
+        print(
+            f"xtl: {printable(folder / 'study.yaml')} is damaged; it is written again from {MANIFEST}", file=sys.stderr
+        )
         _set_aside(folder, "study.yaml")
         write_text(folder / "study.yaml", Study.model_validate(manifest["study"]).to_yaml(), make_folder=False)
 

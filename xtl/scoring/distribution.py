@@ -19,7 +19,7 @@ from jaxtyping import Float
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 
-from xtl.errors import InputError
+from xtl.errors import InputError, shown
 
 
 def option_shares(logprobs: Float[np.ndarray, "*cells option"]) -> Float[np.ndarray, "*cells option"]:
@@ -28,9 +28,10 @@ def option_shares(logprobs: Float[np.ndarray, "*cells option"]) -> Float[np.ndar
     Raises:
         InputError: NaN among them, or no option of a cell has a probability above 0.
     """
+    logprobs = _numbers("logprobs", logprobs)
     if np.isnan(logprobs).any() or not np.isfinite(logprobs.max(axis=-1)).all():
         raise InputError("logprobs must not be NaN, and at least one option of each cell must be finite")
-    shares: Float[np.ndarray, "*cells option"] = softmax(logprobs.astype(np.float64), axis=-1)
+    shares: Float[np.ndarray, "*cells option"] = softmax(logprobs, axis=-1)
     return shares
 
 
@@ -46,7 +47,7 @@ def similarity(
     Raises:
         InputError: another number of shares than options; negative shares, or none above 0; NaN.
     """
-    people = np.asarray(distribution, dtype=np.float64)
+    people, logprobs = _numbers("distribution", distribution), _numbers("logprobs", logprobs)
     if people.shape != logprobs.shape[-1:]:
         raise InputError(f"distribution has {people.size} shares for {logprobs.shape[-1]} options; give one for each")
     if not np.isfinite(people).all() or (people < 0).any() or people.sum() == 0:
@@ -54,3 +55,15 @@ def similarity(
     with np.errstate(invalid="ignore"):  # rounding can put a divergence of 0 just below it
         distance = np.nan_to_num(jensenshannon(option_shares(logprobs), people, base=2, axis=-1))
     return np.asarray(1 - np.clip(distance, 0, 1))
+
+
+def _numbers(argument: str, values: object) -> Float[np.ndarray, "*cells option"]:
+    """A list or an array of numbers as an array. Raises `InputError` for texts, flags, None among them, or a lone number."""
+    try:
+        found = np.asarray(values)
+    except ValueError as error:  # lists of several lengths
+        raise InputError(f"{argument} must be numbers, got {shown(values)}") from error
+    flags = isinstance(values, (list, tuple)) and any(isinstance(value, bool) for value in values)
+    if found.dtype.kind not in "fiu" or found.ndim == 0 or flags:
+        raise InputError(f"{argument} must be a list or an array of numbers, got {shown(values)}")
+    return found.astype(np.float64)

@@ -19,7 +19,7 @@ from functools import lru_cache
 import regex
 from babel.core import get_global
 
-from xtl.errors import InputError
+from xtl.errors import InputError, check_text
 
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 """Scripts whose words are written without spaces, as a character class."""
@@ -63,7 +63,7 @@ def fold(text: str) -> str:
     >>> fold("İstanbul\\u202f٢٠٢٤"), fold("ΟΥΔΕΤΕΡΟ") == fold("Ουδέτερο")
     ('istanbul 2024', True)
     """
-    text = _NEWLINE.sub("\n", text)
+    text = _NEWLINE.sub("\n", check_text("text", text))
     while True:
         folded = _fold_once(text)
         if folded == text:
@@ -108,7 +108,7 @@ def language(code: str | None) -> str:
     >>> language("deu"), language("zh-CN"), language("pt_BR"), language(None)
     ('de', 'zh', 'pt', '')
     """
-    own = "" if code is None else code.strip().replace("_", "-").split("-")[0].lower()
+    own = "" if code is None else check_text("lang", code).strip().replace("_", "-").split("-")[0].lower()
     return str(get_global("language_aliases").get(own, own))
 
 

@@ -33,7 +33,7 @@ from collections.abc import Sequence
 
 import regex
 
-from xtl.errors import InputError
+from xtl.errors import InputError, check_text, shown
 from xtl.pairs import ParallelPair
 from xtl.scoring.normalise import fold, language, tokens
 from xtl.scoring.text import TextScore
@@ -90,6 +90,7 @@ def exact_match(prediction: str, answers: Sequence[str], lang: str | None = None
     >>> exact_match("第49届", ["第 49 届"], "zh"), exact_match("49", ["第 49 届"], "zh")
     (1.0, 0.0)
     """
+    _check_answers(answers)
     said = answer_words(prediction, lang)
     return float(bool(said) and any(said == answer_words(answer, lang) for answer in answers))
 
@@ -100,6 +101,7 @@ def f1(prediction: str, answers: Sequence[str], lang: str | None = None) -> floa
     >>> round(f1("in July 1990", ["July 1990", "1990"], "en"), 2)
     0.8
     """
+    _check_answers(answers)
     return max(_overlap(answer_words(prediction, lang), answer_words(answer, lang)) for answer in answers)
 
 
@@ -109,9 +111,18 @@ def contains(prediction: str, answers: Sequence[str], lang: str | None = None) -
     >>> contains("It was 11 in all", ["11"], "en"), contains("It was 1100 in all", ["11"], "en")
     (1.0, 0.0)
     """
+    _check_answers(answers)
     said = answer_words(prediction, lang)
     wanted = [some for answer in answers if (some := answer_words(answer, lang))]
     return float(any(said[at : at + len(some)] == some for some in wanted for at in range(len(said) - len(some) + 1)))
+
+
+def _check_answers(answers: Sequence[str]) -> None:
+    """Raise `InputError` unless answers are texts, one or more: a lone text is taken for its letters."""
+    if not isinstance(answers, (list, tuple)) or not answers:
+        raise InputError(f"answers must be a list of texts, got {shown(answers)}")
+    for answer in answers:
+        check_text("answers", answer)
 
 
 def answer_lines(output: str) -> tuple[str, ...]:
@@ -120,7 +131,7 @@ def answer_lines(output: str) -> tuple[str, ...]:
     >>> answer_lines("\\n Paris. It is big.\\nQuestion: ...")
     ('Paris. It is big.', 'Paris.')
     """
-    line = next((line.strip() for line in output.splitlines() if line.strip()), "")
+    line = next((line.strip() for line in check_text("output", output).splitlines() if line.strip()), "")
     end = _SENTENCE_END.search(line)
     return (line,) if end is None or end.end() == len(line) else (line, line[: end.end()])
 

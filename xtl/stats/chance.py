@@ -15,9 +15,9 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from scipy import special
 
-from xtl.errors import InputError, check_whole
+from xtl.errors import InputError
 from xtl.results import Maps, real_and_control, with_control
-from xtl.stats.examples import Group, check_confidence, check_resamples, record, split_groups, stack
+from xtl.stats.examples import Group, check_confidence, record, split_groups, stack
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
 from xtl.stats.upper_bounds import solved
 
@@ -32,8 +32,6 @@ def upper_bound_curve(
     sizes: Sequence[int] | None = None,
     by: str | None = "direction",
     confidence: float = 0.95,
-    n_resamples: int = 10_000,
-    seed: int = 0,
 ) -> xr.Dataset:
     """The expected upper bound of k cells drawn at random, for k = 1, 2, 4, ... up to all of them.
 
@@ -42,7 +40,6 @@ def upper_bound_curve(
         sizes: numbers of cells; None takes the powers of 2 and the number of all cells (of one module, of all modules).
         by: coord of the examples that makes the groups; None pools all, clustered by instance.
         confidence: level of the intervals over instances.
-        n_resamples, seed: without effect: these intervals draw nothing. Kept for calls that give them.
 
     Returns:
         Dataset (group, module, run, cells), shares from 0 to 1: `upper_bound`, its interval over instances `low`, `high`,
@@ -57,8 +54,7 @@ def upper_bound_curve(
     >>> curve["cells"].values.tolist()
     [1, 2, 4, 8, 16, 32]
     """
-    confidence, n_resamples = check_confidence(confidence), check_resamples(n_resamples)
-    seed = check_whole("seed", seed, 0)
+    confidence = check_confidence(confidence)
     real, control = real_and_control(real, control)
     groups = split_groups(real, control, by=by, measures=("accuracy",))
     parts = []
@@ -70,7 +66,7 @@ def upper_bound_curve(
         data = stack(found, [name for name, _ in modules], "module")
         parts.append(data.assign(vanilla=vanilla, n=group.n, n_instances=group.n_instances))
     result = stack(parts, [group.name for group in groups], by or "group")
-    return result.assign_attrs(record(real, control, method="adjusted", confidence=confidence, seed=seed))
+    return result.assign_attrs(record(real, control, method="adjusted", confidence=confidence))
 
 
 def solved_instances(real: Maps, control: Maps, *, by: str | None = "direction") -> pd.DataFrame:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xtl.errors import InputError, check_whole
 from xtl.results import Maps, with_control
-from xtl.stats.examples import check_resamples, record
+from xtl.stats.examples import record
 from xtl.stats.intervals import bracket
 from xtl.stats.selection import held_out
 from xtl.stats.upper_bounds import layer_upper_bounds
@@ -37,7 +37,6 @@ def summary_table(
     choose_by: str = "gain",
     n_splits: int = 200,
     confidence: float = 0.95,
-    n_resamples: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Vanilla, best fixed cell (held out), upper bound, that of chance, and the corrected one, each with n and interval.
@@ -46,7 +45,6 @@ def summary_table(
         real, control: as for `xtl.stats.examples.split_groups`, with right answers known.
         strategy, choose_by, n_splits: of the best fixed cell, as for `xtl.stats.held_out`.
         confidence: level of the intervals.
-        n_resamples: without effect: the intervals of right answers draw nothing. Kept for calls that give it.
         seed: of the splits.
 
     Returns:
@@ -63,7 +61,7 @@ def summary_table(
     >>> summary_wide(table).loc[("en->es", "attn"), "corrected"]
     '+30% [+7, +46]'
     """
-    n_resamples, seed = check_resamples(n_resamples), check_whole("seed", seed, 0)
+    seed = check_whole("seed", seed, 0)
     real, control = with_control(real, control)
     tables = []
     pooled: tuple[str | None, ...] = ("direction", None)
@@ -75,14 +73,14 @@ def summary_table(
             raise InputError(
                 "a summary counts right answers, and these results have no 'correct': sweep pairs with options"
             )
-        bounds = layer_upper_bounds(real, control, by=by, confidence=confidence, n_resamples=n_resamples, seed=seed)
+        bounds = layer_upper_bounds(real, control, by=by, confidence=confidence)
         tables.append(_rows(fixed, bounds.rename({} if by else {"group": "direction"})))
         if by and fixed["direction"].nunique() == 1:
             break
     table = pd.concat(tables, ignore_index=True)
     settings = {
         "strategy": strategy, "choose_by": choose_by, "n_splits": n_splits, "confidence": confidence,
-        "n_resamples": n_resamples, "seed": seed,
+        "seed": seed,
     }  # fmt: skip
     table.attrs = record(real, control, **settings)
     return table

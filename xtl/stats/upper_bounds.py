@@ -14,9 +14,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from xtl.errors import check_whole
 from xtl.results import Maps, real_and_control
-from xtl.stats.examples import Group, check_confidence, check_resamples, record, split_groups, stack
+from xtl.stats.examples import Group, check_confidence, record, split_groups, stack
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
 
 SETS = {"source_row": "source_layer", "target_column": "target_layer", "overall": None}
@@ -28,8 +27,6 @@ def layer_upper_bounds(
     *,
     by: str | None = "direction",
     confidence: float = 0.95,
-    n_resamples: int = 10_000,
-    seed: int = 0,
 ) -> xr.Dataset:
     """Upper bounds of every source row, every target column and overall: real, control and their difference.
 
@@ -37,7 +34,6 @@ def layer_upper_bounds(
         real, control: as for `xtl.stats.examples.split_groups`, with `correct` and `vanilla_correct`.
         by: coord of the examples that makes the groups; None pools all, clustered by instance.
         confidence: level of the intervals (`xtl.stats.intervals`, "adjusted"; that of the difference is paired).
-        n_resamples, seed: without effect: these intervals draw nothing. Kept for calls that give them.
 
     Returns:
         Dataset, shares from 0 to 1 (differences from -1 to 1):
@@ -54,8 +50,7 @@ def layer_upper_bounds(
     >>> bounds["overall"].sel(direction="en->es", module="attn+mlp", run=["real", "control"]).values.tolist()
     [0.75, 0.7]
     """
-    confidence, n_resamples = check_confidence(confidence), check_resamples(n_resamples)
-    seed = check_whole("seed", seed, 0)
+    confidence = check_confidence(confidence)
     real, control = real_and_control(real, control)
     groups = split_groups(real, control, by=by, measures=("accuracy",))
     parts = []
@@ -66,7 +61,7 @@ def layer_upper_bounds(
         data = stack(found, [name for name, _ in modules], "module")
         parts.append(data.assign(vanilla=vanilla, n=group.n, n_instances=group.n_instances))
     result = stack(parts, [group.name for group in groups], by or "group")
-    return result.assign_attrs(record(real, control, method="adjusted", confidence=confidence, seed=seed))
+    return result.assign_attrs(record(real, control, method="adjusted", confidence=confidence))
 
 
 def solved(group: Group, run: str) -> Bool[np.ndarray, "examples modules source_layers target_layers"]:

@@ -82,7 +82,7 @@ def _number(value: Any) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
         return None
     text = str(value).strip()
-    return Decimal(text) if NUMBER.fullmatch(text) else None
+    return Decimal(text) if text[:1] in "-0123456789" and NUMBER.fullmatch(text) else None
 
 
 def _as_index(gold: Any, options: Sequence[Any]) -> int | None:
@@ -104,7 +104,7 @@ def _as_option(gold: Any, options: Sequence[Any]) -> list[int]:
 
 
 def _bare(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip()
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()
 
 
 def _rough(text: str) -> str:
