@@ -13,9 +13,8 @@ import time
 from common import parser, random_prompt, report, seconds
 
 from xtl import ParallelPair, load_model
-from xtl.engine.engines import resolve_engine
-from xtl.engine.maps import run
-from xtl.engine.prepare import prepare
+from xtl.engine.driver import Driver
+from xtl.engine.prepare import SweepSettings
 from xtl.runs.activations import ActivationCache
 
 
@@ -30,7 +29,6 @@ def main() -> None:
     arguments.add_argument("--cpu-time", action="store_true", help="CPU seconds, for a machine that is busy")
     given = arguments.parse_args()
     model = load_model(given.model, backend=given.backend)
-    engine = resolve_engine(model, "auto")
     source = random_prompt(model, given.source_tokens, seed=0)
     pairs = [
         ParallelPair(source, random_prompt(model, given.target_tokens, seed=1 + language), options=(" A", " B"), gold=0)
@@ -39,11 +37,10 @@ def main() -> None:
 
     def maps(cached: bool) -> None:
         cache = ActivationCache("benchmark")
+        driver = Driver(model, SweepSettings(verify=given.verify))
         for pair in pairs:
-            sweep = prepare(model, pair, verify=given.verify)
-            if cached:
-                sweep = prepare(model, pair, verify=given.verify, activations=cache.get(model, sweep.plan))
-            run(model, sweep, engine)
+            sweep = driver.prepare(pair)
+            driver.map(sweep.writing(cache.get(model, sweep.plan)) if cached else sweep)
 
     rows = []
     for given.verify in (0, 1):

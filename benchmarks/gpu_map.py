@@ -13,9 +13,9 @@ from common import parser, random_prompt, report, seconds
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from xtl.backend import forward_without_logits
-from xtl.engine import maps
+from xtl.engine.driver import Driver
 from xtl.engine.plan import Plan
-from xtl.engine.prepare import Sweep
+from xtl.engine.prepare import Sweep, SweepSettings
 from xtl.hooks import get_modules
 from xtl.pairs import ParallelPair
 from xtl.scoring.likelihood import Question
@@ -67,12 +67,13 @@ def main() -> None:
     if arguments.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
+    packed, one_by_one = (Driver(model, SweepSettings(engine=name)) for name in ("packed", "loop"))
     with torch.no_grad():
-        checked = maps.run(model, Sweep(sweep.pair, plan, question, None, arguments.verify), "packed")
-        whole = seconds(lambda: maps.run(model, sweep, "packed"), arguments.repeats)
+        checked = packed.map(Sweep(sweep.pair, plan, question, None, arguments.verify))
+        whole = seconds(lambda: packed.map(sweep), arguments.repeats)
         plain = seconds(lambda: forward_without_logits(model, target), arguments.repeats)
         some = Plan(source, target, plan.modules, layers[:1], layers[:4], question.continuations, True)
-        loop = seconds(lambda: maps.run(model, Sweep(sweep.pair, some, question, None, 0), "loop"), 1)
+        loop = seconds(lambda: one_by_one.map(Sweep(sweep.pair, some, question, None, 0)), 1)
     row = {
         "model": model.cfg.model_name,
         "dtype": arguments.dtype,

@@ -109,9 +109,9 @@ def shared() -> Path:
 
 def stop_in_map(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
     """Have Ctrl-C come in this map of a sweep; return the maps that were begun."""
-    from xtl.engine import many
+    from xtl.engine import driver
 
-    return stop_in_call(monkeypatch, many, "compute", number)
+    return stop_in_call(monkeypatch, driver, "compute", number)
 
 
 def stop_in_call(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, number: int) -> list[int]:

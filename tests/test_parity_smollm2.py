@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 import xtl
+from xtl.engine.driver import Driver
 from xtl.engine.engines import ENGINES
 from xtl.engine.plan import Cell, Plan
-from xtl.engine.prepare import prepare
+from xtl.engine.prepare import SweepSettings
 from xtl.hooks import MODULES
 from xtl.tokens import decode
 
@@ -70,7 +71,8 @@ def test_every_cell_to_the_letter(smollm2, shared, level, module):
     for task, lang, index in sorted(asked):
         golden = [row for row in rows if (row["task"], row["lang"], row["index"]) == (task, lang, index)]
         source, target = (prompt(shared, name, lang, index) for name in PROMPTS[task])
-        prepared = prepare(smollm2, xtl.ParallelPair(source, target), modules=[module], max_new_tokens=20)
+        settings = SweepSettings(modules=[module], max_new_tokens=20)
+        prepared = Driver(smollm2, settings).prepare(xtl.ParallelPair(source, target))
         cells = tuple(Cell(MODULES[module], row["source_layer"], row["target_layer"]) for row in golden)
         plan = SomeCells(**vars(prepared.plan), some=cells)
         answers = list(ENGINES["packed"].generate(smollm2, plan))

@@ -7,7 +7,7 @@ did not do. `xtl.stats` compares the two runs.
 >>> list(CONTROLS)
 ['shuffled_source', 'same_language', 'other_language', 'noise', 'noise_norm', 'zero', 'mean', 'language_mean']
 
-A control is a function `(Sources) -> Activations`: from everything that can be read it makes what is written for a pair. To add
+A control is a function `(Sources) -> Writes`: from everything that can be read it makes what is written for a pair. To add
 one, write that function and put it into `CONTROLS`.
 """
 
@@ -25,8 +25,8 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from xtl.backend import Model
-from xtl.engine.many import Activations, Keep, sweep_many
-from xtl.engine.maps import Progress
+from xtl.engine.driver import Keep, Progress
+from xtl.engine.many import Writes, sweep_many
 from xtl.engine.prepare import Settings, check_cells
 from xtl.errors import InputError, check_choice, check_whole, known_keywords
 from xtl.models.state import check_model
@@ -91,10 +91,10 @@ def instance(pair: ParallelPair) -> str:
     return pair.id or repr(pair.source)
 
 
-Control = Callable[[Sources], Activations]
+Control = Callable[[Sources], Writes]
 
 
-def shuffled_source(sources: Sources) -> Activations:
+def shuffled_source(sources: Sources) -> Writes:
     """The source prompt of another instance, same languages: the same task and language without this question's content.
 
     Instances of a direction are put in a random circle; each gets its neighbour's source prompt, so that each is used once.
@@ -110,12 +110,12 @@ def shuffled_source(sources: Sources) -> Activations:
     return lambda pair: sources.read(neighbour[id(pair)].source)
 
 
-def same_language(sources: Sources) -> Activations:
+def same_language(sources: Sources) -> Writes:
     """The target prompt itself: nothing but a shift of layers. Cells with i = j change nothing (but `attn_released`)."""
     return lambda pair: sources.read(pair.target)
 
 
-def other_language(sources: Sources) -> Activations:
+def other_language(sources: Sources) -> Writes:
     """The same instance asked in a third language (from `others`)."""
     missing = [instance(pair) for pair in sources.pairs if instance(pair) not in sources.others]
     if missing:
@@ -125,7 +125,7 @@ def other_language(sources: Sources) -> Activations:
     return lambda pair: sources.read(sources.others[instance(pair)].source)
 
 
-def noise(sources: Sources) -> Activations:
+def noise(sources: Sources) -> Writes:
     """Gaussian with the mean and the covariance of the other instances' source activations."""
 
     def draw(pair: ParallelPair) -> Written:
@@ -142,7 +142,7 @@ def _gaussian(sample: Float[Tensor, "instance d_model"], weights: Float[Tensor, 
     return mean + weights.to(sample) @ (sample - mean) / max(len(sample) - 1, 1) ** 0.5
 
 
-def noise_norm(sources: Sources) -> Activations:
+def noise_norm(sources: Sources) -> Writes:
     """A random direction, as long as the source activation."""
 
     def draw(pair: ParallelPair) -> Written:
@@ -156,17 +156,17 @@ def noise_norm(sources: Sources) -> Activations:
     return draw
 
 
-def zero(sources: Sources) -> Activations:
+def zero(sources: Sources) -> Writes:
     """Nothing: the module's output is taken away (zero ablation). The same in every source layer."""
     return lambda pair: {key: torch.zeros_like(value) for key, value in sources.read(pair.source).items()}
 
 
-def mean(sources: Sources) -> Activations:
+def mean(sources: Sources) -> Writes:
     """The average over the other instances' *target* prompts; where i = j this is mean ablation."""
     return lambda pair: _average([sources.read(other.target) for other in sources.alike(pair)])
 
 
-def language_mean(sources: Sources) -> Activations:
+def language_mean(sources: Sources) -> Writes:
     """The average over the other instances' source prompts: the language and the task without the question's content."""
     return lambda pair: _average([sources.read(other.source) for other in sources.alike(pair)])
 
@@ -283,7 +283,7 @@ def make(
     seed: int = 0,
     others: Iterable[ParallelPair] | None = None,
     **settings: Unpack[Settings],
-) -> Activations:
+) -> Writes:
     """What a control writes for each of these very pairs: the argument `activations` of `xtl.sweep_many`.
 
     Args and errors as for `run`.

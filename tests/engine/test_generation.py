@@ -13,8 +13,10 @@ from tests import tiny
 from tests.conftest import SOURCE, TARGET
 from tests.engine.test_packed import MODULES
 from xtl.engine import precision, verify
+from xtl.engine.driver import Driver
 from xtl.engine.packed import hooked
 from xtl.engine.plan import Generated
+from xtl.engine.prepare import SweepSettings
 from xtl.engine.readout import Readout
 from xtl.models.info import ModelInfo
 from xtl.scoring.text import TextScore
@@ -137,7 +139,7 @@ def test_answers_check_themselves(tiny_model, monkeypatch):
 def test_a_tie_is_no_mistake(tiny_model, monkeypatch):
     """Where the loop itself all but ties, the other token may win, and the difference is kept."""
     model = tiny_model("llama")
-    sweep = xtl.engine.maps.prepare(model, xtl.ParallelPair(SOURCE, TARGET), max_new_tokens=3)
+    sweep = Driver(model, SweepSettings(max_new_tokens=3)).prepare(xtl.ParallelPair(SOURCE, TARGET))
     (cell, want) = next(verify.generate_cells(model, sweep.plan, [next(sweep.plan.cells())]))
     other = Generated([*want.tokens[:1], (want.tokens[1] + 1) % tiny.VOCAB, 4])
     monkeypatch.setattr(verify, "_draw", lambda plan, n: {0: cell})

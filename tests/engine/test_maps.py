@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 
 import numpy as np
@@ -11,6 +13,8 @@ import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
 from xtl.backend import forward
+from xtl.engine import prepare
+from xtl.engine.prepare import Settings, SweepSettings
 from xtl.hooks import MODULES, transplant_at
 from xtl.tokens import encode
 from xtl.transplants import read_activations
@@ -157,3 +161,22 @@ def test_logits_that_are_not_numbers_name_the_cell(tiny_model, engine, backend):
     question = {"source": SOURCE, "target": TARGET, "options": ["a", "b"], "gold": 0}
     with pytest.raises(xtl.ModelError, match="cell mlp 2 -> 0: the model's logits are NaN or infinite"):
         xtl.sweep(model, modules=["mlp"], activations=bad, engine=engine, **question)
+
+
+def test_settings_have_the_arguments_and_defaults_of_sweep() -> None:
+    """A setting that is added to one is added to all: the signature, the frozen settings, the keywords of `sweep_many`."""
+    fields = {one.name: one.default for one in dataclasses.fields(SweepSettings)}
+    signature = inspect.signature(xtl.sweep).parameters
+    assert fields == {name: signature[name].default for name in fields}
+    assert set(Settings.__annotations__) == set(fields)
+
+
+def test_a_prompt_is_tokenised_once(tiny_model, monkeypatch) -> None:
+    asked = []
+    real = prepare.encode
+    monkeypatch.setattr(
+        prepare, "encode", lambda model, prompt, name: asked.append(prompt) or real(model, prompt, name)
+    )
+    pairs = [xtl.ParallelPair(f"a {k}", f"b {k}", options=("ab", "cd"), gold=0) for k in range(3)]
+    assert len(list(xtl.sweep_many(tiny_model("llama"), pairs, source_layers=[0], target_layers=[1]))) == 3
+    assert asked == [prompt for pair in pairs for prompt in (pair.source, pair.target)]

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.runs.filling import FORKS, content, run_command
+from xtl.engine.driver import Driver
 from xtl.errors import InputError
 from xtl.runs import open_run, run_study
 
@@ -122,16 +123,14 @@ def test_flags_on_loading_hold_for_all_models_and_remote_code_is_no_key_of_a_stu
 
 
 def test_failed_pairs_are_told_and_the_exit_code_says_so(run, loaded, tmp_path, monkeypatch):
-    from xtl.engine import maps
+    real = Driver.map
 
-    real = maps.run
-
-    def fails_on_one(model, sweep, *arguments):
+    def fails_on_one(driver, sweep, *arguments):
         if sweep.pair.target_lang == "de" and sweep.pair.id.endswith("KG"):
             raise MemoryError
-        return real(model, sweep, *arguments)
+        return real(driver, sweep, *arguments)
 
-    monkeypatch.setattr(maps, "run", fails_on_one)
+    monkeypatch.setattr(Driver, "map", fails_on_one)
     code, out, err = run("run", *flags(loaded), "--out", tmp_path / "run")
     assert code == 3
     assert "3 of 4 pairs are done" in out

@@ -158,10 +158,9 @@ def test_a_run_whose_folder_is_taken_away_stops_and_makes_none(tmp_path, taken):
 
 @pytest.mark.parametrize("command", ["run", "sweep"])
 def test_a_command_whose_folder_is_deleted_in_mid_run_is_one_line(run, loaded, tmp_path, monkeypatch, command):
-    from xtl.engine import many, maps
+    from xtl.engine import driver
 
-    owner, name, calls = (maps, "run", []) if command == "run" else (many, "compute", [])
-    real = getattr(owner, name)
+    real, calls = driver.compute, []
 
     def deleted_in_the_second(*arguments):
         calls.append(1)
@@ -169,7 +168,7 @@ def test_a_command_whose_folder_is_deleted_in_mid_run_is_one_line(run, loaded, t
             shutil.rmtree(tmp_path / "out")
         return real(*arguments)
 
-    monkeypatch.setattr(owner, name, deleted_in_the_second)
+    monkeypatch.setattr(driver, "compute", deleted_in_the_second)
     asked = {
         "run": ["run", "--tasks", "capitals", "--directions", "en:es", "--models", loaded],
         "sweep": ["sweep", "--task", "capitals", "--source-lang", "en", "--target-lang", "es", "--model", loaded],

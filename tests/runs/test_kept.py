@@ -10,7 +10,7 @@ import xarray as xr
 
 import xtl
 from tests.conftest import SOURCE, TARGET
-from xtl.engine import many
+from xtl.engine import driver
 from xtl.scoring.names import get_text_score
 
 CELLS = {"modules": ["attn", "mlp"], "source_layers": [0, 2], "target_layers": [1, 3]}
@@ -30,13 +30,13 @@ def pairs(n, scoring="options"):
 @pytest.fixture
 def computed(monkeypatch):
     """Target prompts of the maps that are computed, and not taken from a folder."""
-    real, seen = many.compute, []
+    real, seen = driver.compute, []
 
     def compute(model, sweep, *rest):
         seen.append(sweep.pair.target)
         return real(model, sweep, *rest)
 
-    monkeypatch.setattr(many, "compute", compute)
+    monkeypatch.setattr(driver, "compute", compute)
     return seen
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import xtl
 from tests.runs.filling import jobs_of, map_of
-from xtl.engine import many
+from xtl.engine import driver
 from xtl.publish.export import export_run
 from xtl.runs import load_results, open_run, run_study, save_results
 from xtl.runs.tables import EACH, VALUES, encode_map, join_tables
@@ -120,7 +120,7 @@ def test_kept_maps_are_scored_anew_without_a_new_map(tiny_model, tmp_path, monke
     model = tiny_model("llama")
     want = {normalise: swept(model, normalise=normalise) for normalise in ("token", "byte")}
     swept(model, normalise="token", keep=xtl.KeptMaps(tmp_path / "maps"))
-    monkeypatch.setattr(many, "compute", None)
+    monkeypatch.setattr(driver, "compute", None)
     for normalise, straight in want.items():
         again = swept(model, normalise=normalise, keep=xtl.KeptMaps(tmp_path / "maps"))
         assert again.identical(straight)

@@ -13,6 +13,8 @@ import pytest
 import xtl
 from tests.conftest import stop_in_call
 from tests.runs.filling import content
+from xtl.engine.driver import Driver
+from xtl.engine.prepare import SweepSettings
 from xtl.progress import SweepProgress
 from xtl.publish.export import export_run
 from xtl.runs import Study, open_run, run_study
@@ -90,16 +92,14 @@ def test_a_pair_that_fails_is_recorded_and_the_rest_goes_on(study, loaded, tmp_p
     ]
     shared = {"source_lang": "en", "target_lang": "es", "options": [" azul", " rojo"], "gold": 0}
     path.write_text("\n".join(json.dumps(row | shared) for row in rows), encoding="utf-8")
-    from xtl.engine import maps
+    real = Driver.map
 
-    real = maps.run
-
-    def dear(model, sweep, *arguments):
+    def dear(driver, sweep, *arguments):
         if sweep.pair.target == "El mar es":
             raise MemoryError("can't allocate memory: you tried to allocate 9 GB")
-        return real(model, sweep, *arguments)
+        return real(driver, sweep, *arguments)
 
-    monkeypatch.setattr(maps, "run", dear)
+    monkeypatch.setattr(Driver, "map", dear)
     study = {"models": loaded, "tasks": str(path), "directions": "en:es"}
     outcome = run_study(study, tmp_path / "run")
     assert outcome.n_done == 1
@@ -111,7 +111,7 @@ def test_a_pair_that_fails_is_recorded_and_the_rest_goes_on(study, loaded, tmp_p
     assert list(status["failed"]) == list(outcome.failed)
     assert all(name.startswith("en->es ") for name in outcome.failed)
     assert "out of memory" in in_words(status)
-    monkeypatch.setattr(maps, "run", real)
+    monkeypatch.setattr(Driver, "map", real)
     outcome = run_study(study, tmp_path / "run")
     assert (outcome.n_before, outcome.n_done, len(outcome.failed)) == (1, 2, 1), "failures are tried again"
     assert len(run_status(tmp_path / "run")["failed"]) == 1
@@ -170,14 +170,14 @@ def test_the_hash_of_the_weights_sees_one_changed_number(tiny_model):
 
 
 def test_sources_are_read_once_for_all_directions(study, tiny_model, tmp_path, monkeypatch):
-    from xtl.engine.prepare import prepare
     from xtl.runs import activations
 
     model, calls = tiny_model("llama"), []
     real = activations.read_activations
     monkeypatch.setattr(activations, "read_activations", lambda *a: calls.append(1) or real(*a))
     cards = xtl.get_task("capitals")
-    plans = [prepare(model, pair).plan for lang in ("es", "de", "fr") for pair in cards.pairs("en", lang, limit=2)]
+    driver = Driver(model, SweepSettings())
+    plans = [driver.prepare(pair).plan for lang in ("es", "de", "fr") for pair in cards.pairs("en", lang, limit=2)]
     size = sum(
         tensor.nbytes for tensor in real(model, plans[0].source_ids, plans[0].modules, plans[0].source_layers).values()
     )
@@ -206,12 +206,11 @@ def test_sources_are_read_once_for_all_directions(study, tiny_model, tmp_path, m
 
 
 def test_modules_and_layers_have_activations_of_their_own(tiny_model):
-    from xtl.engine.prepare import prepare
 
     model, cache = tiny_model("llama"), ActivationCache("m")
     pair = xtl.get_task("capitals").pairs("en", "es", limit=1)[0]
     for settings in ({"modules": ["attn"]}, {"modules": ["mlp"]}, {"modules": ["attn"], "source_layers": [2]}):
-        plan = prepare(model, pair, **settings).plan
+        plan = Driver(model, SweepSettings(**settings)).prepare(pair).plan
         assert list(cache.get(model, plan)) == [(m.name, layer) for m in plan.modules for layer in plan.source_layers]
     assert cache.misses == 3
 

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import xarray as xr
-from jaxtyping import Float
-from torch import Tensor
 from typing_extensions import Unpack
 
 from xtl.backend import Model
-from xtl.engine.engines import resolve_engine, slow_note
-from xtl.engine.lengths import engine_for
-from xtl.engine.maps import Outputs, Progress, compute, label
-from xtl.engine.prepare import Settings, Sweep, check_settings, prepare
+from xtl.engine.driver import Driver, Keep, Progress
+from xtl.engine.engines import slow_note
+from xtl.engine.prepare import Activations, Settings, Sweep, SweepSettings
 from xtl.errors import InputError, check_flag, known_keywords
 from xtl.pairs import ParallelPair, check_pairs
 from xtl.progress import SweepProgress
 from xtl.scoring.likelihood import MixedOptions
 
-Activations = Callable[[ParallelPair], Mapping[tuple[str, int], Float[Tensor, " d_model"]]]
-"""What to write for a pair, by module name and source layer."""
-
-
-@runtime_checkable
-class Keep(Protocol):
-    """Keeps what an engine gave, so that it need not be computed again; `xtl.KeptMaps` does so in a folder."""
-
-    def get(self, model: Model, sweep: Sweep, engine: str) -> Outputs | None:
-        """What was kept of this very sweep; None where there is nothing."""
-
-    def put(self, model: Model, sweep: Sweep, engine: str, outputs: Outputs) -> None:
-        """Keep what a sweep gave."""
+Writes = Callable[[ParallelPair], Activations]
+"""What to write for a pair."""
 
 
 @known_keywords(Settings.__annotations__)
@@ -41,7 +26,7 @@ def sweep_many(
     model: Model,
     pairs: Iterable[ParallelPair],
     *,
-    activations: Activations | None = None,
+    activations: Writes | None = None,
     keep: Keep | None = None,
     progress: bool | Progress = False,
     **settings: Unpack[Settings],
@@ -77,44 +62,36 @@ def sweep_many(
         raise InputError(f"keep must be an xtl.KeptMaps, got {keep!r}; write keep=xtl.KeptMaps({str(keep)!r})")
     if not callable(progress):
         check_flag("progress", progress)
-    engine = resolve_engine(model, settings.get("engine", "auto"))
-    arguments: dict[str, Any] = {name: value for name, value in settings.items() if name != "engine"}
-    check_settings(model, **arguments)  # now: what is wrong is told at the call, not when the first map is asked for
+    driver = Driver(model, SweepSettings(**settings))  # what is wrong is told now, not when the first map is asked for
     pairs = check_pairs(pairs)
     if activations is not None and not callable(activations):
         raise InputError(
             f"activations must be a function of a pair, got {type(activations).__name__}; xtl.controls.make gives one"
         )
-    n_cells: int | None = None
-    if isinstance(pairs, Sequence):
-        if not pairs:
-            raise InputError("pairs is empty: give at least one ParallelPair")
-        _check_alike(pairs)
-        n_cells, mixed = 0, MixedOptions()
-        for pair in pairs:
-            prepared = prepare(model, pair, **arguments)
-            n_cells += prepared.plan.n_cells
-            mixed.add(prepared.question.mixed if prepared.question else None)
-        mixed.warn()
-    return _run_each(model, pairs, engine, arguments, n_cells, activations, keep, progress)
+    if not isinstance(pairs, Sequence):
+        return _run_each(driver, map(driver.prepare, pairs), None, activations, keep, progress)
+    if not pairs:
+        raise InputError("pairs is empty: give at least one ParallelPair")
+    _check_alike(pairs)
+    sweeps = [driver.prepare(pair) for pair in pairs]
+    _warn_of_mixed(sweeps)
+    return _run_each(driver, sweeps, sum(sweep.plan.n_cells for sweep in sweeps), activations, keep, progress)
 
 
 def _run_each(
-    model: Model,
-    pairs: Iterable[ParallelPair],
-    engine: str,
-    arguments: dict[str, Any],
+    driver: Driver,
+    sweeps: Iterable[Sweep],
     n_cells: int | None,
-    activations: Activations | None,
+    activations: Writes | None,
     keep: Keep | None,
     progress: bool | Progress,
 ) -> Iterator[xr.Dataset]:
-    n_pairs = len(pairs) if isinstance(pairs, Sequence) else None
+    n_pairs = len(sweeps) if isinstance(sweeps, Sequence) else None
     before = computed = 0
     first: ParallelPair | None = None
     mixed = MixedOptions()
     with SweepProgress(n_pairs, n_cells, shown=progress is True) as bar:
-        bar.note = slow_note(model, engine)
+        bar.note = slow_note(driver.model, driver.engine)
 
         def tell(done: int, of_pair: int) -> None:
             if callable(progress):
@@ -124,28 +101,32 @@ def _run_each(
             bar.cells(computed + done)
             tell(done, of_pair)
 
-        for index, pair in enumerate(pairs):
+        for index, sweep in enumerate(sweeps):
+            pair, n = sweep.pair, sweep.plan.n_cells
             first = first or pair
             _check_alike([first, pair])
-            given = None if activations is None else activations(pair)
-            prepared = prepare(model, pair, activations=given, **arguments)
-            mixed.add(prepared.question.mixed if prepared.question else None)
-            n = prepared.plan.n_cells
-            own = engine_for(model, prepared.plan, engine)
-            outputs = None if keep is None else keep.get(model, prepared, own)
-            if outputs is not None:
+            mixed.add(sweep.question.mixed if sweep.question else None)
+            if activations is not None:
+                sweep = sweep.writing(activations(pair))
+            result = driver.kept(sweep, keep)
+            if result is not None:
                 bar.was_done(n)
                 tell(n, n)
             else:
-                outputs = compute(model, prepared, own, count)
-                if keep is not None:
-                    keep.put(model, prepared, own, outputs)
+                result = driver.map(sweep, count, keep)
                 computed += n
                 bar.pairs(index + 1)
             before += n
-            yield label(model, prepared, outputs, own).assign_coords(example=pair.id or str(index))
+            yield result.assign_coords(example=pair.id or str(index))
     if n_pairs is None:  # a list's were told of before the first map
         mixed.warn()
+
+
+def _warn_of_mixed(sweeps: Sequence[Sweep]) -> None:
+    mixed = MixedOptions()
+    for sweep in sweeps:
+        mixed.add(sweep.question.mixed if sweep.question else None)
+    mixed.warn()
 
 
 def _check_alike(pairs: Sequence[ParallelPair]) -> None:

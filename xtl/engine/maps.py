@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import torch
 import xarray as xr
-from jaxtyping import Float
-from torch import Tensor
 
 from xtl.backend import Model
-from xtl.engine.engines import ENGINES, resolve_engine
-from xtl.engine.label import label_answers, label_scores
-from xtl.engine.lengths import engine_for
-from xtl.engine.plan import Cell, Generated, Plan
-from xtl.engine.prepare import Sweep, prepare
-from xtl.engine.verify import verify_answers, verify_scores
-from xtl.errors import InputError, ModelError, Whole, known_keywords
+from xtl.engine.driver import Driver, Progress
+from xtl.engine.prepare import Activations, SweepSettings
+from xtl.errors import InputError, Whole, known_keywords
 from xtl.layers import Layers
 from xtl.pairs import ParallelPair, Prompt, check_question
 from xtl.scoring.likelihood import MixedOptions
 from xtl.scoring.text import TextScore
 from xtl.transplants import check_source_and_target
-
-Progress = Callable[[int, int], None]
-"""Called with (cells done, cells in all)."""
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What an engine gives for a plan, before it is scored: log-probabilities or answers. First vanilla, then the plan's cells.
-
-    Attributes:
-        logprobs: of the continuations, on the CPU; None where answers are generated.
-        answers: what was generated; None where continuations are scored.
-        n_verified: cells that the loop computed again.
-        largest_difference: of those cells from the loop's.
-    """
-
-    logprobs: Float[Tensor, "runs continuation"] | None = None
-    answers: Sequence[Generated] | None = None
-    n_verified: int = 0
-    largest_difference: float = 0.0
 
 
 @known_keywords()
@@ -66,7 +39,7 @@ def sweep(
     engine: str = "auto",
     verify: Whole = 1,
     chunk_size: Whole | str = "auto",
-    activations: Mapping[tuple[str, int], Float[Tensor, " d_model"]] | None = None,
+    activations: Activations | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The map of one pair: what comes of every transplant, and what it gains over vanilla.
@@ -126,100 +99,16 @@ def sweep(
         >>> result.gain.sel(module="attn", source_layer=12, target_layer=13)  # doctest: +SKIP
     """
     pair = _as_pair(pair, source, target, options, gold, answer)
-    engine = resolve_engine(model, engine)
-    prepared = prepare(
-        model,
-        pair,
-        modules=modules,
-        source_layers=source_layers,
-        target_layers=target_layers,
-        max_new_tokens=max_new_tokens,
-        text_score=text_score,
-        normalise=normalise,
-        steps=steps,
-        verify=verify,
-        chunk_size=chunk_size,
-        activations=activations,
+    settings = SweepSettings(
+        modules, source_layers, target_layers, max_new_tokens, text_score, normalise, steps, engine, verify, chunk_size
     )
+    driver = Driver(model, settings)
+    prepared = driver.prepare(pair).writing(activations)
     if prepared.question is not None:
         mixed = MixedOptions()
         mixed.add(prepared.question.mixed)
         mixed.warn()
-    return run(model, prepared, engine, progress)
-
-
-def run(model: Model, sweep: Sweep, engine: str, progress: Progress | None = None) -> xr.Dataset:
-    """Run a prepared sweep on an engine (a name from `ENGINES`), check some of its cells and label the result.
-
-    Where that engine is not exact at the lengths of these texts, the next one runs it (`xtl.engine.lengths`).
-    """
-    engine = engine_for(model, sweep.plan, engine)
-    return label(model, sweep, compute(model, sweep, engine, progress), engine)
-
-
-@torch.no_grad()
-def compute(model: Model, sweep: Sweep, engine: str, progress: Progress | None = None) -> Outputs:
-    """What an engine (a name from `ENGINES`) gives for a prepared sweep, some of its cells checked."""
-    plan = sweep.plan
-    n_checked = 0 if engine == "loop" else min(sweep.verify, plan.n_cells)
-    done = 0
-
-    def count(cell: Cell | None, finite: bool) -> None:
-        nonlocal done
-        if not finite:
-            bad = cell if engine == "loop" else _first_not_finite(model, plan, cell)
-            raise ModelError(
-                f"{f'cell {bad}' if bad else 'vanilla'}: the model's logits are NaN or infinite; try dtype='float32'"
-            )
-        if progress is not None:
-            progress(done, plan.n_cells)
-        done += 1
-
-    difference = 0.0
-    if sweep.question is not None:
-        logprobs: list[Float[Tensor, " continuation"]] = []
-        for cell, values in ENGINES[engine].score(model, plan):
-            count(cell, bool(torch.isfinite(values).all()))
-            logprobs.append(values)
-        table = torch.stack(logprobs)
-        if n_checked:
-            difference = verify_scores(model, plan, sweep.question, table, n_checked)
-        return Outputs(table, None, n_checked, difference)
-    answers: list[Generated] = []
-    for cell, generated in ENGINES[engine].generate(model, plan):
-        count(cell, generated.finite)
-        answers.append(generated)
-    if n_checked:
-        difference = verify_answers(model, plan, answers, n_checked)
-    return Outputs(None, answers, n_checked, difference)
-
-
-def label(model: Model, sweep: Sweep, outputs: Outputs, engine: str) -> xr.Dataset:
-    """The scored and labelled result of an engine's outputs."""
-    if outputs.logprobs is not None:
-        result = label_scores(model, sweep, outputs.logprobs, engine)
-    else:
-        result = label_answers(model, sweep, outputs.answers or (), engine)
-    if outputs.n_verified:
-        result.attrs |= {
-            "verified_cells": outputs.n_verified,
-            "verified_largest_difference": outputs.largest_difference,
-        }
-    return result
-
-
-def _first_not_finite(model: Model, plan: Plan, found: Cell | None) -> Cell | None:
-    """The first run whose logits are no numbers, by the loop; None is vanilla.
-
-    Cells that are computed together can hand a NaN on, even at a weight of 0: then `found`, where it was seen, may be another.
-    """
-    loop = ENGINES["loop"]
-    runs = (
-        ((cell, answer.finite) for cell, answer in loop.generate(model, plan))
-        if plan.max_new_tokens
-        else ((cell, bool(torch.isfinite(values).all())) for cell, values in loop.score(model, plan))
-    )
-    return next((cell for cell, finite in runs if not finite), found)
+    return driver.map(prepared, progress)
 
 
 def _as_pair(

@@ -1,9 +1,13 @@
-"""From what the user asks for to a plan: everything is checked and tokenised before any long work."""
+"""From what the user asks for to a plan: everything is checked and tokenised before any long work.
+
+>>> SweepSettings(verify=2).verify, SweepSettings(chunk_size=8).cells_at_a_time
+(2, 8)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from jaxtyping import Float
@@ -36,6 +40,59 @@ class Settings(TypedDict, total=False):
     chunk_size: Whole | str
 
 
+Cells = tuple[tuple[Module, ...], tuple[int, ...], tuple[int, ...]]
+"""Modules, source layers and target layers of a map."""
+Activations = Mapping[tuple[str, int], Float[Tensor, " d_model"]]
+"""What is written, by module name and source layer."""
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """The arguments of `xtl.sweep` that are the same for every pair, with its defaults; checked as far as that takes no model.
+
+    Attributes: see `xtl.sweep`.
+
+    Raises:
+        InputError: a value that is none of its argument's, or two that don't go together.
+    """
+
+    modules: Sequence[str] = ("attn", "mlp")
+    source_layers: Layers | None = None
+    target_layers: Layers | None = None
+    max_new_tokens: Whole | None = None
+    text_score: TextScore | None = None
+    normalise: str = "none"
+    steps: str = "first"
+    engine: str = "auto"
+    verify: Whole = 1
+    chunk_size: Whole | str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.text_score is not None:
+            check_text_score(self.text_score)
+        object.__setattr__(self, "verify", check_whole("verify", self.verify, 0))
+        check_choice("steps", self.steps, STEPS)
+        check_choice("normalise", self.normalise, NORMALISATIONS)
+        size = as_whole(self.chunk_size)
+        if self.chunk_size != "auto" and (size is None or size < 1):
+            raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {self.chunk_size!r}")
+        if self.max_new_tokens is not None:
+            object.__setattr__(self, "max_new_tokens", check_whole("max_new_tokens", self.max_new_tokens, 1))
+            if self.normalise != "none":
+                raise InputError(f"normalise={self.normalise!r} is for likelihood: leave it out, or max_new_tokens")
+        elif self.text_score is not None:
+            raise InputError(f"text_score {self.text_score.name!r} scores generated answers: give max_new_tokens too")
+
+    @property
+    def cells_at_a_time(self) -> int | None:
+        """`chunk_size` as a number; None for "auto"."""
+        return as_whole(self.chunk_size)
+
+    def cells(self, model: Model) -> Cells:
+        """Modules, source layers and target layers of a model's map. Raises `InputError`."""
+        return check_cells(model, self.modules, self.source_layers, self.target_layers)
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A checked sweep of one pair.
@@ -54,97 +111,39 @@ class Sweep:
     text_score: TextScore | None
     verify: int
 
-
-@dataclass(frozen=True)
-class Asked:
-    """Checked settings: `cells` (modules, source layers, target layers), and the numbers as `int`s."""
-
-    cells: tuple[tuple[Module, ...], tuple[int, ...], tuple[int, ...]]
-    max_new_tokens: int | None
-    verify: int
-    chunk_size: int | None
+    def writing(self, activations: Activations | None) -> Sweep:
+        """The same sweep that writes these instead of what the source prompt gives; None: what that gives."""
+        return replace(self, plan=replace(self.plan, activations=activations))
 
 
-def check_settings(
-    model: Model,
-    *,
-    modules: Sequence[str] = ("attn", "mlp"),
-    source_layers: Layers | None = None,
-    target_layers: Layers | None = None,
-    max_new_tokens: Whole | None = None,
-    text_score: TextScore | None = None,
-    steps: str = "first",
-    normalise: str = "none",
-    verify: Whole = 1,
-    chunk_size: Whole | str = "auto",
-) -> Asked:
-    """Check what is the same for every pair. Arguments as for `xtl.sweep`. Raises `InputError`."""
-    if text_score is not None:
-        check_text_score(text_score)
-    verify = check_whole("verify", verify, 0)
-    check_choice("steps", steps, STEPS)
-    check_choice("normalise", normalise, NORMALISATIONS)
-    size = as_whole(chunk_size)
-    if chunk_size != "auto" and (size is None or size < 1):
-        raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {chunk_size!r}")
-    if max_new_tokens is not None:
-        max_new_tokens = check_whole("max_new_tokens", max_new_tokens, 1)
-        if normalise != "none":
-            raise InputError(f"normalise={normalise!r} is for likelihood: leave it out, or max_new_tokens")
-    elif text_score is not None:
-        raise InputError(f"text_score {text_score.name!r} scores generated answers: give max_new_tokens too")
-    return Asked(check_cells(model, modules, source_layers, target_layers), max_new_tokens, verify, size)
+def prepare(model: Model, pair: ParallelPair, settings: SweepSettings, cells: Cells) -> Sweep:
+    """Check and tokenise everything that a sweep of these cells needs.
 
-
-def prepare(
-    model: Model,
-    pair: ParallelPair,
-    *,
-    modules: Sequence[str] = ("attn", "mlp"),
-    source_layers: Layers | None = None,
-    target_layers: Layers | None = None,
-    max_new_tokens: Whole | None = None,
-    text_score: TextScore | None = None,
-    normalise: str = "none",
-    steps: str = "first",
-    verify: Whole = 1,
-    chunk_size: Whole | str = "auto",
-    activations: Mapping[tuple[str, int], Float[Tensor, " d_model"]] | None = None,
-) -> Sweep:
-    """Check and tokenise everything that a sweep needs. Arguments as for `xtl.sweep`. Raises `InputError`."""
-    asked = check_settings(
-        model,
-        modules=modules,
-        source_layers=source_layers,
-        target_layers=target_layers,
-        max_new_tokens=max_new_tokens,
-        text_score=text_score,
-        steps=steps,
-        normalise=normalise,
-        verify=verify,
-        chunk_size=chunk_size,
-    )
+    Raises:
+        InputError: prompts or options that don't suit the model (see `xtl.sweep`).
+    """
+    n_new = as_whole(settings.max_new_tokens)
     source_ids, target_ids = encode(model, pair.source, "source"), encode(model, pair.target, "target")
     check_fits(model, "source", len(source_ids))
-    check_fits(model, "target", len(target_ids), asked.max_new_tokens or 0)
+    check_fits(model, "target", len(target_ids), n_new or 0)
     question = None
-    if asked.max_new_tokens is None:
+    if n_new is None:
         options = None if pair.options is None else tuple(pair.options)
-        question = prepare_question(model, pair.target, target_ids, options, pair.gold, pair.answer, normalise)
+        question = prepare_question(model, pair.target, target_ids, options, pair.gold, pair.answer, settings.normalise)
+    modules, source_layers, target_layers = cells
     plan = Plan(
         source_ids=source_ids,
         target_ids=target_ids,
-        modules=asked.cells[0],
-        source_layers=asked.cells[1],
-        target_layers=asked.cells[2],
+        modules=modules,
+        source_layers=source_layers,
+        target_layers=target_layers,
         continuations=question.continuations if question else (),
         up_to_constant=question.up_to_constant if question else False,
-        max_new_tokens=asked.max_new_tokens,
-        every_step=steps == "every",
-        chunk_size=asked.chunk_size,
-        activations=activations,
+        max_new_tokens=n_new,
+        every_step=settings.steps == "every",
+        chunk_size=settings.cells_at_a_time,
     )
-    return Sweep(pair, plan, question, text_score, asked.verify)
+    return Sweep(pair, plan, question, settings.text_score, int(settings.verify))
 
 
 def check_cells(
@@ -152,7 +151,7 @@ def check_cells(
     modules: Sequence[str] = ("attn", "mlp"),
     source_layers: Layers | None = None,
     target_layers: Layers | None = None,
-) -> tuple[tuple[Module, ...], tuple[int, ...], tuple[int, ...]]:
+) -> Cells:
     """Modules, source layers and target layers of a map. Arguments as for `xtl.sweep`. Raises `InputError`."""
     specs = get_modules(modules)
     for spec in specs:

@@ -7,13 +7,16 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xtl.errors import XtlError, check_flag
 from xtl.pairs import ParallelPair
 from xtl.runs.jobs import Group, Job
 from xtl.runs.reports import Failure, LoadedModel, MapFiles, Told
 from xtl.runs.study import Study
+
+if TYPE_CHECKING:
+    from xtl.engine.prepare import SweepSettings
 
 ACTIVATIONS = ("disk", "memory", "off")
 """Where source activations are kept."""
@@ -62,6 +65,7 @@ class Computer:
         self.trust_remote_code = check_flag("trust_remote_code", trust_remote_code)
         self.model: Any = None
         self.cache: Any = None
+        self.engine = study.engine
         self._index = -1
         self._controlled: _Controlled | None = None
 
@@ -85,7 +89,6 @@ class Computer:
         if index == self._index:
             return
         from xtl.engine.engines import resolve_engine, slow_note, why_slow
-        from xtl.engine.prepare import check_cells
         from xtl.errors import SlowEngineWarning
         from xtl.models import load_model
         from xtl.models.chat import check_chat
@@ -107,7 +110,7 @@ class Computer:
         )
         check_chat(self.model, self.study.chat)
         if index == 0:  # before the run's folder is made; what goes wrong with a later model alone fails of its pairs
-            check_cells(self.model, **self._cells())
+            self._settings(None).cells(self.model)
             check_fits(self.model, "target", 1, self.study.max_new_tokens or 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SlowEngineWarning)  # the run says it, once for all its workers
@@ -128,42 +131,40 @@ class Computer:
         self._tidy()
 
     def _map(self, job: Job, start: float, progress: Callable[[int, int], None] | None) -> MapFiles:
-        from dataclasses import replace
-
-        from xtl.engine.maps import run
+        from xtl.engine.driver import Driver
+        from xtl.models.chat import chat_pairs
         from xtl.runs.tables import encode_map
 
-        sweep = self.prepare(job)
+        driver = Driver(self.model, self._settings(job.task))
+        (pair,) = chat_pairs(self.model, [job.pair], self.study.chat)
+        sweep = driver.prepare(pair)
         if self.study.control is not None:
-            sweep = replace(sweep, plan=replace(sweep.plan, activations=self._written(job)))
+            sweep = sweep.writing(self._written(job))
         elif self.cache is not None:
-            sweep = replace(sweep, plan=replace(sweep.plan, activations=self.cache.get(self.model, sweep.plan)))
+            sweep = sweep.writing(self.cache.get(self.model, sweep.plan))
         with warnings.catch_warnings():
             warnings.filterwarnings("default", message="out of memory")
-            result = run(self.model, sweep, self.engine, progress)
+            result = driver.map(sweep, progress)
         if self.study.control is not None:
             result = result.assign_attrs(control=self.study.control, seed=self.study.control_seed)
         cells, vanilla = encode_map(result, job, self.label)
         mixed = sweep.question.mixed if sweep.question else None
         return MapFiles(job.number, cells, vanilla, time.monotonic() - start, sweep.plan.n_cells, mixed)
 
-    def prepare(self, job: Job) -> Any:
-        """The job's sweep, checked and tokenised."""
-        from xtl.engine.prepare import prepare
-        from xtl.models.chat import chat_pairs
+    def _settings(self, task: str | None) -> SweepSettings:
+        """The study's settings, with the score of a task's texts where those are scored."""
+        from xtl.engine.prepare import SweepSettings
         from xtl.scoring.names import get_text_score
 
         study = self.study
-        text_score = None if study.score in ("likelihood", "none") else get_text_score(study.score, job.task)
-        (pair,) = chat_pairs(self.model, [job.pair], study.chat)
-        return prepare(
-            self.model,
-            pair,
+        scored = task is not None and study.score not in ("likelihood", "none")
+        return SweepSettings(
             **self._cells(),
             max_new_tokens=study.max_new_tokens,
-            text_score=text_score,
+            text_score=get_text_score(study.score, task) if scored and task is not None else None,
             normalise=study.normalise,
             steps=study.steps,
+            engine=self.engine,
             verify=study.verify,
             chunk_size=study.chunk_size,
         )

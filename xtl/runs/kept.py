@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from xtl.backend import Model
-from xtl.engine.maps import Outputs
+from xtl.engine.driver import Outputs
 from xtl.engine.plan import Generated
 from xtl.engine.prepare import Sweep
 from xtl.files import check_can_write, gone, sha256, writing

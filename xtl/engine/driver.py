@@ -1,0 +1,160 @@
+"""The one way from a pair to its map: `Driver`, under `sweep`, `sweep_many`, the controls and the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from xtl.backend import Model
+from xtl.engine.engines import ENGINES, resolve_engine
+from xtl.engine.label import label_answers, label_scores
+from xtl.engine.lengths import engine_for
+from xtl.engine.plan import Cell, Generated, Plan
+from xtl.engine.prepare import Sweep, SweepSettings, prepare
+from xtl.engine.verify import verify_answers, verify_scores
+from xtl.errors import ModelError
+from xtl.pairs import ParallelPair
+
+Progress = Callable[[int, int], None]
+"""Called with (cells done, cells in all)."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What an engine gives for a plan, before it is scored: log-probabilities or answers. First vanilla, then the plan's cells.
+
+    Attributes:
+        logprobs: of the continuations, on the CPU; None where answers are generated.
+        answers: what was generated; None where continuations are scored.
+        n_verified: cells that the loop computed again.
+        largest_difference: of those cells from the loop's.
+    """
+
+    logprobs: Float[Tensor, "runs continuation"] | None = None
+    answers: Sequence[Generated] | None = None
+    n_verified: int = 0
+    largest_difference: float = 0.0
+
+
+@runtime_checkable
+class Keep(Protocol):
+    """Keeps what an engine gave, so that it need not be computed again; `xtl.KeptMaps` does so in a folder."""
+
+    def get(self, model: Model, sweep: Sweep, engine: str) -> Outputs | None:
+        """What was kept of this very sweep; None where there is nothing."""
+
+    def put(self, model: Model, sweep: Sweep, engine: str, outputs: Outputs) -> None:
+        """Keep what a sweep gave."""
+
+
+class Driver:
+    """Computes maps of one model under one set of settings.
+
+    Attributes:
+        model: the model.
+        settings: the settings.
+        engine: the engine that runs it (a name from `ENGINES`); at lengths where that is not exact the next one does.
+        cells: modules, source layers and target layers of every map.
+
+    Raises:
+        InputError: no model, an unknown module or engine, a layer out of range.
+    """
+
+    def __init__(self, model: Model, settings: SweepSettings) -> None:
+        self.model = model
+        self.settings = settings
+        self.engine = resolve_engine(model, settings.engine)
+        self.cells = settings.cells(model)
+
+    def prepare(self, pair: ParallelPair) -> Sweep:
+        """A pair's sweep, checked and tokenised. Raises `InputError`."""
+        return prepare(self.model, pair, self.settings, self.cells)
+
+    def kept(self, sweep: Sweep, keep: Keep | None) -> xr.Dataset | None:
+        """The map that was kept of this very sweep; None where there is none."""
+        engine = engine_for(self.model, sweep.plan, self.engine)
+        outputs = None if keep is None else keep.get(self.model, sweep, engine)
+        return None if outputs is None else label(self.model, sweep, outputs, engine)
+
+    def map(self, sweep: Sweep, progress: Progress | None = None, keep: Keep | None = None) -> xr.Dataset:
+        """The map of a prepared sweep, some of its cells checked; `keep` is given what the engine gave.
+
+        Raises:
+            ModelError: NaN or infinite logits, or the check fails.
+        """
+        engine = engine_for(self.model, sweep.plan, self.engine)
+        outputs = compute(self.model, sweep, engine, progress)
+        if keep is not None:
+            keep.put(self.model, sweep, engine, outputs)
+        return label(self.model, sweep, outputs, engine)
+
+
+@torch.no_grad()
+def compute(model: Model, sweep: Sweep, engine: str, progress: Progress | None = None) -> Outputs:
+    """What an engine (a name from `ENGINES`) gives for a prepared sweep, some of its cells checked."""
+    plan = sweep.plan
+    n_checked = 0 if engine == "loop" else min(sweep.verify, plan.n_cells)
+    done = 0
+
+    def count(cell: Cell | None, finite: bool) -> None:
+        nonlocal done
+        if not finite:
+            bad = cell if engine == "loop" else _first_not_finite(model, plan, cell)
+            raise ModelError(
+                f"{f'cell {bad}' if bad else 'vanilla'}: the model's logits are NaN or infinite; try dtype='float32'"
+            )
+        if progress is not None:
+            progress(done, plan.n_cells)
+        done += 1
+
+    difference = 0.0
+    if sweep.question is not None:
+        logprobs: list[Float[Tensor, " continuation"]] = []
+        for cell, values in ENGINES[engine].score(model, plan):
+            count(cell, bool(torch.isfinite(values).all()))
+            logprobs.append(values)
+        table = torch.stack(logprobs)
+        if n_checked:
+            difference = verify_scores(model, plan, sweep.question, table, n_checked)
+        return Outputs(table, None, n_checked, difference)
+    answers: list[Generated] = []
+    for cell, generated in ENGINES[engine].generate(model, plan):
+        count(cell, generated.finite)
+        answers.append(generated)
+    if n_checked:
+        difference = verify_answers(model, plan, answers, n_checked)
+    return Outputs(None, answers, n_checked, difference)
+
+
+def label(model: Model, sweep: Sweep, outputs: Outputs, engine: str) -> xr.Dataset:
+    """The scored and labelled result of an engine's outputs."""
+    if outputs.logprobs is not None:
+        result = label_scores(model, sweep, outputs.logprobs, engine)
+    else:
+        result = label_answers(model, sweep, outputs.answers or (), engine)
+    if outputs.n_verified:
+        result.attrs |= {
+            "verified_cells": outputs.n_verified,
+            "verified_largest_difference": outputs.largest_difference,
+        }
+    return result
+
+
+def _first_not_finite(model: Model, plan: Plan, found: Cell | None) -> Cell | None:
+    """The first run whose logits are no numbers, by the loop; None is vanilla.
+
+    Cells that are computed together can hand a NaN on, even at a weight of 0: then `found`, where it was seen, may be another.
+    """
+    loop = ENGINES["loop"]
+    runs = (
+        ((cell, answer.finite) for cell, answer in loop.generate(model, plan))
+        if plan.max_new_tokens
+        else ((cell, bool(torch.isfinite(values).all())) for cell, values in loop.score(model, plan))
+    )
+    return next((cell for cell, finite in runs if not finite), found)
