@@ -15,7 +15,7 @@ import xarray as xr
 from common import parser, report
 
 import xtl
-from xtl.scoring.likelihood import NORMALISATIONS
+from xtl.results.units import NORMALISATIONS
 
 SHARES: dict[str, Callable[[float], bool]] = {
     "all": lambda longer: True,

@@ -14,7 +14,8 @@ from typing import Any
 import xarray as xr
 
 from tests.synthetic import synthetic_results
-from xtl.runs.jobs import Job, Jobs, make_jobs
+from xtl.runs.jobs import Job, Jobs
+from xtl.runs.make_jobs import make_jobs
 from xtl.runs.reports import MapFiles
 from xtl.runs.store import Store
 from xtl.runs.study import Study

@@ -101,7 +101,7 @@ def test_flags_on_loading_hold_for_all_models_and_remote_code_is_no_key_of_a_stu
     studies, real = [], runs.make_jobs
     monkeypatch.setattr(runs, "make_jobs", lambda study: studies.append(study) or real(study))
     monkeypatch.setattr("xtl.models.load_model", load)
-    monkeypatch.setattr("xtl.models.load.check_placement", lambda *_: None)  # as if bitsandbytes were there
+    monkeypatch.setattr("xtl.runs.preflight.check_placement", lambda *_: None)  # as if bitsandbytes were there
     options = ["--device-map", "auto", "--quantization", "4bit", "--trust-remote-code", "--dtype", "bfloat16"]
     start = ["run", "--tasks", "capitals", "--directions", "en:es", "--limit", "1", "--out", tmp_path / "run"]
     code, _, err = run(*start, "--models", ",".join(models), *options)

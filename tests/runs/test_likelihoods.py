@@ -12,9 +12,9 @@ import xtl
 from tests.runs.filling import jobs_of, map_of
 from xtl.engine import driver
 from xtl.publish.export import export_run
+from xtl.results.units import NORMALISATIONS, UNITS
 from xtl.runs import load_results, open_run, run_study, save_results
 from xtl.runs.tables import EACH, VALUES, encode_map, join_tables
-from xtl.scoring.likelihood import NORMALISATIONS, UNITS
 
 SMALL = {"tasks": "capitals", "directions": ["en:es", "en:de"], "limit": 2, "modules": ["mlp"], "source_layers": [0, 2]}
 

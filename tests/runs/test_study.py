@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xtl
-from xtl.runs.jobs import PAIRS_A_SHARD, hash_pairs, make_jobs
+from xtl.runs.jobs import hash_pairs
+from xtl.runs.make_jobs import PAIRS_A_SHARD, make_jobs
 from xtl.runs.study import Study
 from xtl.tasks import get_task
 
@@ -115,3 +119,18 @@ def test_the_hash_of_the_data_sees_what_is_asked_and_what_is_right():
     changed = [xtl.ParallelPair(**(vars(pair) | {"gold": (pair.gold + 1) % 4})) for pair in pairs]
     assert hash_pairs(pairs) == hash_pairs(get_task("capitals").pairs("en", "es", limit=3))
     assert len({hash_pairs(p) for p in (pairs, pairs[:2], pairs[::-1], changed)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("module", "unneeded"),
+    [
+        ("xtl.runs.study", {"torch", "pandas", "pyarrow", "xarray"}),
+        ("xtl.runs.workers.limits", {"torch", "pandas", "pyarrow", "xarray"}),
+        ("xtl.runs.status", {"torch", "transformers"}),
+        ("xtl.runs.reading", {"torch", "transformers"}),
+    ],
+)
+def test_a_study_and_what_was_computed_are_read_without_what_computes(module, unneeded):
+    code = f"import sys, {module}; print(*{unneeded!r} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert loaded.stdout.split() == []

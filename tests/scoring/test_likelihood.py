@@ -18,7 +18,8 @@ import xtl
 from tests import tiny
 from tests.conftest import DEFAULT_BACKEND, SOURCE, TARGET
 from xtl.backend import forward
-from xtl.scoring.likelihood import NORMALISATIONS, UNITS, Question
+from xtl.results.units import NORMALISATIONS, UNITS
+from xtl.scoring.likelihood import Question
 from xtl.tokens import encode, encode_continuation
 
 ENGINES = ("loop", "batched", "packed")

@@ -115,7 +115,7 @@ def sweep(
     """Build the maps of a task: every source layer x target layer, by module; write a table and a report."""
     from xtl.engine import ENGINES
     from xtl.hooks import get_modules
-    from xtl.scoring.likelihood import NORMALISATIONS
+    from xtl.results.units import NORMALISATIONS
     from xtl.tasks import get_task
     from xtl.tasks.benchmark import Benchmark
 

@@ -17,8 +17,8 @@ from xtl.engine.prepare import Sweep
 from xtl.models.info import model_info
 from xtl.packages import versions
 from xtl.pairs import ParallelPair, check_prompt
+from xtl.results.units import NORMALISATIONS, UNITS
 from xtl.scoring.distribution import similarity
-from xtl.scoring.likelihood import NORMALISATIONS, UNITS
 from xtl.tokens import decode
 from xtl.transplants import STEPS
 

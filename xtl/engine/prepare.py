@@ -19,7 +19,8 @@ from xtl.errors import InputError, Whole, as_whole, check_choice, check_whole
 from xtl.hooks import Module, get_modules
 from xtl.layers import Layers, check_layers
 from xtl.pairs import ParallelPair
-from xtl.scoring.likelihood import NORMALISATIONS, Question, prepare_question
+from xtl.results.units import NORMALISATIONS
+from xtl.scoring.likelihood import Question, prepare_question
 from xtl.scoring.text import TextScore, check_text_score
 from xtl.tokens import check_fits, encode
 from xtl.transplants import STEPS

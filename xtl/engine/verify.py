@@ -13,7 +13,8 @@ from xtl.engine.loop import generate_cells, score_cells, write_hooks
 from xtl.engine.plan import Cell, Generated, Plan
 from xtl.engine.precision import tolerance
 from xtl.errors import ModelError
-from xtl.scoring.likelihood import UNITS, Question
+from xtl.results.units import UNITS
+from xtl.scoring.likelihood import Question
 
 
 def verify_scores(

@@ -20,7 +20,7 @@ from xtl.models.chat import chat_pairs
 from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.results import concat_maps
-from xtl.scoring.likelihood import NORMALISATIONS
+from xtl.results.units import NORMALISATIONS
 from xtl.scoring.names import get_text_score
 from xtl.stats import select_cell
 from xtl.stats.selection import STRATEGIES

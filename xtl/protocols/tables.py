@@ -13,7 +13,7 @@ from xtl.files import write_text
 from xtl.foreign import for_latex, frame_for_csv
 from xtl.protocols.run import language_of
 from xtl.results import Maps, as_results
-from xtl.scoring.likelihood import UNITS
+from xtl.results.units import UNITS
 
 FORMATS = (".csv", ".tex")
 

@@ -18,7 +18,8 @@ from xtl.files import check_file, write_whole
 from xtl.foreign import for_csv, for_latex, printable
 from xtl.results import best_cells, mean_maps
 from xtl.runs.extent import check_whole_or_partial, note_of
-from xtl.runs.lazy import RunFiles, open_run
+from xtl.runs.lazy import open_run
+from xtl.runs.run_files import RunFiles
 from xtl.runs.tables import PROMPTS
 
 FORMATS = {"csv": ".csv", "parquet": ".parquet", "netcdf": ".nc", "latex": ".tex"}

@@ -7,16 +7,28 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from xtl.errors import XtlError, check_flag
+import torch
+
+from xtl import controls, models
+from xtl.engine.driver import Driver
+from xtl.engine.engines import resolve_engine, slow_note, why_slow
+from xtl.engine.prepare import SweepSettings
+from xtl.engine.rows import is_out_of_memory
+from xtl.errors import SlowEngineWarning, XtlError, check_flag
+from xtl.models.chat import chat_pairs, check_chat
+from xtl.models.identity import identity_key
 from xtl.pairs import ParallelPair
+from xtl.runs.activations import ActivationCache
 from xtl.runs.jobs import Group, Job
+from xtl.runs.manifest import model_labels
+from xtl.runs.model_record import model_record
 from xtl.runs.reports import Failure, LoadedModel, MapFiles, Told
 from xtl.runs.study import Study
-
-if TYPE_CHECKING:
-    from xtl.engine.prepare import SweepSettings
+from xtl.runs.tables import encode_map
+from xtl.scoring.names import get_text_score
+from xtl.tokens import check_fits
 
 ACTIVATIONS = ("disk", "memory", "off")
 """Where source activations are kept."""
@@ -35,7 +47,6 @@ class _Controlled:
 
 class Computer:
     """Computes jobs of a study, one after the other; holds one model at a time.
-
     Args:
         study: the study.
         activations: where source activations are kept: "disk", "memory" or "off".
@@ -64,14 +75,13 @@ class Computer:
         self.device = device
         self.trust_remote_code = check_flag("trust_remote_code", trust_remote_code)
         self.model: Any = None
-        self.cache: Any = None
+        self.cache: ActivationCache | None = None
         self.engine = study.engine
         self._index = -1
         self._controlled: _Controlled | None = None
 
     def compute(self, job: Job, progress: Callable[[int, int], None] | None = None) -> MapFiles | Failure:
         """The map of a job.
-
         Raises:
             XtlError: its model can't be loaded. Whatever else goes wrong is a `Failure` of this job alone.
         """
@@ -88,18 +98,10 @@ class Computer:
         """Have this model of the study in memory, and no other."""
         if index == self._index:
             return
-        from xtl.engine.engines import resolve_engine, slow_note, why_slow
-        from xtl.errors import SlowEngineWarning
-        from xtl.models import load_model
-        from xtl.models.chat import check_chat
-        from xtl.models.identity import identity_key
-        from xtl.runs.activations import ActivationCache
-        from xtl.runs.manifest import model_labels, model_record
-        from xtl.tokens import check_fits
 
         self.unload()
         spec = self.study.models[index]
-        self.model = load_model(
+        self.model = models.load_model(
             spec.name,
             backend=spec.backend,
             dtype=spec.dtype,
@@ -131,10 +133,6 @@ class Computer:
         self._tidy()
 
     def _map(self, job: Job, start: float, progress: Callable[[int, int], None] | None) -> MapFiles:
-        from xtl.engine.driver import Driver
-        from xtl.models.chat import chat_pairs
-        from xtl.runs.tables import encode_map
-
         driver = Driver(self.model, self._settings(job.task))
         (pair,) = chat_pairs(self.model, [job.pair], self.study.chat)
         sweep = driver.prepare(pair)
@@ -153,9 +151,6 @@ class Computer:
 
     def _settings(self, task: str | None) -> SweepSettings:
         """The study's settings, with the score of a task's texts where those are scored."""
-        from xtl.engine.prepare import SweepSettings
-        from xtl.scoring.names import get_text_score
-
         study = self.study
         scored = task is not None and study.score not in ("likelihood", "none")
         return SweepSettings(
@@ -179,9 +174,6 @@ class Computer:
 
     def _written(self, job: Job) -> Written:
         """What the study's control writes for a job; the control of one group of jobs is held at a time."""
-        from xtl import controls
-        from xtl.models.chat import chat_pairs
-
         if self._controlled is None or self._controlled.group != job.group:
             group, chat = self.groups[job.group], self.study.chat
             pairs = chat_pairs(self.model, group.pairs, chat)
@@ -197,20 +189,15 @@ class Computer:
         return self._controlled.written(self._controlled.pairs[job.place])
 
     def _tidy(self) -> None:
-        import torch
-
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
 def reason(error: BaseException) -> str:
     """Why a job failed, in one line.
-
     >>> reason(MemoryError())
     'out of memory (MemoryError)'
     """
-    from xtl.engine.rows import is_out_of_memory
-
     text = " ".join(str(error).split())[:300]
     if is_out_of_memory(error):
         return f"out of memory ({text or type(error).__name__})"

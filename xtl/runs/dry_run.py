@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import torch
 
 from xtl.errors import InputError, check_flag, check_whole
 from xtl.models.memory import human
 from xtl.progress import clock
 from xtl.runs.compute import Computer
-from xtl.runs.jobs import Job, make_jobs
+from xtl.runs.jobs import Job
+from xtl.runs.make_jobs import make_jobs
 from xtl.runs.preflight import check_models, n_layers_of
 from xtl.runs.reports import Failure
-from xtl.runs.study import ModelSpec, Study
+from xtl.runs.specs import ModelSpec
+from xtl.runs.study import Study
+from xtl.runs.tables import join_tables
 
 
 @dataclass(frozen=True)
@@ -182,8 +188,6 @@ def cells_a_map(study: Study, n_layers: int) -> int:
 
 def _bytes(first: bytes, second: bytes, n_maps: int, n_files: int) -> float:
     """Bytes of maps in files, from two maps: what the second adds to the first, and what a file costs by itself."""
-    from xtl.runs.tables import join_tables
-
     if not first or first == second:
         return float(n_maps * len(second))
     added = len(join_tables([first, second])) - len(first)
@@ -191,12 +195,9 @@ def _bytes(first: bytes, second: bytes, n_maps: int, n_files: int) -> float:
 
 
 def _memory() -> int:
-    import torch
-
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
-    import resource
-    import sys
+    import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -10,7 +10,12 @@ from typing import Any
 
 from xtl.errors import InputError, XtlError
 from xtl.layers import check_layers
-from xtl.runs.study import ModelSpec, Study
+from xtl.models.load import check_placement
+from xtl.models.names import resolve_name
+from xtl.models.quiet import quiet
+from xtl.models.read import read_config, read_tokenizer
+from xtl.runs.specs import ModelSpec
+from xtl.runs.study import Study
 
 
 def check_models(study: Study, trust_remote_code: bool = False, elsewhere: bool = False) -> None:
@@ -26,8 +31,6 @@ def check_models(study: Study, trust_remote_code: bool = False, elsewhere: bool 
             chat template.
         ModelError: a model that isn't there, or is no decoder.
     """
-    from xtl.models.load import check_placement
-
     for index, spec in enumerate(study.models):
         if not elsewhere:
             check_placement(spec.backend, spec.device, spec.device_map, spec.quantization)
@@ -62,19 +65,11 @@ def n_layers_of(spec: ModelSpec, trust_remote_code: bool = False) -> int | None:
 
 
 def _config(spec: ModelSpec, trust_remote_code: bool) -> Any:
-    from xtl.models.names import resolve_name
-    from xtl.models.quiet import quiet
-    from xtl.models.read import read_config
-
     with quiet():
         return read_config(*resolve_name(spec.name), trust_remote_code)
 
 
 def _has_chat_template(spec: ModelSpec, trust_remote_code: bool) -> bool | None:
-    from xtl.models.names import resolve_name
-    from xtl.models.quiet import quiet
-    from xtl.models.read import read_tokenizer
-
     label, location = resolve_name(spec.name)
     if location is None:
         return False  # the embedded model is a base model

@@ -15,8 +15,9 @@ import xarray as xr
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
 from xtl.runs.extent import extent_attrs, note_of
-from xtl.runs.lazy import RunFiles, open_run
+from xtl.runs.lazy import open_run
 from xtl.runs.results import load_results
+from xtl.runs.run_files import RunFiles
 from xtl.runs.status import run_status
 
 RESULTS = "results.parquet"

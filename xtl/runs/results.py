@@ -21,11 +21,11 @@ import xarray as xr
 
 from xtl.errors import InputError
 from xtl.files import write_whole
-from xtl.results import Maps, as_results
-from xtl.runs.tables import VALUES
+from xtl.results import GAIN_DIMS, Maps, as_results
+from xtl.runs.tables import METADATA, VALUES
 
-CELL = ["example", "module", "source_layer", "target_layer"]
-METADATA = b"xtl"
+ROW = ("example", *GAIN_DIMS)
+"""What a row stands for: a cell of an instance."""
 
 
 def to_table(results: Maps) -> pd.DataFrame:
@@ -37,18 +37,8 @@ def to_table(results: Maps) -> pd.DataFrame:
     results = as_results(results)
     if "example" not in results.dims:
         results = as_results([results])
-    table = _steps_as_lists(results).to_dataframe(dim_order=CELL).reset_index()
-    first = [
-        "example",
-        "source_lang",
-        "target_lang",
-        "module",
-        "source_layer",
-        "target_layer",
-        "score",
-        "gain",
-        "correct",
-    ]
+    table = _steps_as_lists(results).to_dataframe(dim_order=list(ROW)).reset_index()
+    first = ["example", "source_lang", "target_lang", *GAIN_DIMS, "score", "gain", "correct"]
     return table[[name for name in first if name in table] + [name for name in table if name not in first]]
 
 
@@ -96,7 +86,7 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
     except (KeyError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{str(path)!r} is not a results file of xtl") from error
     frame = table.to_pandas()
-    axes = {name: list(dict.fromkeys(frame[name])) for name in ("module", "source_layer", "target_layer")}
+    axes = {name: list(dict.fromkeys(frame[name])) for name in GAIN_DIMS}
     cells = [len(values) for values in axes.values()]
     shape = (len(frame) // max(math.prod(cells), 1), *cells)
     if math.prod(shape) != len(frame):
@@ -104,12 +94,12 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
             f"{str(path)!r} is not whole: {len(frame)} rows do not make maps of {' x '.join(map(str, cells))} cells"
         )
     per_cell = [name for name in VALUES if name in frame]
-    per_example = [name for name in frame if name not in [*CELL, *per_cell]]
+    per_example = [name for name in frame if name not in [*ROW, *per_cell]]
     first_rows = frame.iloc[:: math.prod(cells)]
     measured = [name for name in per_example if name.startswith("vanilla")]
     variables: dict[str, Any] = {}
     for name in [*per_cell, *measured]:
-        dims, rows, sizes = (CELL, frame, shape) if name in per_cell else (["example"], first_rows, shape[:1])
+        dims, rows, sizes = (ROW, frame, shape) if name in per_cell else (ROW[:1], first_rows, shape[:1])
         if name.endswith("tokens"):
             variables[name] = ([*dims, "step"], _lists_as_steps(rows[name].to_numpy(), sizes))
         else:

@@ -19,10 +19,12 @@ from xtl.files import check_can_write, write_text
 from xtl.foreign import printable
 from xtl.progress import SweepProgress
 from xtl.runs.compute import ACTIVATIONS, Computer
-from xtl.runs.jobs import Job, make_jobs
+from xtl.runs.folder import MANIFEST, check_free
+from xtl.runs.jobs import Job
+from xtl.runs.make_jobs import make_jobs
 from xtl.runs.preflight import check_models
 from xtl.runs.reports import Failure, LoadedModel, MapFiles, Report, Told
-from xtl.runs.store import MANIFEST, Store, check_free
+from xtl.runs.store import Store
 from xtl.runs.study import Study
 from xtl.runs.workers.choose import check_workers, make_pool
 from xtl.runs.workers.here import in_this_process

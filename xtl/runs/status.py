@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from xtl.foreign import printable
 from xtl.progress import clock
 from xtl.runs.extent import groups_of
-from xtl.runs.lazy import RunFiles
-from xtl.runs.store import study_is_damaged
+from xtl.runs.folder import study_is_damaged
+from xtl.runs.run_files import RunFiles
 
 
 def run_status(folder: Path) -> dict[str, Any]:
@@ -96,8 +98,6 @@ def in_words(status: dict[str, Any]) -> str:
 
 def is_held(folder: Path) -> bool | None:
     """Whether a process holds the run's lock; None where that can't be told."""
-    from filelock import FileLock, Timeout
-
     if not (folder / ".lock").exists():
         return False
     lock = FileLock(folder / ".lock")

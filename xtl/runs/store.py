@@ -1,12 +1,4 @@
-"""The store of a run: a folder that survives being killed at any moment.
-
-    study.yaml      the study, with all that it leaves open filled in
-    manifest.json   versions, models with the hash of their weights, tasks with the hash of their data, seed, machine
-    cells/          Parquet, a row a cell and instance
-    vanilla/        Parquet, a row an instance without a transplant, with its prompts
-    pending/        maps of shards that are not whole yet, a pair a file; empty at the end of a run
-    log.jsonl       the journal: checksums, failures, seconds
-    SHA256SUMS      for `sha256sum -c`, at the end of a run
+"""The store of a run: its folder (`xtl.runs.folder`) in the hands of the process that writes it; it survives being killed.
 
 One process writes, under a lock. A map is first written to `pending/` (two files); when all pairs of a shard are done, or the run
 ends, they are joined to `cells/` and `vanilla/`. A pair counts as done where both of its files are there and have a checksum that
@@ -17,10 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import sys
 from functools import partial
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,12 +18,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from xtl.errors import InputError, check_flag
 from xtl.files import (
     LEFTOVER,
-    cannot_write,
     discard,
     gone,
     publish,
@@ -44,19 +32,26 @@ from xtl.files import (
     writing,
 )
 from xtl.foreign import printable
+from xtl.runs.folder import (
+    FORMAT,
+    LOG,
+    MANIFEST,
+    PENDING,
+    TABLES,
+    acquire,
+    check_free,
+    is_empty,
+    read_manifest,
+    set_aside,
+    study_is_damaged,
+)
 from xtl.runs.jobs import Job, Jobs, Shard
-from xtl.runs.journal import Journal, read_events
-from xtl.runs.manifest import check_same, flaw_of, make_manifest, model_changes, model_labels, new_session
+from xtl.runs.journal import Journal
+from xtl.runs.manifest import check_same, make_manifest, model_labels, new_session
+from xtl.runs.model_record import model_changes
 from xtl.runs.reports import MapFiles
 from xtl.runs.study import Study
 from xtl.runs.tables import join_tables
-
-TABLES = ("cells", "vanilla")
-FORMAT = 1
-MANIFEST = "manifest.json"
-LOG = "log.jsonl"
-PENDING = re.compile(r"\d{6,}\.(cells|vanilla)\.parquet")
-"""Names of files in `pending/`; others that lie there are left alone."""
 
 
 class Store:
@@ -218,13 +213,13 @@ class Store:
     def save_manifest(self) -> None:
         """Write `manifest.json`."""
         text = _as_json(self.manifest)
-        write_text(self.folder / "manifest.json", text, make_folder=False)
+        write_text(self.folder / MANIFEST, text, make_folder=False)
         self._manifest_text = text
 
     def check_there(self) -> None:
         """Raise `InputError` where the folder is no longer this run's: deleted or moved, with or without another in its place."""
         try:
-            ours = (self.folder / "manifest.json").read_text(encoding="utf-8") == self._manifest_text
+            ours = (self.folder / MANIFEST).read_text(encoding="utf-8") == self._manifest_text
         except (OSError, UnicodeDecodeError):
             ours = False
         if not ours:
@@ -271,7 +266,7 @@ class Store:
         pending: set[int] = set().union(*self._pending.values())
         for path in waiting:
             if path.is_dir():
-                _set_aside(self.folder, f"pending/{path.name}")
+                set_aside(self.folder, f"pending/{path.name}")
             elif int(path.name.split(".")[0]) not in pending:  # half of a map, or what was joined already
                 discard(path)
 
@@ -304,7 +299,7 @@ class Store:
             data = b""
         if sha256(data) in known.get(file, set()):
             return set(pq.read_table(io.BytesIO(data), columns=["pair"])["pair"].unique().to_pylist())
-        _set_aside(self.folder, file)
+        set_aside(self.folder, file)
         self.damaged.append(file)
         print(
             f"xtl: {printable(path)} is damaged (its checksum is wrong); its maps are computed again", file=sys.stderr
@@ -312,38 +307,8 @@ class Store:
         return set()
 
 
-def _set_aside(folder: Path, file: str) -> None:
-    """Move a damaged file to `damaged/`, if it is there; an earlier one of its name stays beside it."""
-    if not (folder / file).exists():
-        return
-    places = (folder / "damaged" / (file if not n else f"{file}.{n}") for n in count())
-    aside = next(place for place in places if not place.exists())
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    (folder / file).replace(aside)
-
-
 def _fill(place: Path, data: bytes) -> None:
     place.write_bytes(data)
-
-
-def acquire(folder: Path) -> FileLock:
-    """The lock of a run, taken.
-
-    Raises:
-        InputError: another process holds it, or the folder can't be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire(timeout=1)
-    except Timeout as error:
-        raise InputError(
-            f"another process is at work on {str(folder)!r}: wait for it (`xtl status` says how far it is), "
-            "or give another folder"
-        ) from error
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    return lock
 
 
 def refused(folder: Path, changes: list[str]) -> InputError:
@@ -362,7 +327,7 @@ def _read_or_make_manifest(folder: Path, jobs: Jobs, allow_versions: bool) -> di
         if not changes:
             _mend_study(folder, manifest)
             return manifest
-        if not _is_empty(folder):
+        if not is_empty(folder):
             raise refused(folder, changes)
         discard(folder / LOG)  # of a study of which nothing came
     else:
@@ -378,59 +343,9 @@ def _mend_study(folder: Path, manifest: dict[str, Any]) -> None:
         print(
             f"xtl: {printable(folder / 'study.yaml')} is damaged; it is written again from {MANIFEST}", file=sys.stderr
         )
-        _set_aside(folder, "study.yaml")
+        set_aside(folder, "study.yaml")
         write_text(folder / "study.yaml", Study.model_validate(manifest["study"]).to_yaml(), make_folder=False)
-
-
-def check_free(folder: Path) -> None:
-    """Raise `InputError` where a folder without a run holds other things."""
-    names = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
-    others = [name for name in names if name not in (".lock", "study.yaml") and not name.endswith(".tmp")]
-    if others:
-        raise InputError(f"{str(folder)!r} holds other things ({others[0]}) and no run; give another folder")
-
-
-def _is_empty(folder: Path) -> bool:
-    """Whether a run holds no map and never held one: another study may take its place."""
-    if any(path.is_file() for table in (*TABLES, "pending", "damaged") for path in (folder / table).rglob("*")):
-        return False
-    return not any("done" in event or "file" in event for event in read_events(folder / LOG)[0])
 
 
 def _as_json(manifest: dict[str, Any]) -> str:
     return json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a run.
-
-    Raises:
-        InputError: no run there, or one of another format.
-    """
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"no run at {str(folder)!r}: it has no manifest.json") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the run at {str(folder)!r}: {error}") from error
-    flaw = flaw_of(manifest)
-    if flaw is None and manifest["format"] != FORMAT:
-        raise InputError(f"{str(folder)!r} is not a run of this version of xtl")
-    if flaw is not None:
-        raise InputError(
-            f"the manifest.json of the run at {str(folder)!r} is damaged: {flaw}; put back a copy of it, or run the study into "
-            "another folder"
-        )
-    return manifest
-
-
-def study_is_damaged(folder: Path, manifest: dict[str, Any]) -> bool:
-    """Whether the run's `study.yaml` is gone, cannot be read, or holds another study than the manifest."""
-    import yaml
-
-    from xtl.runs import yaml12
-
-    try:
-        return bool(yaml12.load((folder / "study.yaml").read_text(encoding="utf-8")) != manifest["study"])
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return True

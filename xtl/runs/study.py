@@ -23,105 +23,27 @@ import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, StrictBool, StrictStr, ValidationError, field_validator
 
-from xtl.errors import InputError, XtlError, as_whole, check_choice
+from xtl.errors import InputError, XtlError, check_choice
 from xtl.layers import parse_layers
+from xtl.models.chat import CHAT
+from xtl.models.load import BACKENDS, DTYPES, QUANTIZATIONS
+from xtl.models.names import resolve_name
 from xtl.pairs import parse_direction
 from xtl.runs import yaml12
+from xtl.runs.specs import ModelSpec, Strict, TaskSpec, WholeNumber, as_list
 from xtl.tasks import Task, get_task, normalise_language
 
 SCORES = ("likelihood", "none", "paper", "strict", "em", "f1", "contains")
 """How answers are scored: by likelihood, not at all, or as generated texts (see `xtl.scoring.names`)."""
-EMBEDDED = "gemma-3-270m"
 NEW_TOKENS = 20
 """Tokens that are generated unless the study says otherwise; the paper's number."""
 
 
-def _whole(value: Any) -> Any:
-    """NumPy's whole numbers as Python's; anything else as it is, for pydantic to refuse."""
-    whole = as_whole(value)
-    return value if whole is None else whole
-
-
-WholeNumber = Annotated[StrictInt, BeforeValidator(_whole)]
-"""A whole number, and nothing that could be made one: no text, no boolean, no 1.0."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class ModelSpec(_Strict):
-    """A model: the arguments of `xtl.load_model`.
-
-    Attributes:
-        name: a name, a Hugging Face id, a folder or a GGUF file.
-        backend: "auto", "hooked" or "bridge".
-        dtype: "float32", "bfloat16", "float16" or "float64".
-        device: "cpu", "cuda", ...; None takes CUDA where there is one. With workers each takes its own GPU.
-        device_map: for a model larger than one device: "auto", or a mapping from module to device.
-        quantization: "8bit" or "4bit".
-
-    Whether code that comes with a model may run is no key: a file that somebody sends must not be able to allow it. It is an
-    argument of `run_study`, and a flag of `xtl run`.
-    """
-
-    name: StrictStr = EMBEDDED
-    backend: StrictStr = "auto"
-    dtype: StrictStr = "float32"
-    device: StrictStr | None = None
-    device_map: StrictStr | dict[StrictStr, WholeNumber | StrictStr] | None = None
-    quantization: StrictStr | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-
-class TaskSpec(BaseModel):
-    """A task: its name and what its `pairs` takes (a benchmark: `split`, `origin`, `folder`).
-
-    Attributes:
-        name: a name from `xtl tasks`, or a file of your own.
-        directions: "en->es"; "en->*" and "*->en" for every other language. None takes the study's.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    name: StrictStr
-    directions: tuple[StrictStr, ...] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    @field_validator("directions", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return as_list(value)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The arguments of `pairs` beside languages, limit and seed."""
-        return dict(self.model_extra or {})
-
-
-class Study(_Strict):
+class Study(Strict):
     """What a run computes. Everything in it decides what the results are; how they are computed (workers) is not in it.
 
     Each key is also a flag of `xtl run`, with these words as its help.
@@ -210,12 +132,12 @@ class Study(_Strict):
         Raises:
             InputError: a name that nobody knows, or things that do not go together.
         """
+        # Here for start-up time: all of these load torch, and `xtl run --help` reads what a study is without it.
         from xtl.controls import check_control
         from xtl.engine import ENGINES
         from xtl.hooks import get_modules
-        from xtl.models.chat import CHAT
-        from xtl.models.load import BACKENDS, DTYPES, QUANTIZATIONS, resolve_name
-        from xtl.scoring.likelihood import NORMALISATIONS
+        from xtl.results.units import NORMALISATIONS
+        from xtl.scoring.names import get_text_score
         from xtl.transplants import STEPS
 
         check_choice("score", self.score, SCORES)
@@ -240,6 +162,9 @@ class Study(_Strict):
         _check_different("model", [repr(model) for model in self.models])
         tasks = tuple(self._resolve_task(spec) for spec in self.tasks)
         _check_different("task", [repr(task) for task in tasks])
+        if self.score not in ("likelihood", "none"):
+            for task in tasks:
+                get_text_score(self.score, get_task(task.name).name)
         check_control(self.control, self.control_language)
         n_new = self.max_new_tokens
         if self.score == "likelihood" and n_new is not None:
@@ -249,16 +174,12 @@ class Study(_Strict):
         return self.model_copy(update={"tasks": tasks, "max_new_tokens": n_new, "directions": None})
 
     def _resolve_task(self, spec: TaskSpec) -> TaskSpec:
-        from xtl.scoring.names import get_text_score
-
         task = get_task(spec.name)
         valid = list(inspect.signature(task.pairs).parameters)[2:]
         for key in spec.options:
             if key in ("limit", "seed"):
                 raise InputError(f"task {spec.name}: {key} is given for the whole study")
             check_choice(f"key of task {spec.name}", key, [name for name in valid if name not in ("limit", "seed")])
-        if self.score not in ("likelihood", "none"):
-            get_text_score(self.score, task.name)
         wanted = spec.directions if spec.directions is not None else self.directions
         directions = spell_out(task, wanted if wanted is not None else (_usual(task),))
         return spec.model_copy(update={"directions": directions})
@@ -270,11 +191,6 @@ class Study(_Strict):
     def to_dict(self) -> dict[str, Any]:
         """The study as plain lists, numbers and texts."""
         return self.model_dump(mode="json", exclude={"directions"} if self.directions is None else None)
-
-
-def as_list(value: Any) -> Any:
-    """A lone value as a list of one."""
-    return value if value is None or isinstance(value, (list, tuple)) else [value]
 
 
 def spell_out(task: Task, directions: tuple[str, ...]) -> tuple[str, ...]:

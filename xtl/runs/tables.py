@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from xtl.results import GAIN_DIMS
+from xtl.results.units import NORMALISATIONS
 from xtl.runs.jobs import Job
-from xtl.scoring.likelihood import NORMALISATIONS
 
 KEYS = ("pair", "model", "task", "source_lang", "target_lang", "example")
 """Columns that both tables begin with."""

@@ -25,11 +25,9 @@ from torch import Tensor
 from xtl.backend import Model
 from xtl.errors import InputError, Whole, as_whole, check_choice
 from xtl.pairs import Prompt, check_question
+from xtl.results.units import NORMALISATIONS, UNITS
 from xtl.tokens import check_fits, continue_prompt
 
-NORMALISATIONS = {"none": "raw", "token": "per_token", "byte": "per_byte"}
-"""What a log-probability may be divided by; with each, what a result's variables of that score end in (`score_per_token`)."""
-UNITS = {"none": "nats", "token": "nats per token", "byte": "nats per byte"}
 TIE = 1e-5
 """Log-probabilities (nats) nearer than this are tied: float32 rounding decides which is larger."""
 
