@@ -179,15 +179,15 @@ def probe(
     groups = instances if groups is None else np.asarray(groups)
     if len(groups) != len(x) or len(np.unique(groups)) < n_folds:
         raise InputError(f"groups must name {len(x)} samples in at least {n_folds} groups")
-    tongues = list(dict.fromkeys(map(str, languages)))
+    codes = list(dict.fromkeys(map(str, languages)))
     parts = [
-        _probe_label(name, x, np.asarray(values).astype(str), languages, instances, groups, tongues, list(modules),
+        _probe_label(name, x, np.asarray(values).astype(str), languages, instances, groups, codes, list(modules),
                      n_folds, strength, n_controls, confidence, seed)
         for name, values in labels.items()
     ]  # fmt: skip
     data = xr.concat(parts, dim="label", data_vars="all").assign_coords(label=list(labels))
     settings = {"n_folds": n_folds, "strength": strength, "n_controls": n_controls, "confidence": confidence}
-    return data.assign_attrs(analysis="linear_probes", seed=seed, languages=", ".join(tongues), **settings)
+    return data.assign_attrs(analysis="linear_probes", seed=seed, languages=", ".join(codes), **settings)
 
 
 def in_words(data: xr.Dataset, label: str) -> list[str]:
@@ -307,7 +307,7 @@ ANALYSIS = Analysis(
 
 
 def _probe_label(
-    name: str, x: np.ndarray, y: np.ndarray, languages: np.ndarray, instances: np.ndarray, groups: np.ndarray, tongues: list[str],
+    name: str, x: np.ndarray, y: np.ndarray, languages: np.ndarray, instances: np.ndarray, groups: np.ndarray, codes: list[str],
     modules: list[str], n_folds: int, strength: float, n_controls: int, confidence: float, seed: int,
 ) -> xr.Dataset:  # fmt: skip
     """Everything about one label."""
@@ -329,18 +329,18 @@ def _probe_label(
     controls = [control_labels(y, own, varies, seed + 1000 * (k + 1)) for k in range(n_controls)]
     correct = np.zeros((n, n_modules * n_layers))
     control = np.zeros_like(correct)
-    inside = np.array([len(set(y[languages == tongue])) > 1 for tongue in tongues])
-    transfer = np.full((n_modules * n_layers, len(tongues), len(tongues)), np.nan)
+    inside = np.array([len(set(y[languages == code])) > 1 for code in codes])
+    transfer = np.full((n_modules * n_layers, len(codes), len(codes)), np.nan)
     for site in range(n_modules * n_layers):
         features = x[:, site // n_layers, site % n_layers]
         correct[:, site] = cross_validated(features, y, fold, strength) == y
         for random in controls:
             control[:, site] += (cross_validated(features, random, fold, strength) == random) / n_controls
         for a in np.flatnonzero(inside):
-            seen = languages == tongues[a]
+            seen = languages == codes[a]
             right = cross_validated(features, y, fold, strength, seen) == y
-            for b, tongue in enumerate(tongues):
-                transfer[site, a, b] = right[languages == tongue].mean()
+            for b, code in enumerate(codes):
+                transfer[site, a, b] = right[languages == code].mean()
     dims, shape = ("module", "layer"), (n_modules, n_layers)
     share = share_interval(correct, clusters, confidence=confidence)
     extra = mean_interval(correct - control, clusters, bounds=DIFFERENCE, confidence=confidence)
@@ -350,9 +350,9 @@ def _probe_label(
     }  # fmt: skip
     data = xr.Dataset(
         {key: (dims, values.reshape(shape)) for key, values in columns.items()},
-        coords={"module": modules, "layer": range(n_layers), "trained_in": tongues, "tested_in": tongues},
+        coords={"module": modules, "layer": range(n_layers), "trained_in": codes, "tested_in": codes},
     )
-    data["transfer"] = ((*dims, "trained_in", "tested_in"), transfer.reshape(*shape, len(tongues), len(tongues)))
+    data["transfer"] = ((*dims, "trained_in", "tested_in"), transfer.reshape(*shape, len(codes), len(codes)))
     if {"attn", "mlp"} <= set(modules):
         cube = correct.reshape(n, *shape)
         gap = cube[:, modules.index("attn")] - cube[:, modules.index("mlp")]

@@ -88,8 +88,10 @@ def table(data: xr.Dataset) -> pd.DataFrame:
                 for layer in part[dim].values if dim else [None]:
                     cell = part if dim is None else part.sel({dim: layer})
                     row = {**common, "set": name, "layer": layer}
-                    for run in data["run"].values:
-                        row |= {f"{run}{end}": float(cell[name + end].sel(run=run)) for end in ("", "_low", "_high")}
+                    for one in data["condition"].values:
+                        row |= {
+                            f"{one}{end}": float(cell[name + end].sel(condition=one)) for end in ("", "_low", "_high")
+                        }
                     rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"layer": "Int64"})
 
@@ -110,13 +112,15 @@ def in_words(data: xr.Dataset, direction: str) -> list[str]:
     bound = part["overall"]
     cells = int(part["cells"].values[-1])
     words = [
-        f"Some cell of {cells} solves {float(bound.sel(run='real')):.0%} of n = {int(part['n'])} examples; "
+        f"Some cell of {cells} solves {float(bound.sel(condition='real')):.0%} of n = {int(part['n'])} examples; "
         f"vanilla solves {float(part['vanilla']):.0%}."
     ]
-    if "difference" in data["run"].values:
-        value, low, high = (100 * float(part["overall" + end].sel(run="difference")) for end in ("", "_low", "_high"))
+    if "difference" in data["condition"].values:
+        value, low, high = (
+            100 * float(part["overall" + end].sel(condition="difference")) for end in ("", "_low", "_high")
+        )
         against = data.attrs["against"]
-        chance = float(bound.sel(run="control"))
+        chance = float(bound.sel(condition="control"))
         words.append(
             f"Under {against} it is {chance:.0%}: a difference of {value:+.0f} points [{low:+.0f}, {high:+.0f}]."
         )

@@ -15,9 +15,9 @@ from xtl.errors import InputError
 from xtl.pairs import ParallelPair
 
 N, D = 24, 12
-TONGUES = np.array(["en", "es", "sw"])
+CODES = np.array(["en", "es", "sw"])
 INSTANCES = np.repeat([f"t/{k}" for k in range(N)], 3)
-LANGUAGES = np.tile(TONGUES, N)
+LANGUAGES = np.tile(CODES, N)
 COUNTRIES = ("FR", "GH", "DE", "ML", "IT", "SN")
 COLOUR = np.repeat(np.where(np.arange(N) % 2, "red", "blue"), 3)
 
@@ -103,15 +103,15 @@ def test_controls_stay_at_chance_where_a_group_holds_one_class_of_a_label() -> N
     instances = np.array([f"{task}/{country}" for task, country in zip(tasks, countries, strict=True)])
     x = rng.normal(size=(len(tasks), 1, 1, D)).astype("float32")
     x[:, 0, 0, 0] += 40 * (tasks == "capitals")
-    tongues = np.tile(["en", "es"], 2 * N)
+    languages = np.tile(["en", "es"], 2 * N)
     found = linear_probes.probe(
-        x, {"task": tasks}, tongues, instances, modules=["attn"], groups=countries, n_controls=4
+        x, {"task": tasks}, languages, instances, modules=["attn"], groups=countries, n_controls=4
     )
     assert found["accuracy"].item() > 0.95
     assert abs(found["control"].item() - 0.5) < 0.15
     assert found["n_instances"].item() == 2 * N - 4
     with pytest.raises(InputError, match="groups must name"):
-        linear_probes.probe(x, {"task": tasks}, tongues, instances, modules=["attn"], groups=countries[:3])
+        linear_probes.probe(x, {"task": tasks}, languages, instances, modules=["attn"], groups=countries[:3])
 
 
 @settings(max_examples=15)

@@ -49,8 +49,8 @@ def test_words_give_the_numbers_of_the_direction() -> None:
 
 def test_all_directions_can_be_pooled() -> None:
     data = upper_bound.compute(REAL, CONTROL, by="all")
-    assert float(data["overall"].sel(direction="all", module="mlp", run="real")) == pytest.approx(
-        float(DATA["overall"].sel(module="mlp", run="real").mean())
+    assert float(data["overall"].sel(direction="all", module="mlp", condition="real")) == pytest.approx(
+        float(DATA["overall"].sel(module="mlp", condition="real").mean())
     )
     assert len(upper_bound.in_words(data, "all")) == 2
     assert set(upper_bound.figures(data)) == {"upper_bound", "upper_bound_layers"}

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import xtl
 from tests.runs.filling import content, files_of, jobs_of
 from xtl.runs import run, run_study
-from xtl.runs.reports import FailedWorker, Failure, LoadedModel, MapFiles, Ready, Stopped, Told
+from xtl.runs.reports import FailedWorker, Failure, LoadedModel, MapFiles, Notice, Ready, Stopped
 from xtl.runs.study import Study
 from xtl.runs.workers.choose import parse_workers
 from xtl.runs.workers.here import in_this_process
@@ -147,7 +147,7 @@ def test_jobs_go_to_workers_that_answered_and_the_late_ones_are_told_once(clock,
     pool = ScriptedPool(3, [], absent=absent, clock=clock)
     reports = list(share_out(pool, ALL, start_timeout=4.0))
     assert sorted(report.number for report in reports if isinstance(report, MapFiles)) == list(range(len(ALL)))
-    (told,) = [report.text for report in reports if isinstance(report, Told)]
+    (told,) = [report.text for report in reports if isinstance(report, Notice)]
     assert told.startswith(f"{len(absent)} of 3 workers have not started after 4 s (there is no room)")
 
 

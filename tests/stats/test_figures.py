@@ -68,7 +68,7 @@ def test_the_curve_draws_real_control_and_vanilla_in_every_panel() -> None:
     figure = bounds.curve(data)
     lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
     assert len(lines) == 2 * 3 * 2
-    expected = 100 * data["upper_bound"].sel(direction="en->es", module="attn", run="real").dropna("cells")
+    expected = 100 * data["upper_bound"].sel(direction="en->es", module="attn", condition="real").dropna("cells")
     np.testing.assert_allclose(lines[0].y, expected)
     assert [line.line.dash for line in lines[:2]] == ["solid", "dash"]
     assert [trace.name for trace in lines if trace.showlegend] == ["real source", "simulated control"]
@@ -82,7 +82,7 @@ def test_layers_are_drawn_for_every_single_module() -> None:
     lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
     assert len(lines) == 2 * 4 * 2
     np.testing.assert_allclose(
-        lines[2].y, 100 * data["target_column"].sel(direction="en->es", module="attn", run="real")
+        lines[2].y, 100 * data["target_column"].sel(direction="en->es", module="attn", condition="real")
     )
     with pytest.raises(InputError, match="source_row"):
         bounds.layer_bounds(stats.upper_bound_curve(REAL))

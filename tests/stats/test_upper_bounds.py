@@ -20,10 +20,10 @@ REAL, CONTROL = stats.simulate(
 
 def test_bounds_equal_counting() -> None:
     found = stats.layer_upper_bounds(REAL, CONTROL)
-    for run, data in (("real", REAL), ("control", CONTROL)):
+    for condition, data in (("real", REAL), ("control", CONTROL)):
         for direction, language in (("en->es", "es"), ("en->sw", "sw")):
             right = data["correct"].values[data["target_lang"].values == language]
-            part = found.sel(run=run, direction=direction)
+            part = found.sel(condition=condition, direction=direction)
             for m, module in enumerate(["attn", "mlp"]):
                 np.testing.assert_allclose(part["source_row"].sel(module=module), right[:, m].any(2).mean(0))
                 np.testing.assert_allclose(part["target_column"].sel(module=module), right[:, m].any(1).mean(0))
@@ -31,10 +31,12 @@ def test_bounds_equal_counting() -> None:
             assert float(part["overall"].sel(module="attn+mlp")) == right.any((1, 2, 3)).mean()
             np.testing.assert_allclose(part["source_row"].sel(module="attn+mlp"), right.any((1, 3)).mean(0))
     for name in ("source_row", "target_column", "overall"):
-        real, control, difference = (found[name].sel(run=run) for run in ("real", "control", "difference"))
+        real, control, difference = (
+            found[name].sel(condition=condition) for condition in ("real", "control", "difference")
+        )
         np.testing.assert_allclose(real - control, difference)
         assert ((found[name + "_low"] <= found[name]) & (found[name] <= found[name + "_high"])).all()
-    assert (found["overall"] >= found["source_row"].max("source_layer")).sel(run="real").all()
+    assert (found["overall"] >= found["source_row"].max("source_layer")).sel(condition="real").all()
     assert found["vanilla"].sel(direction="en->es").item() == REAL["vanilla_correct"].values[::2].mean()
 
 
@@ -66,7 +68,7 @@ def test_the_curve_runs_from_the_mean_cell_to_the_upper_bound() -> None:
     bounds = stats.layer_upper_bounds(REAL, CONTROL)
     assert curve["cells"].values.tolist() == [1, 2, 4, 8, 16, 32]
     right = REAL["correct"].values[::2]
-    one = curve["upper_bound"].sel(direction="en->es", run="real", cells=1)
+    one = curve["upper_bound"].sel(direction="en->es", condition="real", cells=1)
     np.testing.assert_allclose(one, [right[:, 0].mean(), right[:, 1].mean(), right.mean()])
     for module, m in (("attn", 16), ("mlp", 16), ("attn+mlp", 32)):
         np.testing.assert_allclose(
@@ -75,7 +77,7 @@ def test_the_curve_runs_from_the_mean_cell_to_the_upper_bound() -> None:
         np.testing.assert_allclose(curve["low"].sel(module=module, cells=m), bounds["overall_low"].sel(module=module))
     assert curve["upper_bound"].sel(module="attn", cells=32).isnull().all()
     single = stats.upper_bound_curve(REAL, sizes=[3, 1])
-    assert (single["cells"].values.tolist(), single["run"].values.tolist()) == ([1, 3], ["real"])
+    assert (single["cells"].values.tolist(), single["condition"].values.tolist()) == ([1, 3], ["real"])
 
 
 def test_instances_solved_add_up_to_the_bounds() -> None:
@@ -84,13 +86,13 @@ def test_instances_solved_add_up_to_the_bounds() -> None:
     for (direction, module), part in table.groupby(["direction", "module"]):
         share = part["solved_by"].value_counts(normalize=True)
         real, control = (share.get("both", 0) + share.get(name, 0) for name in ("only real", "only control"))
-        assert real == pytest.approx(bounds.sel(direction=direction, module=module, run="real").item())
-        assert control == pytest.approx(bounds.sel(direction=direction, module=module, run="control").item())
+        assert real == pytest.approx(bounds.sel(direction=direction, module=module, condition="real").item())
+        assert control == pytest.approx(bounds.sel(direction=direction, module=module, condition="control").item())
         assert ((part["cells_real"] > 0) == part["solved_by"].isin(["both", "only real"])).all()
 
 
 def test_a_run_against_itself_has_a_difference_of_zero_that_is_not_certain() -> None:
-    found = stats.layer_upper_bounds(REAL, REAL.assign_attrs(control="itself")).sel(run="difference")
+    found = stats.layer_upper_bounds(REAL, REAL.assign_attrs(control="itself")).sel(condition="difference")
     assert (found["overall"] == 0).all()
     exact = 1 - 0.025 ** (1 / 20)  # Clopper and Pearson's end for none of 20
     np.testing.assert_allclose(found["overall_low"], -exact, atol=0.01)

@@ -9,7 +9,7 @@ from typing import Any
 from xtl.models.embedded import EMBEDDED, cache_folder
 from xtl.models.memory import human, need_by_name, need_of
 from xtl.models.names import PAPER, UNREADABLE, known_names
-from xtl.models.quiet import quiet
+from xtl.models.silence import silence_loading
 
 NO_DECODERS = ("bert", "t5", "wav2vec2")
 """Parts of names on TransformerLens's list that are no decoders."""
@@ -77,7 +77,7 @@ def _listed(name: str, hf_id: str, here: dict[str, Path]) -> Listed:
     from transformers import AutoConfig
 
     try:
-        with quiet():
+        with silence_loading():
             need = need_of(AutoConfig.from_pretrained(here[hf_id]))
     except (OSError, ValueError):
         need = None

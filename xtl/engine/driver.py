@@ -44,7 +44,7 @@ class Outputs:
 
 @runtime_checkable
 class Keep(Protocol):
-    """Keeps what an engine gave, so that it need not be computed again; `xtl.KeptMaps` does so in a folder."""
+    """A resume cache: keeps what an engine gave, so that it need not be computed again; `xtl.KeptMaps` is one in a folder."""
 
     def get(self, model: Model, sweep: Sweep, engine: str) -> Outputs | None:
         """What was kept of this very sweep; None where there is nothing."""

@@ -41,7 +41,7 @@ def sweep_many(
         model: from `xtl.load_model`, or any HookedTransformer or TransformerBridge.
         pairs: what is asked; all with options, or none.
         activations: gives for each pair what to write instead of what its source prompt gives (see `xtl.sweep`).
-        keep: keeps each map as soon as it is computed, and has those that an earlier call computed: `xtl.KeptMaps("folder")`.
+        keep: a resume cache, `xtl.KeptMaps("folder")`: each map is kept in it once computed; those of an earlier call are read.
         progress: True shows pairs done, cells a second and time left on stderr; a function is called after each cell with
             (cells done, cells in all), which are known for a list alone.
         **settings: the arguments of `xtl.sweep` that are the same for every pair (`modules`, `engine`, ...).

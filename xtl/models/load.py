@@ -12,7 +12,7 @@ from typing import Any
 
 from xtl.errors import InputError, check_choice, check_flag, known_keywords
 from xtl.models.names import Location, known_names, resolve_name
-from xtl.models.quiet import quiet
+from xtl.models.silence import silence_loading
 
 __all__ = ["BACKENDS", "DTYPES", "known_names", "load_model", "resolve_name"]
 
@@ -81,14 +81,14 @@ def load_model(
             raise InputError(
                 f"{(given or ['quantization'])[0]} is for models that are loaded by name; this one is an object"
             )
-        with quiet():
+        with silence_loading():
             from xtl.models.adopt import adopt
 
             return adopt(name, tokenizer, backend)
     label, location, torch_dtype, (placed, place, options) = check_asked(
         name, backend=backend, dtype=dtype, device=device, device_map=device_map, quantization=quantization
     )
-    with quiet():
+    with silence_loading():
         import transformer_lens  # noqa: F401  # its import warns on its own
 
         from xtl.models.build import from_hf, n_rows

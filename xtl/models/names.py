@@ -13,7 +13,7 @@ from pathlib import Path
 from xtl.errors import InputError, ModelError, check_choice
 from xtl.files import check_path
 from xtl.models.embedded import EMBEDDED
-from xtl.models.quiet import quiet
+from xtl.models.silence import silence_loading
 
 PAPER = {
     "llama-2-7b-chat": "meta-llama/Llama-2-7b-chat-hf",
@@ -78,7 +78,7 @@ def _check_known(text: str, names: Mapping[str, str]) -> str:
 
 def known_names() -> dict[str, str]:
     """The paper's short names and TransformerLens's names and aliases, in lower case, with the Hugging Face id of each."""
-    with quiet():
+    with silence_loading():
         from transformer_lens.supported_models import MODEL_ALIASES, OFFICIAL_MODEL_NAMES
     known = {name.lower(): name for name in OFFICIAL_MODEL_NAMES}
     known |= {alias.lower(): name for name, aliases in MODEL_ALIASES.items() for alias in aliases}

@@ -30,15 +30,15 @@ def curve(data: xr.Dataset) -> go.Figure:
     """
     group = group_dim(data, "spread")
     figure, places = _grid(data, group, "", width=330, height=280)
-    runs = [run for run in data["run"].values if run != "difference"]
+    conditions = [condition for condition in data["condition"].values if condition != "difference"]
     for (row, column), (label, module) in places.items():
         part = data.sel({group: label, "module": module})
-        cells = part["cells"].values[np.isfinite(part["upper_bound"].sel(run="real").values)]
+        cells = part["cells"].values[np.isfinite(part["upper_bound"].sel(condition="real").values)]
         part = part.sel(cells=cells)
-        for run in runs:
-            line = part.sel(run=run)
+        for condition in conditions:
+            line = part.sel(condition=condition)
             extra = 100 * line["spread"].values
-            _band(figure, cells, line["upper_bound"], line["low"], line["high"], run, _run_name(data, run),
+            _band(figure, cells, line["upper_bound"], line["low"], line["high"], condition, _condition_name(data, condition),
                   (row, column), extra)  # fmt: skip
         _vanilla(figure, float(part["vanilla"]), row, column)
     ticks = [int(k) for k in data["cells"].values if k & (k - 1) == 0][::2]
@@ -64,14 +64,14 @@ def layer_bounds(data: xr.Dataset) -> go.Figure:
         data = data.isel(module=slice(-1))  # without the set of all modules: each is drawn on its own
     kinds = {"source_row": "source_layer", "target_column": "target_layer"}
     figure, places = _grid(data, group, "source row,target column", width=300, height=260)
-    runs = [run for run in data["run"].values if run != "difference"]
+    conditions = [condition for condition in data["condition"].values if condition != "difference"]
     for (row, column), (label, module) in places.items():
         part = data.sel({group: label, "module": module})
         kind, axis = list(kinds.items())[(column - 1) % 2]
-        for run in runs:
-            line = part.sel(run=run)
-            _band(figure, part[axis].values, line[kind], line[f"{kind}_low"], line[f"{kind}_high"], run,
-                  _run_name(data, run), (row, column))  # fmt: skip
+        for condition in conditions:
+            line = part.sel(condition=condition)
+            _band(figure, part[axis].values, line[kind], line[f"{kind}_low"], line[f"{kind}_high"], condition,
+                  _condition_name(data, condition), (row, column))  # fmt: skip
         _vanilla(figure, float(part["vanilla"]), row, column)
         if row == max(place[0] for place in places):
             figure.update_xaxes(title_text=axis.replace("_", " "), row=row, col=column)
@@ -83,25 +83,25 @@ def layer_bounds(data: xr.Dataset) -> go.Figure:
 
 
 def _band(
-    figure: go.Figure, x: np.ndarray, middle: xr.DataArray, low: xr.DataArray, high: xr.DataArray, run: str, name: str,
+    figure: go.Figure, x: np.ndarray, middle: xr.DataArray, low: xr.DataArray, high: xr.DataArray, condition: str, name: str,
     place: tuple[int, int], spread: np.ndarray | None = None,
 ) -> None:  # fmt: skip
     """One line of shares (in per cent) with its band."""
-    colour, fill = (REAL, "rgba(0, 114, 178, 0.18)") if run == "real" else (CONTROL, "rgba(213, 94, 0, 0.18)")
+    colour, fill = (REAL, "rgba(0, 114, 178, 0.18)") if condition == "real" else (CONTROL, "rgba(213, 94, 0, 0.18)")
     row, column = place
     y, below, above = (100 * values.values.astype("float64") for values in (middle, low, high))
     outline = {"x": np.concatenate([x, x[::-1]]), "y": np.concatenate([above, below[::-1]])}
     figure.add_trace(
         go.Scatter(**outline, fill="toself", fillcolor=fill, line={"width": 0}, mode="lines", hoverinfo="skip",
-                   legendgroup=run, showlegend=False), row=row, col=column,
+                   legendgroup=condition, showlegend=False), row=row, col=column,
     )  # fmt: skip
     shown = np.stack([below, above, spread if spread is not None else np.zeros_like(y)], 1)
     over_subsets = "<br>± %{customdata[2]:.1f} over subsets" if spread is not None else ""
     figure.add_trace(
         go.Scatter(
-            x=x, y=y, name=escape(name), legendgroup=run, showlegend=place == (1, 1), mode="lines+markers",
-            line={"color": colour, "width": 2, "dash": "solid" if run == "real" else "dash"},
-            marker={"size": 5, "symbol": "circle" if run == "real" else "square"}, customdata=shown,
+            x=x, y=y, name=escape(name), legendgroup=condition, showlegend=place == (1, 1), mode="lines+markers",
+            line={"color": colour, "width": 2, "dash": "solid" if condition == "real" else "dash"},
+            marker={"size": 5, "symbol": "circle" if condition == "real" else "square"}, customdata=shown,
             hovertemplate=f"%{{x}}: %{{y:.1f}}% [%{{customdata[0]:.1f}}, %{{customdata[1]:.1f}}]{over_subsets}",
         ),
         row=row, col=column,
@@ -154,5 +154,5 @@ def _shares(figure: go.Figure, x: str | None, title: str, subtitle: str) -> go.F
     return figure
 
 
-def _run_name(data: xr.Dataset, run: str) -> str:
-    return "real source" if run == "real" else str(data.attrs.get("against", "control"))
+def _condition_name(data: xr.Dataset, condition: str) -> str:
+    return "real source" if condition == "real" else str(data.attrs.get("against", "control"))

@@ -201,7 +201,7 @@ def group_dim(data: xr.Dataset, variable: str) -> str:
         raise InputError(
             f"data have no '{variable}': give the result of the function of xtl.stats that the docstring names"
         )
-    known = {"module", "source_layer", "target_layer", "run", "cells"}
+    known = {"module", "source_layer", "target_layer", "condition", "cells"}
     return next(str(dim) for dim in data[variable].dims if dim not in known)
 
 

@@ -133,7 +133,7 @@ def upper_bound(results: xr.Dataset, size: Size) -> go.Figure:
     for d, direction in enumerate(directions):
         for c, (name, dim) in enumerate((("source_row", "source_layer"), ("target_column", "target_layer"))):
             for m, module in enumerate(data["module"].values):
-                line = data[name].sel(direction=direction, module=module, run="real").dropna(dim)
+                line = data[name].sel(direction=direction, module=module, condition="real").dropna(dim)
                 figure.add_trace(
                     go.Scatter(
                         x=line[dim].values, y=100 * line.values, name=plots.escape(module), mode="lines", showlegend=d == c == 0,

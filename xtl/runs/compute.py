@@ -24,7 +24,7 @@ from xtl.runs.activations import ActivationCache
 from xtl.runs.jobs import Group, Job
 from xtl.runs.manifest import model_labels
 from xtl.runs.model_record import model_record
-from xtl.runs.reports import Failure, LoadedModel, MapFiles, Told
+from xtl.runs.reports import Failure, LoadedModel, MapFiles, Notice
 from xtl.runs.study import Study
 from xtl.runs.tables import encode_map
 from xtl.scoring.names import get_text_score
@@ -47,6 +47,7 @@ class _Controlled:
 
 class Computer:
     """Computes jobs of a study, one after the other; holds one model at a time.
+
     Args:
         study: the study.
         activations: where source activations are kept: "disk", "memory" or "off".
@@ -63,7 +64,7 @@ class Computer:
         activations: str = "memory",
         folder: Path | None = None,
         groups: Sequence[Group] = (),
-        tell: Callable[[LoadedModel | Told], None] | None = None,
+        tell: Callable[[LoadedModel | Notice], None] | None = None,
         device: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
@@ -82,6 +83,7 @@ class Computer:
 
     def compute(self, job: Job, progress: Callable[[int, int], None] | None = None) -> MapFiles | Failure:
         """The map of a job.
+
         Raises:
             XtlError: its model can't be loaded. Whatever else goes wrong is a `Failure` of this job alone.
         """
@@ -98,7 +100,6 @@ class Computer:
         """Have this model of the study in memory, and no other."""
         if index == self._index:
             return
-
         self.unload()
         spec = self.study.models[index]
         self.model = models.load_model(
@@ -121,7 +122,7 @@ class Computer:
         self.label = model_labels(self.study)[index]
         if self.activations != "off":
             folder = self.folder if self.activations == "disk" else None
-            self.cache = ActivationCache(identity_key(self.model), folder, told=lambda text: self.tell(Told(text)))
+            self.cache = ActivationCache(identity_key(self.model), folder, told=lambda text: self.tell(Notice(text)))
         self._index = index
         slow, note = why_slow(self.model, self.engine), slow_note(self.model, self.engine)
         self.tell(LoadedModel(self.label, record, slow, note))
@@ -195,6 +196,7 @@ class Computer:
 
 def reason(error: BaseException) -> str:
     """Why a job failed, in one line.
+
     >>> reason(MemoryError())
     'out of memory (MemoryError)'
     """

@@ -1,4 +1,4 @@
-"""Maps that are kept as soon as each is computed, so that a sweep that was stopped goes on where it was.
+"""A resume cache: maps are kept as soon as each is computed, so that a sweep that was stopped goes on where it was.
 
 A folder with a file a map: what the engine gave for it, before it is scored. The file's name is the hash of all that decides
 what is in it (the model's identity, the software's versions, token ids, cells, what is written), so that nothing that was kept is
@@ -26,9 +26,9 @@ from xtl.runs.tensors import checksum, read_tensor, write_tensor
 
 
 class KeptMaps:
-    """A folder of maps for `xtl.sweep_many`: each is kept as soon as it is there, and a later sweep has it from there.
+    """A resume cache for `xtl.sweep_many`: a folder in which each map is kept once computed, and read from later.
 
-    Generated texts are scored anew when they are had from there, so that another score of them takes no new maps. A model's
+    Generated texts are scored anew when they are read, so that another score of them takes no new maps. A model's
     identity (`xtl.models.identity`) is found out once: after changing its weights, configuration or tokenizer make a new
     `KeptMaps`. What hooks of your own change is not seen: give a model with such hooks its own folder.
 

@@ -12,8 +12,8 @@ from xtl.errors import InputError, XtlError
 from xtl.layers import check_layers
 from xtl.models.load import check_placement
 from xtl.models.names import resolve_name
-from xtl.models.quiet import quiet
 from xtl.models.read import read_config, read_tokenizer
+from xtl.models.silence import silence_loading
 from xtl.runs.specs import ModelSpec
 from xtl.runs.study import Study
 
@@ -65,7 +65,7 @@ def n_layers_of(spec: ModelSpec, trust_remote_code: bool = False) -> int | None:
 
 
 def _config(spec: ModelSpec, trust_remote_code: bool) -> Any:
-    with quiet():
+    with silence_loading():
         return read_config(*resolve_name(spec.name), trust_remote_code)
 
 
@@ -75,6 +75,6 @@ def _has_chat_template(spec: ModelSpec, trust_remote_code: bool) -> bool | None:
         return False  # the embedded model is a base model
     if str(location).endswith(".gguf"):
         return None
-    with quiet():
+    with silence_loading():
         tokenizer = read_tokenizer(label, location, location, trust_remote_code, {})
     return bool(getattr(tokenizer, "chat_template", None))

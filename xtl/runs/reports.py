@@ -52,7 +52,7 @@ class LoadedModel:
 
 
 @dataclass(frozen=True)
-class Told:
+class Notice:
     """Something that the user should know of a worker, in one line; the work goes on."""
 
     text: str
@@ -77,7 +77,7 @@ class Stopped:
     why: str
 
 
-Report = MapFiles | Failure | LoadedModel | Told
+Report = MapFiles | Failure | LoadedModel | Notice
 """What a run takes in."""
 WorkerReport = Report | Ready | FailedWorker | Stopped
 """What a worker pool hears of its workers."""

@@ -23,7 +23,7 @@ from xtl.runs.folder import MANIFEST, check_free
 from xtl.runs.jobs import Job
 from xtl.runs.make_jobs import make_jobs
 from xtl.runs.preflight import check_models
-from xtl.runs.reports import Failure, LoadedModel, MapFiles, Report, Told
+from xtl.runs.reports import Failure, LoadedModel, MapFiles, Notice, Report
 from xtl.runs.store import Store
 from xtl.runs.study import Study
 from xtl.runs.workers.choose import check_workers, make_pool
@@ -218,7 +218,7 @@ def _take_in(
     last = time.monotonic() - STATUS_EVERY
     try:
         for report in reports:
-            if isinstance(report, Told):
+            if isinstance(report, Notice):
                 if report.text not in told:
                     told.add(report.text)
                     print(f"xtl: {printable(report.text)}", file=sys.stderr, flush=True)

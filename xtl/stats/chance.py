@@ -42,9 +42,9 @@ def upper_bound_curve(
         confidence: level of the intervals over instances.
 
     Returns:
-        Dataset (group, module, run, cells), shares from 0 to 1: `upper_bound`, its interval over instances `low`, `high`,
+        Dataset (group, module, condition, cells), shares from 0 to 1: `upper_bound`, its interval over instances `low`, `high`,
         and `spread`, the standard deviation over random subsets of that size (NaN for "difference"). NaN where a set of
-        modules has fewer cells. `run` and `module` as for `layer_upper_bounds`; `vanilla`, `n`, `n_instances` (group).
+        modules has fewer cells. `condition` and `module` as for `layer_upper_bounds`; `vanilla`, `n`, `n_instances` (group).
 
     Raises:
         InputError: see `split_groups`; sizes below 1 or above the number of cells.
@@ -92,7 +92,7 @@ def solved_instances(real: Maps, control: Maps, *, by: str | None = "direction")
     tables = []
     for group in split_groups(real, control, by=by, measures=("accuracy",)):
         for name, part in group.modules():
-            cells = {run: solved(part, run).sum((1, 2, 3)) for run in ("real", "control")}
+            cells = {condition: solved(part, condition).sum((1, 2, 3)) for condition in ("real", "control")}
             tables.append(
                 pd.DataFrame(
                     {
@@ -155,22 +155,22 @@ def _missed(m: int, k: int) -> Float[np.ndarray, " counts"]:
 
 def _curve(group: Group, sizes: Sequence[int], confidence: float) -> xr.Dataset:
     """The curve of one group and one set of modules."""
-    runs = ["real"] if group.control is None else ["real", "control"]
+    conditions = ["real"] if group.control is None else ["real", "control"]
     m = int(np.prod(solved(group, "real").shape[1:]))
     sizes = [size for size in sizes if size <= m]
     parts, shares = [], []
-    for run in runs:
-        share, spread = subset_solves(solved(group, run).reshape(group.n, -1), sizes)
+    for condition in conditions:
+        share, spread = subset_solves(solved(group, condition).reshape(group.n, -1), sizes)
         found = share_interval(share, group.clusters, confidence=confidence)
         parts.append({"upper_bound": found.mean, "low": found.low, "high": found.high, "spread": spread})
         shares.append(share)
-    if len(runs) == 2:
+    if len(conditions) == 2:
         found = mean_interval(shares[0] - shares[1], group.clusters, bounds=DIFFERENCE, confidence=confidence)
         unknown = np.full(len(sizes), np.nan)
         parts.append({"upper_bound": found.mean, "low": found.low, "high": found.high, "spread": unknown})
-        runs = [*runs, "difference"]
-    tables = {name: (("run", "cells"), np.stack([part[name] for part in parts])) for name in parts[0]}
-    return xr.Dataset(tables, coords={"run": runs, "cells": sizes})
+        conditions = [*conditions, "difference"]
+    tables = {name: (("condition", "cells"), np.stack([part[name] for part in parts])) for name in parts[0]}
+    return xr.Dataset(tables, coords={"condition": conditions, "cells": sizes})
 
 
 def _sizes(sizes: Sequence[int] | None, modules: Sequence[tuple[str, Group]]) -> list[int]:

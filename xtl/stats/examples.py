@@ -51,9 +51,9 @@ class Group:
         """Instances: examples with different ids."""
         return int(self.clusters.max()) + 1
 
-    def values(self, measure: str, run: str = "real") -> Float[np.ndarray, "examples cells"]:
-        """`gain` or `correct` of a run ("real" or "control"), cells flat in the order module, source, target layer."""
-        data = self.real if run == "real" else self.control
+    def values(self, measure: str, condition: str = "real") -> Float[np.ndarray, "examples cells"]:
+        """`gain` or `correct` of a condition ("real" or "control"), cells flat in the order module, source, target layer."""
+        data = self.real if condition == "real" else self.control
         assert data is not None
         return _flat(data["gain" if measure == "gain" else "correct"])
 

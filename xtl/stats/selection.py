@@ -275,8 +275,8 @@ def _measured(
     group: Group, measure: str, halves: np.ndarray, cells: np.ndarray, confidence: float, seed: int
 ) -> dict[str, object]:
     """Held-out means, with intervals: of the real run, vanilla and the control."""
-    runs = ["real"] if group.control is None else ["real", "control"]
-    values = {run: group.values(measure, run) for run in runs}
+    conditions = ["real"] if group.control is None else ["real", "control"]
+    values = {condition: group.values(measure, condition) for condition in conditions}
     bounds = group.bounds(measure)
     columns: dict[str, object] = {}
 
@@ -290,9 +290,9 @@ def _measured(
         picked = some[:, cells.ravel()].T
         add(name, held_out_interval(picked, group.clusters, halves, bounds=bounds, confidence=confidence, seed=seed))
 
-    for run, name in (("real", measure), ("control", f"control_{measure}")):
-        if run in values:
-            add_held_out(name, values[run], SHARE if measure == "accuracy" else bounds)
+    for condition, name in (("real", measure), ("control", f"control_{measure}")):
+        if condition in values:
+            add_held_out(name, values[condition], SHARE if measure == "accuracy" else bounds)
     if measure == "accuracy":
         vanilla = group.real["vanilla_correct"].values.astype("float64")[:, None]
         add("vanilla_accuracy", share_interval(vanilla, group.clusters, confidence=confidence))

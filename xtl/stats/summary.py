@@ -107,7 +107,7 @@ def summary_wide(table: pd.DataFrame) -> pd.DataFrame:
 def _rows(fixed: pd.DataFrame, bounds: xr.Dataset) -> pd.DataFrame:
     held = {"vanilla": "vanilla_accuracy", "fixed": "accuracy", "fixed_control": "control_accuracy",
             "fixed_gain": "accuracy_gain", "fixed_over_control": "accuracy_over_control"}  # fmt: skip
-    runs = {"upper_bound": "real", "chance_upper_bound": "control", "corrected": "difference"}
+    conditions = {"upper_bound": "real", "chance_upper_bound": "control", "corrected": "difference"}
     rows = []
     for record_ in fixed.to_dict("records"):
         common = {name: record_[name] for name in ("direction", "module", "n", "n_instances")}
@@ -116,7 +116,9 @@ def _rows(fixed: pd.DataFrame, bounds: xr.Dataset) -> pd.DataFrame:
             if quantity in held:
                 values = [record_[held[quantity] + end] for end in ("", "_low", "_high")]
             else:
-                values = [float(place["overall" + end].sel(run=runs[quantity])) for end in ("", "_low", "_high")]
+                values = [
+                    float(place["overall" + end].sel(condition=conditions[quantity])) for end in ("", "_low", "_high")
+                ]
             rows.append({**common, "quantity": quantity, **dict(zip(("value", "low", "high"), values, strict=True))})
     return pd.DataFrame(rows)
 

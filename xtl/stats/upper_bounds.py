@@ -37,9 +37,9 @@ def layer_upper_bounds(
 
     Returns:
         Dataset, shares from 0 to 1 (differences from -1 to 1):
-        - `source_row` (group, module, run, source_layer), `target_column` (group, module, run, target_layer), `overall`
-          (group, module, run), each with its ends `..._low` and `..._high`. `run` is "real", and with a control also
-          "control" and "difference". Of several modules, the last is all of them as one set, named such as "attn+mlp";
+        - `source_row` (group, module, condition, source_layer), `target_column` (group, module, condition, target_layer),
+          `overall` (group, module, condition), each with its ends `..._low` and `..._high`. `condition` is "real", and with a
+          control also "control" and "difference". Of several modules, the last is all of them as one set, named "attn+mlp";
         - `vanilla` (group); `n`, `n_instances` (group).
 
     Raises:
@@ -47,7 +47,7 @@ def layer_upper_bounds(
 
     >>> from xtl import stats
     >>> bounds = layer_upper_bounds(*stats.simulate(n_instances=20, control=True))
-    >>> bounds["overall"].sel(direction="en->es", module="attn+mlp", run=["real", "control"]).values.tolist()
+    >>> bounds["overall"].sel(direction="en->es", module="attn+mlp", condition=["real", "control"]).values.tolist()
     [0.75, 0.7]
     """
     confidence = check_confidence(confidence)
@@ -64,9 +64,9 @@ def layer_upper_bounds(
     return result.assign_attrs(record(real, control, method="adjusted", confidence=confidence))
 
 
-def solved(group: Group, run: str) -> Bool[np.ndarray, "examples modules source_layers target_layers"]:
-    """Which cell solves which example, in a run ("real" or "control")."""
-    data = group.real if run == "real" else group.control
+def solved(group: Group, condition: str) -> Bool[np.ndarray, "examples modules source_layers target_layers"]:
+    """Which cell solves which example, in a condition ("real" or "control")."""
+    data = group.real if condition == "real" else group.control
     assert data is not None
     return data["correct"].transpose("example", "module", "source_layer", "target_layer").values.astype(bool)
 
@@ -84,12 +84,18 @@ def any_cell(
     return right.any(axis=axes).astype("float64").reshape(len(right), -1)
 
 
+def _set_shares(
+    right: Bool[np.ndarray, "examples modules source_layers target_layers"],
+) -> Float[np.ndarray, "examples sets"]:
+    """`any_cell` of every kind of set, side by side."""
+    return np.concatenate([any_cell(right, axis) for axis in SETS.values()], axis=1)
+
+
 def _bounds(group: Group, confidence: float) -> xr.Dataset:
     """All upper bounds of one group and one set of modules."""
-    runs = ["real"] if group.control is None else ["real", "control"]
-    right = {run: solved(group, run) for run in runs}
-    shares = {run: np.concatenate([any_cell(right[run], axis) for axis in SETS.values()], axis=1) for run in runs}
-    found = {run: share_interval(shares[run], group.clusters, confidence=confidence) for run in runs}
+    conditions = ["real"] if group.control is None else ["real", "control"]
+    shares = {condition: _set_shares(solved(group, condition)) for condition in conditions}
+    found = {name: share_interval(share, group.clusters, confidence=confidence) for name, share in shares.items()}
     if group.control is not None:
         gap = shares["real"] - shares["control"]
         found["difference"] = mean_interval(gap, group.clusters, bounds=DIFFERENCE, confidence=confidence)
@@ -98,7 +104,7 @@ def _bounds(group: Group, confidence: float) -> xr.Dataset:
         columns = slice(start, start + (group.real.sizes[axis] if axis else 1))
         for suffix, end in (("", "mean"), ("_low", "low"), ("_high", "high")):
             table = np.stack([getattr(interval, end)[columns] for interval in found.values()])
-            data[name + suffix] = (("run", axis) if axis else ("run",), table if axis else table[:, 0])
+            data[name + suffix] = (("condition", axis) if axis else ("condition",), table if axis else table[:, 0])
         start = columns.stop
     layers = {axis: group.real[axis].values for axis in SETS.values() if axis}
-    return data.assign_coords({"run": list(found), **layers})
+    return data.assign_coords({"condition": list(found), **layers})

@@ -13,7 +13,7 @@ from typing import Any
 from xtl.errors import InputError, XtlError
 from xtl.runs.compute import Computer
 from xtl.runs.jobs import Job
-from xtl.runs.reports import FailedWorker, Failure, LoadedModel, MapFiles, Ready, Stopped, Told, WorkerReport
+from xtl.runs.reports import FailedWorker, Failure, LoadedModel, MapFiles, Notice, Ready, Stopped, WorkerReport
 from xtl.runs.workers.pool import WAKE
 
 CONNECT = 10.0
@@ -24,14 +24,14 @@ class Actor:
     """What runs in each actor."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
-        self.told: list[LoadedModel | Told] = []
+        self.told: list[LoadedModel | Notice] = []
         self.computer = Computer(**arguments, tell=self.told.append)
 
     def ready(self) -> list[Ready]:
         """Answers once the actor has its place on the cluster."""
         return [Ready()]
 
-    def load(self, model: int) -> list[LoadedModel | Told | Stopped]:
+    def load(self, model: int) -> list[LoadedModel | Notice | Stopped]:
         """Have a model of the study in memory."""
         try:
             self.computer.load(model)
@@ -39,12 +39,12 @@ class Actor:
             return [Stopped(str(error))]
         return [*self._said()]
 
-    def compute(self, job: Job) -> list[LoadedModel | Told | MapFiles | Failure]:
+    def compute(self, job: Job) -> list[LoadedModel | Notice | MapFiles | Failure]:
         """The map of a job whose model is loaded."""
         result = self.computer.compute(job)
         return [*self._said(), result]
 
-    def _said(self) -> list[LoadedModel | Told]:
+    def _said(self) -> list[LoadedModel | Notice]:
         told, self.told[:] = list(self.told), []
         return told
 

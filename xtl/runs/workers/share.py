@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from xtl.errors import ModelError
 from xtl.runs.jobs import Job
-from xtl.runs.reports import FailedWorker, Failure, LoadedModel, Ready, Report, Stopped, Told, WorkerReport
+from xtl.runs.reports import FailedWorker, Failure, LoadedModel, Notice, Ready, Report, Stopped, WorkerReport
 from xtl.runs.workers.limits import PAIR_TIMEOUT, START_TIMEOUT, took_too_long
 from xtl.runs.workers.pool import WorkerPool
 
@@ -43,7 +43,7 @@ def share_out(
     """
     sharing = _Sharing(pool, deque(jobs), pair_timeout, start_timeout)
     try:
-        yield from map(Told, pool.notes)
+        yield from map(Notice, pool.notes)
         for worker in range(min(pool.size, len(jobs))):
             sharing.start(worker)
         while sharing.at_work():
@@ -94,12 +94,12 @@ class _Sharing:
         if isinstance(report, LoadedModel):
             self.idle_deaths = 0
             self.model[worker] = held[0].model if held else None
-        elif not isinstance(report, Told):
+        elif not isinstance(report, Notice):
             job = held.popleft()
             if report.number != job.number:
                 raise RuntimeError(f"worker {worker} reported job {report.number} instead of {job.number}")
         yield report
-        if not isinstance(report, Told):
+        if not isinstance(report, Notice):
             self._fill(worker, AHEAD)
 
     def end_late_ones(self) -> Iterator[Report]:
@@ -120,7 +120,7 @@ class _Sharing:
         if late and not self.told_late:
             self.told_late = True
             of_all = f"{len(late)} of {len(self.heard)} workers have not started after {self.start_timeout:g} s"
-            yield Told(f"{of_all} ({self.pool.why_late()}); the others go on without them")
+            yield Notice(f"{of_all} ({self.pool.why_late()}); the others go on without them")
 
     def _failed(self, worker: int, why: str) -> Iterator[Report]:
         self.idle_deaths += 1

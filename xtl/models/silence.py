@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_loading() -> Iterator[None]:
     """No progress bars of Transformers, no deprecation warnings of TransformerLens (we use HookedTransformer knowingly) and no
     log lines of its converters about norms that an architecture does not have."""
     from transformers.utils import logging as transformers_logging
