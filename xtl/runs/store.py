@@ -8,7 +8,6 @@ the journal knows. Files hold no times, so that a run that was interrupted ends 
 from __future__ import annotations
 
 import io
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xtl.errors import InputError, check_flag
+from xtl.errors import check_flag
 from xtl.files import (
     LEFTOVER,
     discard,
@@ -32,25 +31,13 @@ from xtl.files import (
     writing,
 )
 from xtl.foreign import printable
-from xtl.runs.folder import (
-    FORMAT,
-    LOG,
-    MANIFEST,
-    PENDING,
-    TABLES,
-    acquire,
-    check_free,
-    is_empty,
-    read_manifest,
-    set_aside,
-    study_is_damaged,
-)
+from xtl.runs.begin import as_json, read_or_make_manifest, refused
+from xtl.runs.folder import LOG, MANIFEST, PENDING, TABLES, acquire, set_aside
 from xtl.runs.jobs import Job, Jobs, Shard
 from xtl.runs.journal import Journal
-from xtl.runs.manifest import check_same, make_manifest, model_labels, new_session
+from xtl.runs.manifest import model_labels, new_session
 from xtl.runs.model_record import model_changes
 from xtl.runs.reports import MapFiles
-from xtl.runs.study import Study
 from xtl.runs.tables import join_tables
 
 
@@ -104,7 +91,7 @@ class Store:
             self._lock.release()
 
     def _open(self) -> None:
-        self.manifest = _read_or_make_manifest(self.folder, self.jobs, self.allow_versions)
+        self.manifest = read_or_make_manifest(self.folder, self.jobs, self.allow_versions)
         for name in (".", *TABLES, "pending"):
             (self.folder / name).mkdir(exist_ok=True)
             for leftover in (self.folder / name).glob(LEFTOVER):
@@ -212,7 +199,7 @@ class Store:
 
     def save_manifest(self) -> None:
         """Write `manifest.json`."""
-        text = _as_json(self.manifest)
+        text = as_json(self.manifest)
         write_text(self.folder / MANIFEST, text, make_folder=False)
         self._manifest_text = text
 
@@ -309,43 +296,3 @@ class Store:
 
 def _fill(place: Path, data: bytes) -> None:
     place.write_bytes(data)
-
-
-def refused(folder: Path, changes: list[str]) -> InputError:
-    """What to tell a user whose study is not the one that a run holds."""
-    return InputError(
-        f"{str(folder)!r} holds another study and is left as it is; changed: {'; '.join(changes)}. "
-        "Give another folder, or the study as it was"
-    )
-
-
-def _read_or_make_manifest(folder: Path, jobs: Jobs, allow_versions: bool) -> dict[str, Any]:
-    made = {"format": FORMAT, **make_manifest(jobs)}
-    if (folder / MANIFEST).exists():
-        manifest = read_manifest(folder)
-        changes = check_same(manifest, made, allow_versions)
-        if not changes:
-            _mend_study(folder, manifest)
-            return manifest
-        if not is_empty(folder):
-            raise refused(folder, changes)
-        discard(folder / LOG)  # of a study of which nothing came
-    else:
-        check_free(folder)
-    write_text(folder / "study.yaml", jobs.study.to_yaml(), make_folder=False)
-    write_text(folder / MANIFEST, _as_json(made), make_folder=False)
-    return made
-
-
-def _mend_study(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write a damaged `study.yaml` again."""
-    if study_is_damaged(folder, manifest):
-        print(
-            f"xtl: {printable(folder / 'study.yaml')} is damaged; it is written again from {MANIFEST}", file=sys.stderr
-        )
-        set_aside(folder, "study.yaml")
-        write_text(folder / "study.yaml", Study.model_validate(manifest["study"]).to_yaml(), make_folder=False)
-
-
-def _as_json(manifest: dict[str, Any]) -> str:
-    return json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from xtl.files import sha256, write_whole
@@ -19,8 +21,6 @@ def write_tensor(path: Path, tensor: Tensor, **metadata: str) -> None:
     Raises:
         InputError: it can't be written.
     """
-    from safetensors.torch import save_file
-
     tensor = tensor.detach().cpu().contiguous()
     described = {**metadata, "sha256": _seal(tensor, metadata)}
     write_whole(path, lambda temporary: save_file({NAME: tensor}, temporary, metadata=described), make_folder=False)
@@ -28,8 +28,6 @@ def write_tensor(path: Path, tensor: Tensor, **metadata: str) -> None:
 
 def read_tensor(path: Path) -> tuple[Tensor, dict[str, str]] | None:
     """The tensor, on the CPU, and the texts; None where there is no such file or it is damaged."""
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="pt") as file:
             tensor, metadata = file.get_tensor(NAME), dict(file.metadata() or {})

@@ -18,6 +18,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import torch
+
 from xtl.errors import InputError, XtlError
 from xtl.runs.compute import Computer
 from xtl.runs.jobs import Job
@@ -116,8 +118,6 @@ def work(handle: int) -> None:
     arguments, settings = pipe.recv()
     jobs: queue.Queue[Job] = queue.Queue()
     threading.Thread(target=_listen, args=(pipe, jobs), daemon=True).start()
-    import torch
-
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(settings["threads"])
     device = f"cuda:{settings['worker'] % torch.cuda.device_count()}" if torch.cuda.is_available() else None
