@@ -1,4 +1,4 @@
-"""Source activations, computed once a run: one English prompt serves every language that it is lent to.
+"""Source activations, computed once a run: one English prompt is the source for many languages.
 
 What a source prompt gives depends on the model (`xtl.models.identity`), the prompt's token ids and what is read. That is the
 key. Activations are kept in memory up to a bound, least used first out; with a folder also on disk as safetensors, where other

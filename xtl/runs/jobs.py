@@ -52,7 +52,7 @@ class Group:
     Attributes:
         task: as the study names it.
         pairs: in order.
-        others: the same instances, lent from the third language of the control "other_language"; empty for others.
+        others: the same instances with sources in the third language of the control "other_language"; empty for other controls.
     """
 
     task: str
