@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xtl
-from xtl.commands import runs
+from xtl.commands import flags
 from xtl.engine.prepare import check_cells
 from xtl.layers import MOST, check_layers, parse_layers
 from xtl.runs.study import Study
@@ -67,7 +67,7 @@ def in_yaml(text: str, folder) -> tuple[int, ...] | None:
 @pytest.mark.parametrize(("text", "layers"), SAME.items())
 def test_what_is_written_means_the_same_everywhere(text, layers, tmp_path):
     assert parse_layers("source_layers", text) == layers
-    assert runs.parse_layers("--source-layers", text) == layers
+    assert flags.parse_layers("--source-layers", text) == layers
     assert in_yaml(text, tmp_path) == layers
     if "," in text:
         assert in_yaml(f"[{text}]", tmp_path) == layers  # a list of YAML, whose items may be ranges
@@ -80,7 +80,7 @@ def test_what_is_written_means_the_same_everywhere(text, layers, tmp_path):
 def test_what_is_no_list_of_layers_is_refused_everywhere(text, message, tmp_path):
     for read in (
         lambda: check_layers("source_layers", text, 30),
-        lambda: runs.parse_layers("source_layers", text),
+        lambda: flags.parse_layers("source_layers", text),
         lambda: in_yaml(f"'{text}'", tmp_path),
     ):
         with pytest.raises(xtl.InputError, match=f"source_layers.*{message}") as error:
