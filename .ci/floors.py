@@ -12,5 +12,5 @@ floors = dict(match.groups() for one in wanted if (match := re.match(r"([\w.-]+)
 held = re.search(r"^torch==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
 assert held is not None
 for name, floor in floors.items():
-    # A wildcard: 5.9 is 5.9.0 or the release of that name that was not withdrawn.
-    print(f"{name}=={held[1]}" if name == "torch" else f"{name}=={floor}{'' if floor.count('.') > 1 else '.*'}")
+    # No wildcard: that would be the newest release of that name.
+    print(f"{name}=={held[1] if name == 'torch' else floor}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Phi3ForCausalLM
 
 import xtl
 from tests import tiny
@@ -88,6 +89,10 @@ def test_answers_are_those_of_whole_passes_on_both_sides_of_the_edge(tiny_model,
         assert one.vanilla_tokens == want
 
 
+@pytest.mark.skipif(
+    "next_sequence_length" not in inspect.getsource(Phi3ForCausalLM.prepare_inputs_for_generation),
+    reason="this Transformers throws Phi 3's cache away at the edge, but hands on the last token alone",
+)
 def test_the_reference_is_what_phi_3s_own_generate_gives(hugging_face):
     """It throws its cache away at the edge; so whole passes are what its authors mean."""
     original = hugging_face("phi3_longrope")

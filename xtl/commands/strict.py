@@ -21,7 +21,7 @@ from xtl.errors import InputError, check_number, shown
 from xtl.files import check_path
 
 UsageError: Any = typer.BadParameter.__mro__[1]
-"""What typer raises for a line that it can't read: click's, or in newer typers that of the click within."""
+"""What typer raises for a line that it can't read; it has no public name."""
 
 WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
