@@ -125,3 +125,13 @@ def test_a_scale_does_not_change_the_screened_argmax():
         want, at = (scale.after * (scale.before * normed) @ weight.T).max(dim=1)
         assert torch.equal(tokens, at)
         torch.testing.assert_close(best, want, rtol=1e-5, atol=1e-5)
+
+
+def test_without_a_way_to_ask_the_cpu_nothing_is_screened(monkeypatch):
+    """The question is private in torch: a later one may not have it."""
+    one, many = readout(torch.randn(40_000, 8)), torch.randn(16, 8)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True, raising=False)
+    assert one.screening(many)
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    assert not one.screening(many)
+    assert one.argmax(many)[0].shape == (16,)
