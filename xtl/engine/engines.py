@@ -78,7 +78,7 @@ def resolve_engine(model: Model, engine: str) -> str:
         found = next(name for name, one in ENGINES.items() if one.why_not(model) is None)
         if (slow := why_slow(model, found)) and not getattr(model, "xtl_slow_said", False):
             model.xtl_slow_said = True
-            warnings.warn(slow, SlowEngineWarning, stacklevel=3)
+            warnings.warn(str(slow), SlowEngineWarning, stacklevel=3)
         return found
     reason = ENGINES[engine].why_not(model)
     if reason is not None:
@@ -86,19 +86,37 @@ def resolve_engine(model: Model, engine: str) -> str:
     return engine
 
 
-def why_slow(model: Model, engine: str) -> str:
-    """Why this engine and not "packed" runs a model, what that costs and what to do, in one line; empty for "packed"."""
+@dataclass(frozen=True)
+class Slow:
+    """That a lesser engine than "packed" runs a model; `str()` says in one line why, what that costs and what to do.
+
+    Attributes:
+        engine: its name.
+        reason: why "packed" can't run the model.
+        times: how many times as long a whole map takes, about.
+    """
+
+    engine: str
+    reason: str
+    times: float
+
+    @property
+    def note(self) -> str:
+        """The same in a few words, for a line of progress."""
+        return f"engine {self.engine}: {self.reason}"
+
+    def __str__(self) -> str:
+        return (
+            f"engine {self.engine!r} takes about {self.times:.0f} times as long for a whole map as 'packed', which cannot run "
+            f"this model: {self.reason}. Give fewer source_layers, target_layers or modules; `xtl models check` says what each "
+            "backend can do"
+        )
+
+
+def why_slow(model: Model, engine: str) -> Slow | None:
+    """That this engine is not the fastest one, where that one can't run the model; None where there is nothing to say."""
     fastest = next(iter(ENGINES))
-    reason = ENGINES[fastest].why_not(model)
-    if engine == fastest or reason is None:
-        return ""
-    times = float(f"{ENGINES[engine].times(model.cfg.n_layers):.1g}")
-    return (
-        f"engine {engine!r} takes about {times:.0f} times as long for a whole map as {fastest!r}, which cannot run this model: "
-        f"{reason}. Give fewer source_layers, target_layers or modules; `xtl models check` says what each backend can do"
-    )
-
-
-def slow_note(model: Model, engine: str) -> str:
-    """The same in a few words, for a line of progress."""
-    return f"engine {engine}: {ENGINES[next(iter(ENGINES))].why_not(model)}" if why_slow(model, engine) else ""
+    reason = None if engine == fastest else ENGINES[fastest].why_not(model)
+    if reason is None:
+        return None
+    return Slow(engine, reason, float(f"{ENGINES[engine].times(model.cfg.n_layers):.1g}"))

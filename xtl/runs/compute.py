@@ -13,7 +13,7 @@ import torch
 
 from xtl import controls, models
 from xtl.engine.driver import Driver
-from xtl.engine.engines import resolve_engine, slow_note, why_slow
+from xtl.engine.engines import resolve_engine, why_slow
 from xtl.engine.prepare import SweepSettings
 from xtl.engine.rows import is_out_of_memory
 from xtl.errors import SlowEngineWarning, XtlError, check_flag
@@ -124,8 +124,7 @@ class Computer:
             folder = self.folder if self.activations == "disk" else None
             self.cache = ActivationCache(identity_key(self.model), folder, told=lambda text: self.tell(Notice(text)))
         self._index = index
-        slow, note = why_slow(self.model, self.engine), slow_note(self.model, self.engine)
-        self.tell(LoadedModel(self.label, record, slow, note))
+        self.tell(LoadedModel(self.label, record, why_slow(self.model, self.engine)))
 
     def unload(self) -> None:
         """Have no model in memory."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xtl.engine.engines import Slow
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,12 @@ class LoadedModel:
     Attributes:
         name: in the store.
         record: what identifies it.
-        slow: why it runs as slowly as it does, if there is a reason; `note` in a few words.
+        slow: why it runs as slowly as it does, if there is a reason.
     """
 
     name: str
     record: dict[str, Any]
-    slow: str = ""
-    note: str = ""
+    slow: Slow | None = None
 
 
 @dataclass(frozen=True)

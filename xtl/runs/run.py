@@ -232,7 +232,7 @@ def _take_in(
             if isinstance(report, LoadedModel):
                 store.note_model(report.name, report.record)
                 bar.loaded()
-                bar.note = report.note
+                bar.note = report.slow.note if report.slow else ""
                 if report.slow and report.name not in slow:
                     slow.add(report.name)
                     warnings.warn(f"{report.name}: {report.slow}", SlowEngineWarning, stacklevel=4)
