@@ -9,7 +9,9 @@ import xtl
 from tests.conftest import NO_HOOKED, SOURCE, TARGET
 from tests.models.test_caching import forget_on_bridges
 from xtl.backend import forward, new_cache
-from xtl.engine.engines import ENGINES, resolve_engine, slow_note, why_slow
+from xtl.engine.batched import Batched
+from xtl.engine.engines import ENGINES, resolve_engine, why_slow
+from xtl.engine.probe import why_not_exact
 from xtl.models.caching import why_no_cache
 from xtl.tokens import encode
 from xtl.transplants import generate
@@ -42,7 +44,7 @@ def test_the_fast_engine_and_one_that_was_asked_for_say_nothing(tiny_folder, rec
     for engine in ("auto", *ENGINES):
         resolve_engine(model, engine)
     assert not recwarn.list
-    assert why_slow(model, "packed") == why_slow(model, "loop") == slow_note(model, "loop") == ""
+    assert why_slow(model, "packed") is why_slow(model, "loop") is None
 
 
 @pytest.mark.hooked
@@ -104,3 +106,30 @@ def test_generation_on_a_bridge_without_a_working_cache_is_hugging_faces(tiny_fo
     over = forward(model, plain[len(ids) : len(ids) + 1], cache=cache)[-1]
     want = forward(model, plain[: len(ids) + 1])[-1]
     assert (over - want).abs().max() > 1e-3 * want.abs().max()  # the day that this fails, the cache works
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+@pytest.mark.parametrize("row", [0, 1, -1])
+@pytest.mark.parametrize("wrong", [float("nan"), 0.01])
+def test_an_engine_that_is_wrong_in_one_cell_is_found_out(tiny_model, backend, row, wrong):
+    class Wrong(Batched):
+        def logprobs(self, cells, sources):
+            rows = super().logprobs(cells, sources)
+            rows[row] += wrong * rows[row].abs().max()
+            return rows
+
+    model = tiny_model("llama", backend)
+    assert why_not_exact(model, Batched, 3, "takes", "differs") == ""
+    assert why_not_exact(model, Wrong, 3, "takes", "differs") == "differs"
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+@pytest.mark.parametrize("token", [0, 1, 2])
+def test_an_engine_that_is_wrong_in_what_it_generates_is_found_out(tiny_model, backend, token):
+    class Wrong(Batched):
+        def generate(self, cells, sources, ends):
+            tokens, logits = super().generate(cells, sources, ends)
+            tokens[:, token] = (tokens[:, token] + 1) % self.model.cfg.d_vocab
+            return tokens, logits
+
+    assert why_not_exact(tiny_model("llama", backend), Wrong, 3, "takes", "differs") == "differs"

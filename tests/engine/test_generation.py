@@ -12,12 +12,13 @@ import xtl
 from tests import tiny
 from tests.conftest import SOURCE, TARGET
 from tests.engine.test_packed import MODULES
-from xtl.engine import precision, verify
+from xtl.engine import verify
 from xtl.engine.driver import Driver
 from xtl.engine.packed import hooked
 from xtl.engine.plan import Generated
 from xtl.engine.prepare import SweepSettings
 from xtl.engine.readout import Readout
+from xtl.models import precision
 from xtl.models.info import ModelInfo
 from xtl.scoring.text import TextScore
 
@@ -145,7 +146,7 @@ def test_a_tie_is_no_mistake(tiny_model, monkeypatch):
     monkeypatch.setattr(verify, "_draw", lambda plan, n: {0: cell})
     with pytest.raises(xtl.ModelError, match="failed its check"):
         verify.verify_answers(model, sweep.plan, [want, other], 1)
-    monkeypatch.setitem(precision.TOLERANCE, torch.float32, 1e9)
+    monkeypatch.setitem(precision.ENGINE, torch.float32, 1e9)
     assert verify.verify_answers(model, sweep.plan, [want, other], 1) > 0
 
 

@@ -7,7 +7,7 @@ import torch
 
 import xtl
 from tests.conftest import SOURCE, TARGET
-from xtl.engine.precision import TOLERANCE, tolerance
+from xtl.models.precision import ENGINE, engine_tolerance
 
 OPTIONS = {"options": (" Paris", " Rome is far", "x"), "gold": 0}
 
@@ -29,4 +29,4 @@ def test_a_map_passes_its_check(tiny_folder, architecture, dtype, backend, engin
 @pytest.mark.parametrize(("backend", "precision"), [("hooked", torch.float64), ("bridge", torch.float32)])
 def test_a_bridge_in_float64_is_as_close_as_in_float32(tiny_folder, backend, precision):
     model = xtl.load_model(tiny_folder("llama"), backend=backend, dtype="float64")
-    assert tolerance(model) == TOLERANCE[precision]
+    assert engine_tolerance(model) == ENGINE[precision]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import xtl
+from tests import tiny
 from tests.conftest import SOURCE, TARGET
 from xtl.backend import backend_name, cache_argument, forward
 from xtl.models import caching
@@ -117,6 +118,18 @@ def test_the_check_sees_a_cache_that_is_a_little_wrong(tiny_model, monkeypatch):
     monkeypatch.setattr(AttentionBridge, "_update_kv_cache", lambda self, k, v, **o: real(self, 1.1 * k, v, **o))
     wrong = cache_deviation(model, ids, right)
     assert wrong > 1e-3
+
+
+@pytest.mark.parametrize("edge", [29, 30, 31])
+def test_positions_that_change_within_the_checks_text_are_no_lost_cache(edge):
+    """LongRoPE beyond `edge` tokens; the text that the contract is checked on has 32."""
+    from transformers import AutoModelForCausalLM
+
+    config = tiny.ALL_CONFIGS["llama_longrope"]()
+    config.rope_parameters["original_max_position_embeddings"] = edge
+    model = xtl.load_model(AutoModelForCausalLM.from_config(config), tokenizer=tiny.byte_tokenizer())
+    assert why_no_cache(model) is None
+    assert model.xtl_info.contract[CACHED] < 1e-5
 
 
 @pytest.mark.parametrize("name", NAMES)

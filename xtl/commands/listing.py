@@ -118,8 +118,8 @@ def check(name: Any, **options: Any) -> dict[str, Any]:
     from xtl.backend import backend_name, is_bridge
     from xtl.engine.engines import ENGINES, resolve_engine
     from xtl.hooks import MODULES
-    from xtl.models.caching import tolerance
     from xtl.models.load import load_model
+    from xtl.models.precision import contract_tolerance
 
     model = load_model(name, **options)
     info = model.xtl_info
@@ -138,7 +138,7 @@ def check(name: Any, **options: Any) -> dict[str, Any]:
         "context": model.cfg.n_ctx,
         "dtype": str(model.cfg.dtype).removeprefix("torch."),
         "device": str(model.cfg.device),
-        "tolerance": tolerance(model.cfg.dtype),
+        "tolerance": contract_tolerance(model),
         "contract": info.contract,
     }
 

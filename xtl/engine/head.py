@@ -17,10 +17,8 @@ from torch import Tensor
 from xtl.backend import Model, is_bridge
 from xtl.engine.readout import VOCABULARY_TILE, Readout
 from xtl.errors import ModelError
+from xtl.models.precision import decomposition_tolerance
 from xtl.scoring.likelihood import TIE
-
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
-"""Largest relative deviation that a decomposition may have, by the model's precision."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Head:
     @torch.no_grad()
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.tolerance = TOLERANCE.get(model.cfg.dtype, 5e-2)
+        self.tolerance = decomposition_tolerance(model)
         self.readout = Readout(model)
         width = model.cfg.d_model
         signs = torch.ones(width, dtype=torch.float64)

@@ -11,8 +11,8 @@ from torch import Tensor
 from xtl.backend import Model, forward, upcast
 from xtl.engine.loop import generate_cells, score_cells, write_hooks
 from xtl.engine.plan import Cell, Generated, Plan
-from xtl.engine.precision import tolerance
 from xtl.errors import ModelError
+from xtl.models.precision import engine_tolerance
 from xtl.results.units import UNITS
 from xtl.scoring.likelihood import Question
 
@@ -35,7 +35,7 @@ def verify_scores(
     drawn = _draw(plan, n_cells)
     largest = 0.0
     for index, (cell, want) in zip(drawn, score_cells(model, plan, drawn.values()), strict=True):
-        allowed = tolerance(model) * max(1.0, float(want.abs().max()))
+        allowed = engine_tolerance(model) * max(1.0, float(want.abs().max()))
         for normalise in question.kept or ("none",):
             got = float(question.score(logprobs[1 + index].double(), normalise))
             reference = float(question.score(want.double(), normalise))
@@ -73,7 +73,7 @@ def verify_answers(model: Model, plan: Plan, answers: Sequence[Generated], n_cel
         hooks = next(write_hooks(model, plan, [cell]))[1]
         logits = upcast(forward(model, [*plan.target_ids, *want.tokens[:step]], hooks=hooks, keep=1)[-1])
         lead = float(logits[want.tokens[step]] - logits[got[step]])
-        if not lead <= tolerance(model) * max(1.0, float(logits.abs().max())):
+        if not lead <= engine_tolerance(model) * max(1.0, float(logits.abs().max())):
             raise ModelError(
                 f"the engine's map failed its check: cell {cell} generates {got}, the plain loop {want.tokens}, which "
                 f"leads by {lead:.3g} in logits at token {step}; use engine='loop' and please report the model"

@@ -27,7 +27,8 @@ from torch import Tensor
 from xtl.backend import Model, forward
 from xtl.errors import ContractError
 from xtl.hooks import Hooks
-from xtl.models.caching import CACHED, tolerance, try_cache
+from xtl.models.caching import CACHED, N_STEPS, try_cache
+from xtl.models.precision import contract_tolerance
 
 CHECK_TEXT = "The capital of France is Paris. La capital de España es Madrid. 日本の首都は東京です。"
 """Run at load to check the contract: several scripts, so several kinds of tokens."""
@@ -54,7 +55,7 @@ class Deviation:
 def check_tokens(tokenizer: Any, vocab_size: int) -> list[int]:
     """A short prompt to check the contract on."""
     ids = tokenizer(CHECK_TEXT)["input_ids"][:32] if tokenizer is not None else []
-    fits = len(ids) > 1 and max(ids) < vocab_size
+    fits = len(ids) > N_STEPS and max(ids) < vocab_size
     return ids if fits else [index % vocab_size for index in range(3, 15)]
 
 
@@ -82,7 +83,7 @@ def check_contract(
         if layer:
             before, after = store[f"blocks.{layer - 1}.{SITES[-1]} written"], store[f"blocks.{layer}.{SITES[0]}"]
             deviations.append(_deviation(WRITTEN_RESID, after, before, f"block {layer}"))
-    allowed = tolerance(model.cfg.dtype)
+    allowed = contract_tolerance(model)
     worst: dict[str, float] = {}
     for d in deviations:
         if not d.relative <= allowed:  # also catches NaN
