@@ -10,6 +10,7 @@ import xtl
 from tests.runs.filling import jobs_of
 from xtl.runs import Study, compute, run_study
 from xtl.runs.dry_run import dry_run
+from xtl.runs.manifest import make_manifest
 from xtl.runs.store import Store
 
 STUDY = {"tasks": "capitals", "directions": ["en:es"], "limit": 1}
@@ -91,6 +92,22 @@ def test_a_run_of_which_nothing_came_takes_another_study(loaded, tmp_path, monke
     assert (outcome.n_before, outcome.n_done) == (0, 1)
     with pytest.raises(xtl.InputError, match="holds another study"):
         run_study(STUDY | {"models": loaded}, tmp_path / "run")
+
+
+def test_activations_that_a_quick_worker_keeps_before_the_run_is_begun_are_not_in_its_way(tmp_path, monkeypatch):
+    def worker_is_quicker(jobs):
+        (tmp_path / "run" / "activations").mkdir()
+        return make_manifest(jobs)
+
+    monkeypatch.setattr("xtl.runs.begin.make_manifest", worker_is_quicker)
+    with Store(tmp_path / "run", jobs_of()) as store:
+        assert store.is_open
+
+
+def test_activations_of_somebody_else_are_left_alone(loaded, tmp_path):
+    (tmp_path / "activations").mkdir()
+    with pytest.raises(xtl.InputError, match=r"holds other things \(activations\)"):
+        run_study(STUDY | {"models": loaded}, tmp_path)
 
 
 @pytest.mark.parametrize("flag", ["--source-layers=0,99", "--target-layers=1,1", "--chat=true"])

@@ -10,7 +10,17 @@ from typing import Any
 from xtl.errors import InputError
 from xtl.files import discard, write_text
 from xtl.foreign import printable
-from xtl.runs.folder import FORMAT, LOG, MANIFEST, check_free, is_empty, read_manifest, set_aside, study_is_damaged
+from xtl.runs.folder import (
+    FORMAT,
+    LOG,
+    MANIFEST,
+    SHARED_ACTIVATIONS,
+    check_free,
+    is_empty,
+    read_manifest,
+    set_aside,
+    study_is_damaged,
+)
 from xtl.runs.jobs import Jobs
 from xtl.runs.manifest import check_same, make_manifest
 from xtl.runs.study import Study
@@ -33,7 +43,7 @@ def read_or_make_manifest(folder: Path, jobs: Jobs, allow_versions: bool) -> dic
             raise refused(folder, changes)
         discard(folder / LOG)  # of a study of which nothing came
     else:
-        check_free(folder)
+        check_free(folder, SHARED_ACTIVATIONS)  # workers may be quicker than we are
     write_text(folder / "study.yaml", jobs.study.to_yaml(), make_folder=False)
     write_text(folder / MANIFEST, as_json(made), make_folder=False)
     return made

@@ -30,6 +30,8 @@ TABLES = ("cells", "vanilla")
 FORMAT = 1
 MANIFEST = "manifest.json"
 LOG = "log.jsonl"
+SHARED_ACTIVATIONS = "activations"
+"""Where workers on this machine share source activations while a run is at work."""
 PENDING = re.compile(r"\d{6,}\.(cells|vanilla)\.parquet")
 """Names of files in `pending/`; others that lie there are left alone."""
 
@@ -54,10 +56,10 @@ def acquire(folder: Path) -> FileLock:
     return lock
 
 
-def check_free(folder: Path) -> None:
-    """Raise `InputError` where a folder without a run holds other things."""
+def check_free(folder: Path, *ours: str) -> None:
+    """Raise `InputError` where a folder without a run holds other things than what we put there ourselves, `ours` among it."""
     names = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
-    others = [name for name in names if name not in (".lock", "study.yaml") and not name.endswith(".tmp")]
+    others = [name for name in names if name not in (".lock", "study.yaml", *ours) and not name.endswith(".tmp")]
     if others:
         raise InputError(f"{str(folder)!r} holds other things ({others[0]}) and no run; give another folder")
 

@@ -19,7 +19,7 @@ from xtl.files import check_can_write, write_text
 from xtl.foreign import printable
 from xtl.progress import SweepProgress
 from xtl.runs.compute import ACTIVATIONS, Computer
-from xtl.runs.folder import MANIFEST, check_free
+from xtl.runs.folder import MANIFEST, SHARED_ACTIVATIONS, check_free
 from xtl.runs.jobs import Job
 from xtl.runs.make_jobs import make_jobs
 from xtl.runs.preflight import check_models
@@ -123,7 +123,7 @@ def run_study(
         todo = [job for job in jobs.all if job.number not in store.done]
         before = len(jobs) - len(todo)
         bar = SweepProgress(len(jobs), None, shown=progress and bool(todo), before=before)
-        shared = (folder / "activations").absolute()
+        shared = (folder / SHARED_ACTIVATIONS).absolute()
         computer = {
             "study": study,
             "activations": activations,
