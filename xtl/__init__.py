@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xtl.engine import sweep, sweep_many
     from xtl.errors import ContractError, InputError, ModelError, SlowEngineWarning, XtlError
     from xtl.explorer.explore import explore
+    from xtl.hooks import Module
     from xtl.models import load_model
     from xtl.models.chat import chat_pairs
     from xtl.pairs import ParallelPair
@@ -32,6 +33,7 @@ __version__ = VERSION
 _HOME = {
     "load_model": "xtl.models",
     "chat_pairs": "xtl.models.chat",
+    "Module": "xtl.hooks",
     "ParallelPair": "xtl.pairs",
     "transplant": "xtl.transplants",
     "sweep": "xtl.engine",
@@ -61,6 +63,7 @@ __all__ = [
     "InputError",
     "KeptMaps",
     "ModelError",
+    "Module",
     "ParallelPair",
     "SlowEngineWarning",
     "Study",

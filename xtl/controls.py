@@ -35,7 +35,7 @@ from xtl.stats.seeds import generator
 from xtl.tokens import check_fits, encode
 from xtl.transplants import read_activations
 
-Written = Mapping[tuple[str, int], Float[Tensor, " d_model"]]
+Written = Mapping[tuple[str, int], Float[Tensor, "*unit"]]
 """What is written for a pair, by module name and source layer."""
 
 

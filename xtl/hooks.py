@@ -41,19 +41,35 @@ Hooks = list[tuple[str, HookFunction]]
 
 @dataclass(frozen=True)
 class Module:
-    """Where a transplant reads and where it writes.
+    """Where a transplant reads and where it writes: one of `MODULES`, or one of your own, for `xtl.sweep(modules=[...])`.
 
     Attributes:
-        name: what the user types.
-        read: hook point in the source layer's block.
-        write: hook point in the target layer's block.
+        name: what the user types, and the map's coordinate.
+        read: hook point in the source layer's block: `hook_attn_out`, `attn.hook_z`, ...
+        write: hook point in the target layer's block; of the same shape.
         description: one line for listings.
+
+    Example:
+        >>> import xtl
+        >>> values = xtl.Module("values", read="attn.hook_v", write="attn.hook_v")
+        >>> values.write_hook(3)
+        'blocks.3.attn.hook_v'
+        >>> xtl.sweep(model, pair, modules=["attn", values])  # doctest: +SKIP
+
+    Raises:
+        InputError: a name or a hook point that is no text.
     """
 
     name: str
     read: str
     write: str
-    description: str
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("name", "read", "write"):
+            value = getattr(self, field)
+            if not isinstance(value, str) or not value.strip() or value != value.strip():
+                raise InputError(f"{field} of a Module must be a text without spaces around it, got {value!r}")
 
     def read_hook(self, layer: int) -> str:
         """Name of the hook point that is read at source layer `layer`."""
@@ -80,17 +96,30 @@ MODULES: dict[str, Module] = {
 }
 
 
-def get_modules(names: Sequence[str]) -> list[Module]:
-    """The modules of these names, in order. Raises `InputError` for an unknown, repeated or missing name."""
+BUILT_IN = frozenset(MODULES.values())
+"""The modules that every engine is known to take; others are tried."""
+
+
+def get_modules(names: Sequence[str | Module]) -> list[Module]:
+    """The modules of these names, in order; a `Module` stands for itself.
+
+    Raises:
+        InputError: an unknown, repeated or missing name; a `Module` that has the name of another one.
+    """
+    if isinstance(names, Module):
+        raise InputError(f"modules must be a list, got a Module; write [{names.name}]")
     if isinstance(names, str):
         raise InputError(f"modules must be a list of names, got the text {names!r}; write [{names!r}]")
     if not isinstance(names, Collection):
         raise InputError(f"modules must be a list of names, got {names!r}; valid: {', '.join(MODULES)}")
     if len(names) == 0:
         raise InputError(f"modules is empty; valid: {', '.join(MODULES)}")
-    modules = [MODULES[check_choice("module", name, MODULES)] for name in names]
-    if len(set(modules)) != len(modules):
-        raise InputError(f"modules names one twice: {', '.join(names)}")
+    modules = [one if isinstance(one, Module) else MODULES[check_choice("module", one, MODULES)] for one in names]
+    for module in modules:
+        if MODULES.get(module.name, module) != module:
+            raise InputError(f"module {module.name!r} has the name of another module: give yours one of its own")
+    if len({module.name for module in modules}) != len(modules):
+        raise InputError(f"modules names one twice: {', '.join(module.name for module in modules)}")
     return modules
 
 
@@ -101,13 +130,13 @@ def capture(store: dict[Any, Tensor], key: Any, position: int | slice = -1) -> H
     reach it.
     """
 
-    def read(activation: Float[Tensor, "batch pos d_model"], hook: Any) -> None:
+    def read(activation: Float[Tensor, "batch pos *unit"], hook: Any) -> None:
         store[key] = activation[:, position].detach().clone()
 
     return read
 
 
-def transplant_at(source: Float[Tensor, " d_model"], position: int = -1, *, and_after: bool = False) -> HookFunction:
+def transplant_at(source: Float[Tensor, "*unit"], position: int = -1, *, and_after: bool = False) -> HookFunction:
     """A hook function that returns the activation with `source` in place of what stood at `position`.
 
     All other positions, and the tensor that the model passed in, stay as they are; with `and_after` the positions after it are
@@ -115,7 +144,7 @@ def transplant_at(source: Float[Tensor, " d_model"], position: int = -1, *, and_
     """
     positions = slice(position, None) if and_after or position == -1 else slice(position, position + 1)
 
-    def write(activation: Float[Tensor, "batch pos d_model"], hook: Any) -> Float[Tensor, "batch pos d_model"]:
+    def write(activation: Float[Tensor, "batch pos *unit"], hook: Any) -> Float[Tensor, "batch pos *unit"]:
         patched = activation.clone()
         patched[:, positions] = source.to(activation)
         return patched
@@ -124,7 +153,7 @@ def transplant_at(source: Float[Tensor, " d_model"], position: int = -1, *, and_
 
 
 def transplant_packed(
-    sources: Float[Tensor, "*cell d_model"],
+    sources: Float[Tensor, ...],
     rows: Int[Tensor, "*#cell"],
     n_nodes: int,
     *,
@@ -137,7 +166,7 @@ def transplant_packed(
     With several groups of cells on the batch axis, `groups[c]` says which.
     """
 
-    def write(activation: Float[Tensor, "group packed d_model"], hook: Any) -> Float[Tensor, "group packed d_model"]:
+    def write(activation: Float[Tensor, "group packed *unit"], hook: Any) -> Float[Tensor, "group packed *unit"]:
         patched = activation.clone()
         for node in range(n_nodes if and_after else 1):
             patched[groups, rows * n_nodes + node] = sources.to(activation)
@@ -147,12 +176,12 @@ def transplant_packed(
 
 
 def transplant_batch(
-    sources: Float[Tensor, "cell d_model"], rows: Int[Tensor, " cell"], *, and_after: bool = False
+    sources: Float[Tensor, "cell ..."], rows: Int[Tensor, " cell"], *, and_after: bool = False
 ) -> HookFunction:
     """`transplant_at` for cells that are rows of a batch whose first position is the target prompt's last one."""
     positions = slice(None) if and_after else slice(1)
 
-    def write(activation: Float[Tensor, "batch pos d_model"], hook: Any) -> Float[Tensor, "batch pos d_model"]:
+    def write(activation: Float[Tensor, "batch pos *unit"], hook: Any) -> Float[Tensor, "batch pos *unit"]:
         patched = activation.clone()
         patched[rows, positions] = sources[:, None].to(activation)
         return patched

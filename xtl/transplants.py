@@ -18,10 +18,10 @@ from torch import Tensor
 
 from xtl.backend import Model, check_hooks_exist, forward, forward_without_logits, new_cache
 from xtl.errors import InputError, ModelError, Whole, check_choice, check_layer, check_whole, known_keywords
-from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
+from xtl.hooks import BUILT_IN, Hooks, Module, capture, get_modules, transplant_at
 from xtl.models.caching import check_cache, why_no_cache
 from xtl.models.info import model_info
-from xtl.models.positions import alike
+from xtl.models.positions import alike, remembered
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair, Prompt, check_prompt
 from xtl.tokens import check_fits, decode, encode
@@ -91,7 +91,7 @@ def transplant(
     *,
     source: Prompt | None = None,
     target: Prompt | None = None,
-    module: str,
+    module: str | Module,
     source_layer: Whole,
     target_layer: Whole,
     max_new_tokens: Whole = 20,
@@ -104,7 +104,7 @@ def transplant(
         pair: a `ParallelPair`, instead of `source` and `target`.
         source: prompt whose activation is read; text or token ids.
         target: prompt into which it is written; text or token ids.
-        module: "attn", "mlp", "attn_released" or "resid" (see `xtl.hooks.MODULES`).
+        module: "attn", "mlp", "attn_released" or "resid" (see `xtl.hooks.MODULES`), or an `xtl.Module` of your own.
         source_layer: 0-based; a negative one counts from the end.
         target_layer: 0-based; a negative one counts from the end.
         max_new_tokens: most tokens to generate, at least 1.
@@ -130,7 +130,7 @@ def transplant(
     check_model(model)
     source, target = check_source_and_target(pair, source, target)
     spec = get_modules([module])[0]
-    check_hooks_exist(model, spec)
+    check_module(model, spec)
     check_cache(model)
     source_layer = check_layer("source_layer", source_layer, model.cfg.n_layers)
     target_layer = check_layer("target_layer", target_layer, model.cfg.n_layers)
@@ -192,7 +192,7 @@ def check_source_and_target(
 
 def read_activations(
     model: Model, source_ids: list[int], modules: Sequence[Module], layers: Sequence[int]
-) -> dict[tuple[str, int], Float[Tensor, " d_model"]]:
+) -> dict[tuple[str, int], Float[Tensor, "*unit"]]:
     """What each module puts out at the last position of the source prompt, from one forward pass.
 
     Returns:
@@ -251,3 +251,37 @@ def generate(
 
 def _token_text(model: Model, token: int) -> str:
     return str(token) if model.tokenizer is None else model.tokenizer.decode([token])
+
+
+def check_module(model: Model, module: Module) -> None:
+    """Raise `InputError` where a model lacks a module's hook points, or where what is read does not fit where it is written."""
+    check_hooks_exist(model, module)
+    known = remembered(model, "xtl_modules_checked", dict)
+    if module in BUILT_IN:
+        return
+    if module not in known:
+        known[module] = _misfit(model, module)
+    if known[module]:
+        raise InputError(f"module {module.name!r} {known[module]}")
+
+
+def _misfit(model: Model, module: Module) -> str:
+    """What is wrong with a module on this model; empty if nothing is."""
+    shapes = []
+    for length in (3, 5):
+        kept: dict[str, Tensor] = {}
+        hooks = [(site, capture(kept, site, slice(None))) for site in (module.read_hook(0), module.write_hook(0))]
+        try:
+            forward_without_logits(model, [0] * length, hooks=hooks)
+        except (RuntimeError, IndexError, TypeError) as error:
+            return f"can't be read at {module.read!r} and {module.write!r} ({type(error).__name__})"
+        for end, site in (("read", module.read_hook(0)), ("write", module.write_hook(0))):
+            if site not in kept:
+                return f"has a hook point that this model's forward pass does not reach: {getattr(module, end)!r}"
+            if kept[site].ndim < 3 or kept[site].shape[:2] != (1, length):
+                shape = list(kept[site].shape)
+                return f"is at {getattr(module, end)!r}, whose activation {shape} is not [batch, position, ...]"
+        shapes = [list(kept[site].shape[2:]) for site in (module.read_hook(0), module.write_hook(0))]
+    if shapes[0] != shapes[1]:
+        return f"reads {shapes[0]} at {module.read!r} and writes {shapes[1]} at {module.write!r}: the shapes differ"
+    return ""

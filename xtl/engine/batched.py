@@ -46,7 +46,7 @@ class Batched:
         n_after = plan.max_new_tokens or n_read
         self.chunk_size = rows_that_fit(model, len(plan.target_ids) + n_after, n_read)
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
+    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row continuation"]:
         """Log-probability of each continuation, vanilla (row 0) and then the cells."""
         continuations = self.plan.continuations
         rows = torch.zeros(1 + len(cells), len(continuations), dtype=upcast(sources[:0]).dtype)
@@ -58,7 +58,7 @@ class Batched:
         return rows
 
     def generate(
-        self, cells: list[Cell], sources: Float[Tensor, "cell d_model"], ends: Int[Tensor, " end"]
+        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]
     ) -> tuple[Int[Tensor, "row token"], Float[Tensor, "row token"]]:
         """Greedy tokens of vanilla (row 0) and of each cell, -1 after the end, and the logit of each; a row stops at its end."""
         logits, cache = self.run_prompt(cells, sources, ())
@@ -66,7 +66,7 @@ class Batched:
         return greedy(batch, best_of(logits[:, -1]), self.plan.max_new_tokens or 0, ends)
 
     def run_prompt(
-        self, cells: list[Cell], sources: Float[Tensor, "cell d_model"], path: tuple[int, ...]
+        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], path: tuple[int, ...]
     ) -> tuple[Float[Tensor, "row token d_vocab"], Any]:
         """Logits at the prompt's last token and at the tokens of `path` after it, and the cache that they fill."""
         n_rows = 1 + len(cells)

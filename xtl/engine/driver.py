@@ -15,6 +15,7 @@ from xtl.backend import Model
 from xtl.engine.engines import ENGINES, resolve_engine
 from xtl.engine.label import label_answers, label_scores
 from xtl.engine.lengths import engine_for
+from xtl.engine.own_modules import engine_for_modules
 from xtl.engine.plan import Cell, Generated, Plan
 from xtl.engine.prepare import Sweep, SweepSettings, prepare
 from xtl.engine.verify import verify_answers, verify_scores
@@ -69,8 +70,9 @@ class Driver:
     def __init__(self, model: Model, settings: SweepSettings) -> None:
         self.model = model
         self.settings = settings
-        self.engine = resolve_engine(model, settings.engine)
+        engine = resolve_engine(model, settings.engine)
         self.cells = settings.cells(model)
+        self.engine = engine_for_modules(model, self.cells[0], engine, settings.engine)
 
     def prepare(self, pair: ParallelPair) -> Sweep:
         """A pair's sweep, checked and tokenised. Raises `InputError`."""

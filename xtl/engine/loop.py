@@ -14,7 +14,7 @@ from xtl.hooks import Hooks, transplant_at
 from xtl.transplants import generate, read_activations
 
 
-def source_activations(model: Model, plan: Plan) -> Mapping[tuple[str, int], Float[Tensor, " d_model"]]:
+def source_activations(model: Model, plan: Plan) -> Mapping[tuple[str, int], Float[Tensor, "*unit"]]:
     """What the plan's cells write, by module name and source layer: read from one pass over the source prompt, unless given."""
     if plan.activations is not None:
         return plan.activations

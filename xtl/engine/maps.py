@@ -11,6 +11,7 @@ from xtl.backend import Model
 from xtl.engine.driver import Driver, Progress
 from xtl.engine.prepare import Activations, SweepSettings
 from xtl.errors import InputError, Whole, known_keywords
+from xtl.hooks import Module
 from xtl.layers import Layers
 from xtl.pairs import ParallelPair, Prompt, check_question
 from xtl.scoring.likelihood import MixedOptions
@@ -29,7 +30,7 @@ def sweep(
     options: Sequence[str] | None = None,
     gold: Whole | None = None,
     answer: str | None = None,
-    modules: Sequence[str] = ("attn", "mlp"),
+    modules: Sequence[str | Module] = ("attn", "mlp"),
     source_layers: Layers | None = None,
     target_layers: Layers | None = None,
     max_new_tokens: Whole | None = None,
@@ -54,7 +55,7 @@ def sweep(
         options: strings that continue the target prompt; scores the log-probability of the gold one among them.
         gold: index of the right option.
         answer: a string that continues the target prompt, instead of options; scores its log-probability.
-        modules: names from `xtl.hooks.MODULES`.
+        modules: names from `xtl.hooks.MODULES`, or an `xtl.Module` of your own.
         source_layers: layers to read, from 0 (negative: from the end), a list, an array or a text ("0-5", see `xtl.layers`); all
             by default.
         target_layers: layers to write, in the same form; all by default.

@@ -51,7 +51,7 @@ class Plan:
     max_new_tokens: int | None = None
     every_step: bool = False
     chunk_size: int | None = None
-    activations: Mapping[tuple[str, int], Float[Tensor, " d_model"]] | None = None
+    activations: Mapping[tuple[str, int], Float[Tensor, "*unit"]] | None = None
 
     @property
     def n_cells(self) -> int:

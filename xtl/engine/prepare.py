@@ -13,7 +13,7 @@ from typing import TypedDict
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, check_hooks_exist
+from xtl.backend import Model
 from xtl.engine.plan import Plan
 from xtl.errors import InputError, Whole, as_whole, check_choice, check_whole
 from xtl.hooks import Module, get_modules
@@ -23,13 +23,13 @@ from xtl.results.units import NORMALISATIONS
 from xtl.scoring.likelihood import Question, prepare_question
 from xtl.scoring.text import TextScore, check_text_score
 from xtl.tokens import check_fits, encode
-from xtl.transplants import STEPS
+from xtl.transplants import STEPS, check_module
 
 
 class Settings(TypedDict, total=False):
     """The keyword arguments of `xtl.sweep` that are the same for every pair; see there."""
 
-    modules: Sequence[str]
+    modules: Sequence[str | Module]
     source_layers: Layers | None
     target_layers: Layers | None
     max_new_tokens: Whole | None
@@ -43,7 +43,7 @@ class Settings(TypedDict, total=False):
 
 Cells = tuple[tuple[Module, ...], tuple[int, ...], tuple[int, ...]]
 """Modules, source layers and target layers of a map."""
-Activations = Mapping[tuple[str, int], Float[Tensor, " d_model"]]
+Activations = Mapping[tuple[str, int], Float[Tensor, "*unit"]]
 """What is written, by module name and source layer."""
 
 
@@ -57,7 +57,7 @@ class SweepSettings:
         InputError: a value that is none of its argument's, or two that don't go together.
     """
 
-    modules: Sequence[str] = ("attn", "mlp")
+    modules: Sequence[str | Module] = ("attn", "mlp")
     source_layers: Layers | None = None
     target_layers: Layers | None = None
     max_new_tokens: Whole | None = None
@@ -149,14 +149,14 @@ def prepare(model: Model, pair: ParallelPair, settings: SweepSettings, cells: Ce
 
 def check_cells(
     model: Model,
-    modules: Sequence[str] = ("attn", "mlp"),
+    modules: Sequence[str | Module] = ("attn", "mlp"),
     source_layers: Layers | None = None,
     target_layers: Layers | None = None,
 ) -> Cells:
     """Modules, source layers and target layers of a map. Arguments as for `xtl.sweep`. Raises `InputError`."""
     specs = get_modules(modules)
     for spec in specs:
-        check_hooks_exist(model, spec)
+        check_module(model, spec)
     return (
         tuple(specs),
         check_layers("source_layers", source_layers, model.cfg.n_layers),

@@ -20,7 +20,7 @@ from xtl.engine.plan import Plan
 from xtl.engine.readout import Readout
 from xtl.engine.rows import MakeRows
 from xtl.engine.staging import in_joining_order
-from xtl.hooks import MODULES, capture
+from xtl.hooks import MODULES, Module, capture
 from xtl.models.precision import engine_tolerance
 
 SHORT = 3
@@ -30,7 +30,9 @@ AFTER = 3
 """Tokens that are generated after it."""
 
 
-def why_not_exact(model: Model, make: MakeRows, n_prefix: int, takes: str, differs: str) -> str:
+def why_not_exact(
+    model: Model, make: MakeRows, n_prefix: int, takes: str, differs: str, modules: tuple[Module, ...] = ()
+) -> str:
     """What is wrong with an engine's map of a text of `n_prefix` tokens and one more; empty if nothing is.
 
     Args:
@@ -39,10 +41,10 @@ def why_not_exact(model: Model, make: MakeRows, n_prefix: int, takes: str, diffe
         n_prefix: tokens before the last one of the text.
         takes: what is said where the model can't be run so at all.
         differs: what is said where it can, and its map differs from the loop's.
+        modules: what the cells write; attention and feed-forward by default.
     """
-    plan = _plan(model, n_prefix)
     try:
-        deviations = _deviations(model, make, plan)
+        deviations = _deviations(model, make, _plan(model, n_prefix, modules))
     except Exception as error:
         return f"{takes} ({type(error).__name__})"
     return "" if all(off <= engine_tolerance(model) for off in deviations) else differs  # NaN is not exact
@@ -72,9 +74,10 @@ def _text(model: Model, length: int, seed: int = 0) -> list[int]:
     return [drawn.randrange(model.cfg.d_vocab) for _ in range(length)]
 
 
-def _plan(model: Model, n_prefix: int) -> Plan:
+def _plan(model: Model, n_prefix: int, own: tuple[Module, ...] = ()) -> Plan:
     """A map of a few cells, patched at every step."""
-    modules = tuple(module for module in (MODULES["attn"], MODULES["mlp"]) if module.write_hook(0) in model.hook_dict)
+    usual = (MODULES["attn"], MODULES["mlp"])
+    modules = own or tuple(module for module in usual if module.write_hook(0) in model.hook_dict)
     # Two source layers, so that a bridge has two groups of cells; far into a text, where a pass is dear, one.
     first = {0} if is_bridge(model) and n_prefix <= SHORT else set()
     plan = Plan(

@@ -34,11 +34,11 @@ class Rows(Protocol):
 
     chunk_size: int
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
+    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row continuation"]:
         """Log-probability of each continuation, vanilla and then the cells."""
 
     def generate(
-        self, cells: list[Cell], sources: Float[Tensor, "cell d_model"], ends: Int[Tensor, " end"]
+        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]
     ) -> tuple[Int[Tensor, "row token"], Float[Tensor, "row token"]]:
         """Greedy tokens of vanilla and of the cells, -1 after one of `ends`, and the logit of each."""
 
@@ -71,7 +71,7 @@ def _chunks(
     model: Model,
     plan: Plan,
     make: MakeRows,
-    run: Callable[[Rows, list[Cell], Float[Tensor, "cell d_model"]], Result],
+    run: Callable[[Rows, list[Cell], Float[Tensor, "cell ..."]], Result],
 ) -> Iterator[tuple[list[int], Result]]:
     """Results of chunks of cells, each with its rows' numbers: 0 for vanilla, then 1 + the cell's place in the plan.
 
@@ -82,7 +82,9 @@ def _chunks(
     size = plan.chunk_size or -(-plan.n_cells // -(-plan.n_cells // rows.chunk_size))  # as few chunks, all alike
     waiting = in_joining_order(list(enumerate(plan.cells())))
     while waiting:
-        chunk = waiting[:size]
+        shape = activations[waiting[0][1].module.name, waiting[0][1].source_layer].shape
+        alike = [one for one in waiting if activations[one[1].module.name, one[1].source_layer].shape == shape]
+        chunk = alike[:size]
         cells = [cell for _, cell in chunk]
         sources = torch.stack([activations[cell.module.name, cell.source_layer] for cell in cells])
         try:
@@ -92,7 +94,8 @@ def _chunks(
                 raise
         else:
             yield [0, *(1 + number for number, _ in chunk)], result
-            waiting = waiting[size:]
+            done = {number for number, _ in chunk}
+            waiting = [one for one in waiting if one[0] not in done]
             continue
         # Outside of `except`, whose traceback would keep the failed run's tensors alive.
         warnings.warn(f"out of memory with {size} cells at a time; going on with {size // 2}", stacklevel=2)

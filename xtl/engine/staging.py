@@ -1,8 +1,9 @@
 """When each packed cell leaves the vanilla run: below its target layer it is vanilla, and needs no row of its own.
 
-A cell that writes an attention output joins *early*, before its target layer's block, and a hook writes it there. One that writes
-a feed-forward output or the whole residual stream joins *late*, after the block and without a hook: until then it is vanilla,
-and from there on it is the sum that the block would have made (`resid_mid + mlp_out`, the contract of `xtl.models.contract`).
+A cell that writes a feed-forward output or the whole residual stream joins *late*, after its target layer's block and without
+a hook: until then it is vanilla, and from there on it is the sum that the block would have made (`resid_mid + mlp_out`, the
+contract of `xtl.models.contract`). Every other one joins *early*, before the block, and a hook writes it there: an attention
+output, or what a module of the user's own writes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xtl.engine.plan import Cell
+from xtl.hooks import BUILT_IN
+
+LATE = ("hook_mlp_out", "hook_resid_post")
+"""Hook points whose cells join after the block."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,25 @@ class Joining:
 
 def in_joining_order(cells: list[tuple[int, Cell]]) -> list[tuple[int, Cell]]:
     """Numbered cells in the order in which they leave vanilla: by layer, and in a block attention before the rest."""
-    return sorted(cells, key=lambda item: (item[1].target_layer, is_late(item[1])))
+    return sorted(cells, key=lambda item: (item[1].target_layer, is_late(item[1]), _own_site(item[1])))
 
 
 def is_late(cell: Cell) -> bool:
     """Whether the cell joins after its target layer's block."""
-    return cell.module.write != "hook_attn_out"
+    return cell.module.write in LATE
+
+
+def _own_site(cell: Cell) -> str:
+    """What keeps cells of the user's own modules together that write at one hook point."""
+    return "" if cell.module in BUILT_IN else cell.module.write
+
+
+def early_by_site(cells: list[Cell], joining: Joining) -> list[tuple[str, list[int]]]:
+    """The hook points at which the cells write that join early, each with those cells' places in the list."""
+    sites: dict[str, list[int]] = {}
+    for place in range(joining.start, joining.start + joining.early):
+        sites.setdefault(cells[place].module.write_hook(cells[place].target_layer), []).append(place)
+    return list(sites.items())
 
 
 def joinings(cells: list[Cell], n_layers: int) -> list[Joining]:

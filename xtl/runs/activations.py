@@ -57,10 +57,10 @@ class ActivationCache:
         self.memory = memory
         self.told = told
         self.hits = self.misses = 0
-        self._kept: OrderedDict[str, Float[Tensor, "site d_model"]] = OrderedDict()
+        self._kept: OrderedDict[str, Float[Tensor, "site ..."]] = OrderedDict()
         self._bytes = 0
 
-    def get(self, model: Model, plan: Plan) -> Mapping[tuple[str, int], Float[Tensor, " d_model"]]:
+    def get(self, model: Model, plan: Plan) -> Mapping[tuple[str, int], Float[Tensor, "*unit"]]:
         """What the plan's cells write, by module name and source layer, on the model's device."""
         key = self.key(plan.source_ids, plan.modules, plan.source_layers)
         found = self._kept.get(key)
@@ -71,6 +71,8 @@ class ActivationCache:
         if found is None:
             self.misses += 1
             computed = read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
+            if len({one.shape for one in computed.values()}) > 1:
+                return computed  # of modules of several shapes; no one tensor holds them
             found = torch.stack([computed[site] for site in _sites(plan)]).cpu()
             self._keep(key, found)
             self._write(key, found)

@@ -61,7 +61,7 @@ class PackedBridge:
             cells_that_fit(model, len(self.prefix) + GROUP, len(self.tree), plan.max_new_tokens or 0),
         )
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
+    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row continuation"]:
         """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in joining order.
 
         Where the score allows it, up to one constant a row.
@@ -70,7 +70,7 @@ class PackedBridge:
             return self.readout.logprobs(normed, self.tree, self.plan.up_to_constant)
 
     def generate(
-        self, cells: list[Cell], sources: Float[Tensor, "cell d_model"], ends: Int[Tensor, " end"]
+        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]
     ) -> tuple[Int[Tensor, "row token"], Float[Tensor, "row token"]]:
         """Greedy tokens of vanilla (row 0) and of each cell, -1 after the end, and the logit of each; a row stops at its end."""
         with self.run(cells, sources) as normed:
@@ -79,9 +79,7 @@ class PackedBridge:
             return greedy(rows, first, self.plan.max_new_tokens or 0, ends)
 
     @contextmanager
-    def run(
-        self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]
-    ) -> Iterator[Float[Tensor, "row node d_model"]]:
+    def run(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Iterator[Float[Tensor, "row node d_model"]]:
         """Residual stream after the final norm, of vanilla and of each cell; while it lasts, the cache holds their keys too."""
         device, n_nodes = self.model.cfg.device, len(self.tree)
         dealt = self.deal(cells)
@@ -203,7 +201,7 @@ class PackedBridgeRows:
     """
 
     def __init__(
-        self, packed: PackedBridge, cells: list[Cell], sources: Float[Tensor, "cell d_model"], dealt: Groups
+        self, packed: PackedBridge, cells: list[Cell], sources: Float[Tensor, "cell ..."], dealt: Groups
     ) -> None:
         self.packed = packed
         self.cells = cells

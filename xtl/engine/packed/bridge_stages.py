@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xtl.backend import Model
 from xtl.engine.plan import Cell, Plan
-from xtl.engine.staging import Joining, joinings, late_rows
+from xtl.engine.staging import Joining, early_by_site, joinings, late_rows
 from xtl.engine.tree import Tree
 from xtl.hooks import Hooks, capture, transplant_packed
 
@@ -35,7 +35,7 @@ class Stages:
         n_prefix: int,
         plan: Plan,
         cells: list[Cell],
-        sources: Float[Tensor, "group cell d_model"],
+        sources: Float[Tensor, "group cell *unit"],
     ) -> None:
         """Stages of groups of cells that are alike in where they write.
 
@@ -58,12 +58,12 @@ class Stages:
         self.hooks: Hooks = []
         self.joinings = joinings(cells, model.cfg.n_layers)
         for layer, joining in enumerate(self.joinings):
-            if joining.early:
-                rows = torch.arange(joining.rows_before, joining.rows_in_block, device=sources.device)
-                written = sources[:, joining.start : joining.start + joining.early]
+            for site, places in early_by_site(cells, joining):
+                which = torch.tensor(places, device=sources.device)
                 groups = torch.arange(len(sources), device=sources.device)[:, None]
-                write = transplant_packed(written, rows[None], self.n_nodes, groups=groups, and_after=plan.every_step)
-                self.hooks.append((f"blocks.{layer}.hook_attn_out", write))
+                written, rows = sources[:, which], 1 + which[None]
+                write = transplant_packed(written, rows, self.n_nodes, groups=groups, and_after=plan.every_step)
+                self.hooks.append((site, write))
             if any(cell.module.write == "hook_mlp_out" for cell in self.late_cells(joining)):
                 for site in ("hook_resid_pre", "hook_attn_out"):
                     name = f"blocks.{layer}.{site}"

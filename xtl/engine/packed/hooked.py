@@ -15,7 +15,7 @@ from xtl.engine.packed.hooked_attention import OwnTokens, Prefix, packed_attenti
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
-from xtl.engine.staging import joinings, late_rows
+from xtl.engine.staging import early_by_site, joinings, late_rows
 from xtl.engine.tree import Tree, build_tree
 from xtl.hooks import HookFunction, Hooks, capture, transplant_packed
 
@@ -36,7 +36,7 @@ class PackedHooked:
         n_keys = self.prefix.length + len(self.tree)
         self.chunk_size = cells_that_fit(model, n_keys, len(self.tree), plan.max_new_tokens or 0)
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell d_model"]) -> Float[Tensor, "row continuation"]:
+    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row continuation"]:
         """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in joining order.
 
         Where the score allows it, up to one constant a row.
@@ -45,7 +45,7 @@ class PackedHooked:
         return self.readout.logprobs(normed, self.tree, self.plan.up_to_constant)
 
     def generate(
-        self, cells: list[Cell], sources: Float[Tensor, "cell d_model"], ends: Int[Tensor, " end"]
+        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]
     ) -> tuple[Int[Tensor, "row token"], Float[Tensor, "row token"]]:
         """Greedy tokens of vanilla (row 0) and of each cell, -1 after the end, and the logit of each; a row stops at its end."""
         own = OwnTokens()
@@ -59,7 +59,7 @@ class PackedHooked:
         return self.model.ln_final(residual) if self.model.cfg.normalization_type is not None else residual
 
     def run_prompt(
-        self, cells: list[Cell], sources: Float[Tensor, "cell d_model"], tree: Tree, own: OwnTokens | None = None
+        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], tree: Tree, own: OwnTokens | None = None
     ) -> Float[Tensor, "row node d_model"]:
         """Final residual stream of vanilla (row 0) and of each cell (see `xtl.engine.staging`)."""
         model, every_step = self.model, self.plan.every_step
@@ -70,12 +70,9 @@ class PackedHooked:
                 hooks: Hooks = []
                 vanilla: dict[str, Tensor] = {}
                 first_late = joining.start + joining.early
-                if joining.early:
-                    rows = torch.arange(joining.rows_before, joining.rows_in_block, device=residual.device)
-                    write = transplant_packed(
-                        sources[joining.start : first_late], rows, len(tree), and_after=every_step
-                    )
-                    hooks.append((f"blocks.{layer}.hook_attn_out", write))
+                for site, places in early_by_site(cells, joining):
+                    which = torch.tensor(places, device=residual.device)
+                    hooks.append((site, transplant_packed(sources[which], 1 + which, len(tree), and_after=every_step)))
                 if joining.late:
                     for site in ("hook_resid_pre", "hook_attn_out"):
                         hooks.append((f"blocks.{layer}.{site}", capture(vanilla, site, slice(len(tree)))))
@@ -107,7 +104,7 @@ class PackedRows:
     """Packed cells after the prompt: what runs their next tokens (see `xtl.engine.greedy`)."""
 
     def __init__(
-        self, packed: PackedHooked, cells: list[Cell], sources: Float[Tensor, "cell d_model"], own: OwnTokens
+        self, packed: PackedHooked, cells: list[Cell], sources: Float[Tensor, "cell ..."], own: OwnTokens
     ) -> None:
         self.packed = packed
         self.cells = cells

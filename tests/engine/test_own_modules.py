@@ -1,0 +1,150 @@
+"""A module of the user's own runs through every engine that takes it exactly; where one can't, that is said, or refused."""
+
+from __future__ import annotations
+
+import warnings
+
+import jaxtyping
+import numpy as np
+import pytest
+
+import xtl
+from tests.conftest import SOURCE, TARGET
+from xtl.engine import ENGINES
+from xtl.engine.own_modules import why_not_module
+
+OWN = {
+    "values": ("attn.hook_v", "attn.hook_v"),
+    "heads": ("attn.hook_z", "attn.hook_z"),
+    "neurons": ("mlp.hook_post", "mlp.hook_post"),
+    "mid": ("hook_resid_mid", "hook_resid_mid"),
+    "pre": ("hook_resid_pre", "hook_resid_pre"),
+    "from_mlp": ("hook_mlp_out", "hook_attn_out"),
+    "to_mlp": ("hook_attn_out", "hook_mlp_out"),
+}
+ASKED = {"source": SOURCE, "target": TARGET, "options": ("ab", "cd"), "gold": 0, "source_layers": [0, 2]}
+
+
+def module(name: str) -> xtl.Module:
+    return xtl.Module(name, *OWN[name])
+
+
+@pytest.mark.filterwarnings("default::xtl.SlowEngineWarning")
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+def test_its_map_is_the_loops_beside_modules_of_other_shapes(tiny_folder, backend, name):
+    model = xtl.load_model(tiny_folder("llama"), backend=backend)
+    modules = ["attn", module(name), "mlp"]
+    if any(hook not in model.hook_dict for hook in (modules[1].read_hook(0), modules[1].write_hook(0))):
+        pytest.skip("this backend has no such hook point")
+    loop = xtl.sweep(model, engine="loop", modules=modules, **ASKED)
+    fast = xtl.sweep(model, verify=3, modules=modules, **ASKED)
+    assert loop["module"].values.tolist() == ["attn", name, "mlp"]
+    np.testing.assert_allclose(fast["score"], loop["score"], atol=1e-4)
+    for engine in ("packed", "batched"):
+        if why_not_module(model, engine, modules[1]):
+            with pytest.raises(
+                xtl.InputError, match=f"engine '{engine}' cannot take the module '{name}': .*use 'loop'"
+            ):
+                xtl.sweep(model, engine=engine, modules=modules, **ASKED)
+        else:
+            own = xtl.sweep(model, engine=engine, verify=0, modules=modules, **ASKED)
+            np.testing.assert_allclose(own["score"], loop["score"], atol=1e-4)
+    told = [
+        xtl.sweep(model, engine=engine, modules=[modules[1]], max_new_tokens=3, steps="every", **GENERATED)["text"]
+        for engine in ("auto", "loop")
+    ]
+    assert (told[0] == told[1]).all()
+
+
+GENERATED = {"source": SOURCE, "target": TARGET, "source_layers": [0, 2]}
+
+
+def test_modules_that_write_plain_positions_are_packed_on_both_backends(tiny_folder):
+    """A fast engine must not be lost unseen: these are exact there, and stay so."""
+    for backend in ("hooked", "bridge"):
+        model = xtl.load_model(tiny_folder("llama"), backend=backend)
+        for name in ("neurons", "from_mlp", "to_mlp"):
+            assert why_not_module(model, "packed", module(name)) == "", (backend, name)
+
+
+def test_where_an_engine_cannot_take_it_auto_says_so_once_and_goes_on(tiny_model, monkeypatch):
+    from xtl.engine import own_modules
+
+    model = tiny_model("llama")
+    real = own_modules.why_not_exact
+    monkeypatch.setattr(
+        own_modules,
+        "why_not_exact",
+        lambda model, make, *rest: "it differs" if make is own_modules.MAKE["packed"] else real(model, make, *rest),
+    )
+    name = xtl.Module("neurons_again", *OWN["neurons"])
+    with pytest.warns(
+        xtl.SlowEngineWarning, match="'packed' cannot take the module 'neurons_again': it differs; a slower one"
+    ):
+        assert xtl.sweep(model, modules=[name], **ASKED).attrs["engine"] == "batched"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        xtl.sweep(model, modules=[name], **ASKED)
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        (("hook_nowhere", "hook_attn_out"), "needs blocks.0.hook_nowhere"),
+        (
+            ("attn.hook_z", "hook_attn_out"),
+            r"reads \[\d+, \d+\] at 'attn.hook_z' and writes \[\d+\] at 'hook_attn_out'",
+        ),
+        (
+            ("attn.hook_pattern", "attn.hook_pattern"),
+            "is at 'attn.hook_pattern', whose activation .* is not .batch, position",
+        ),
+    ],
+)
+def test_hook_points_that_do_not_suit_are_told_before_any_map(tiny_model, ends, message, monkeypatch):
+    monkeypatch.setitem(ENGINES, "loop", None)
+    with pytest.raises(xtl.InputError, match=message):
+        xtl.sweep(tiny_model("llama"), modules=[xtl.Module("own", *ends)], **ASKED)
+    with pytest.raises(xtl.InputError, match=message):
+        xtl.transplant(
+            tiny_model("llama"),
+            source=SOURCE,
+            target=TARGET,
+            module=xtl.Module("own", *ends),
+            source_layer=0,
+            target_layer=1,
+        )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: xtl.Module("", "a", "b"), "name of a Module must be a text"),
+        (lambda: xtl.Module("a", None, "b"), "read of a Module must be a text"),  # type: ignore[arg-type]
+        (lambda: xtl.hooks.get_modules([xtl.Module("attn", "hook_z", "hook_z")]), "has the name of another module"),
+        (
+            lambda: xtl.hooks.get_modules(xtl.Module("own", "hook_z", "hook_z")),
+            r"must be a list, got a Module; write \[own\]",
+        ),
+        (lambda: xtl.hooks.get_modules([module("mid"), module("mid")]), "names one twice: mid, mid"),
+    ],
+)
+def test_a_module_that_is_none_is_told(make, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    import xtl.hooks
+
+    with pytest.raises(xtl.InputError, match=message):
+        make()
+
+
+def test_controls_and_kept_maps_take_it(tiny_model, tmp_path):
+    model, own = tiny_model("llama"), module("neurons")
+    pairs = [xtl.ParallelPair(f"{SOURCE} {k}", TARGET, options=("ab", "cd"), gold=0, id=str(k)) for k in "abc"]
+    settings = {"modules": [own, "attn"], "source_layers": [0], "target_layers": [1]}
+    real = xtl.concat_maps(xtl.sweep_many(model, pairs, keep=xtl.KeptMaps(tmp_path), **settings))
+    again = xtl.concat_maps(xtl.sweep_many(model, pairs, keep=xtl.KeptMaps(tmp_path), **settings))
+    assert real.equals(again)
+    for name in ("shuffled_source", "zero", "noise"):
+        control = xtl.concat_maps(xtl.controls.run(model, pairs, name, **settings))
+        assert control["module"].values.tolist() == ["neurons", "attn"]
