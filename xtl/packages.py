@@ -56,7 +56,8 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
 
     Args:
         package: its name.
-        homes: the module of each public name; a name that is a module itself has its own.
+        homes: the module of each public name; a name that is a module itself has its own. "module:name" where it is called
+            otherwise there.
 
     >>> get, names = lazily("xtl", {"InputError": "xtl.errors", "stats": "xtl.stats"})
     >>> get("InputError").__name__, names()
@@ -66,7 +67,8 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}; it has: {', '.join(sorted(homes))}")
-        home = import_module(homes[name])
-        return home if homes[name] == f"{package}.{name}" else getattr(home, name)
+        home, _, own = homes[name].partition(":")
+        module = import_module(home)
+        return module if home == f"{package}.{name}" else getattr(module, own or name)
 
     return get, lambda: sorted(homes)

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xtl.analysis import Request, find_analyses, get_analysis, save
+from xtl.commands import library
 from xtl.commands.flags import ChatOption, Loading, NameOption, parse_chat, with_flags
 from xtl.commands.output import check_can_draw, check_folder, print_json, wrote
 from xtl.commands.strict import GIVEN, parse_names, parse_whole, refuse
 from xtl.errors import InputError, shown
+from xtl.files import write_whole
 from xtl.foreign import printable
+from xtl.packages import DISTRIBUTION
+from xtl.pairs import parse_direction
+from xtl.runs.study import spell_out
+from xtl.tasks import get_task
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -70,7 +77,6 @@ def analyse(
     loading: Loading = Loading(),
 ) -> None:
     """Ask one question of a stored run or of a model; write data and figures, and say what was found."""
-    from xtl.analysis import Request, get_analysis
 
     if name is None:
         refuse(GIVEN.get() - {"json_output"}, "goes with an analysis: name one first")
@@ -104,8 +110,6 @@ def analyse(
 
 def _list(json_output: bool) -> None:
     """Print the analyses of all installed packages; one that can't be loaded is a warning."""
-    from xtl.analysis import find_analyses
-    from xtl.packages import DISTRIBUTION
 
     rows = []
     for offer in find_analyses().values():
@@ -125,17 +129,13 @@ def _list(json_output: bool) -> None:
 
 def _write(item: Analysis, data: xr.Dataset, out: Path, png: bool) -> list[Path]:
     """The data and every figure as files, and PNGs where they are asked for."""
-    from xtl.analysis import save
-    from xtl.files import write_whole
 
     files = [save(data, out / f"{item.name}.nc")]
     for title, figure in item.figures(data).items():
         write = functools.partial(figure.write_html, include_plotlyjs=True)
         files.append(write_whole(out / f"{title}.html", write))
         if png:
-            from xtl import plots
-
-            files.append(plots.save_png(figure, out / f"{title}.png"))
+            files.append(library.plots.save_png(figure, out / f"{title}.png"))
     return files
 
 
@@ -143,9 +143,6 @@ def _pairs(
     task: str | None, directions: str | None, limit: int, seed: int
 ) -> tuple[list[ParallelPair], list[ParallelPair]]:
     """The questions of every direction, and those of the opposite ones."""
-    from xtl.pairs import parse_direction
-    from xtl.runs.study import spell_out
-    from xtl.tasks import get_task
 
     if task is None or directions is None:
         raise InputError("this analysis runs the model: give --task and --directions, such as capitals and en:es,en:sw")
@@ -161,7 +158,6 @@ def _pairs(
 
 def _cell(text: str | None) -> tuple[str, int, int] | None:
     """A cell from `module,source layer,target layer`."""
-    from xtl.hooks import get_modules
 
     if text is None:
         return None
@@ -169,4 +165,4 @@ def _cell(text: str | None) -> tuple[str, int, int] | None:
     if len(parts) != 3:
         raise InputError(f"--cell {shown(text)} is no cell; write module,source layer,target layer: attn,12,13")
     module, source, target = parts
-    return get_modules([module])[0].name, parse_whole("--cell", source), parse_whole("--cell", target)
+    return library.get_modules([module])[0].name, parse_whole("--cell", source), parse_whole("--cell", target)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 import typer
 
 from xtl import layers
+from xtl.commands import library
 from xtl.commands.strict import parse_names, parse_whole
 from xtl.errors import check_choice
 from xtl.foreign import printable
@@ -134,13 +135,11 @@ class Loading:
 
     def load(self, name: str | None) -> Any:
         """The model; says on stderr what is going on."""
-        from xtl.models import load_model
-        from xtl.models.load import check_asked
 
         given = self.given()
-        check_asked(name, **{key: value for key, value in given.items() if key != "trust_remote_code"})
+        library.check_asked(name, **{key: value for key, value in given.items() if key != "trust_remote_code"})
         print(f"loading {printable(name or 'the embedded model')} ...", file=sys.stderr)
-        model = load_model(name, **given)
+        model = library.load_model(name, **given)
         if model.xtl_info.backend_reason:
             print(f"loaded as {type(model).__name__}: {printable(model.xtl_info.backend_reason)}", file=sys.stderr)
         return model

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from xtl.commands import library
 from xtl.models.embedded import EMBEDDED, cache_folder
 from xtl.models.memory import human, need_by_name, need_of
 from xtl.models.names import PAPER, UNREADABLE, known_names
@@ -115,30 +116,27 @@ def check(name: Any, **options: Any) -> dict[str, Any]:
     Raises:
         XtlError: as `load_model`.
     """
-    from xtl.backend import backend_name, is_bridge
-    from xtl.engine.engines import ENGINES, resolve_engine
-    from xtl.hooks import MODULES
-    from xtl.models.load import load_model
-    from xtl.models.precision import contract_tolerance
 
-    model = load_model(name, **options)
+    model = library.load_model(name, **options)
     info = model.xtl_info
     hooks = model.hook_dict
-    engine = resolve_engine(model, "auto")
+    engine = library.resolve_engine(model, "auto")
     return {
         "model": info.name,
-        "class": type(model.original_model).__name__ if is_bridge(model) else str(model.cfg.original_architecture),
-        "backend": backend_name(model),
+        "class": type(model.original_model).__name__
+        if library.is_bridge(model)
+        else str(model.cfg.original_architecture),
+        "backend": library.backend_name(model),
         "backend_reason": info.backend_reason,
         "engine": engine,
-        "engines_refused": {key: reason for key, one in ENGINES.items() if (reason := one.why_not(model))},
-        "modules": [m.name for m in MODULES.values() if {m.read_hook(0), m.write_hook(0)} <= set(hooks)],
+        "engines_refused": {key: reason for key, one in library.ENGINES.items() if (reason := one.why_not(model))},
+        "modules": [m.name for m in library.MODULES.values() if {m.read_hook(0), m.write_hook(0)} <= set(hooks)],
         "n_layers": model.cfg.n_layers,
         "d_model": model.cfg.d_model,
         "context": model.cfg.n_ctx,
         "dtype": str(model.cfg.dtype).removeprefix("torch."),
         "device": str(model.cfg.device),
-        "tolerance": contract_tolerance(model),
+        "tolerance": library.contract_tolerance(model),
         "contract": info.contract,
     }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xtl.commands import library
 from xtl.errors import InputError, check_flag, shown
 from xtl.files import check_can_write, check_path
 from xtl.foreign import as_json, printable
@@ -55,18 +56,15 @@ def check_can_draw() -> None:
     """Raise `FigureError`, before any work, where no PNG can be drawn."""
     import plotly.graph_objects as go
 
-    from xtl.plots.images import image_bytes
-
-    image_bytes(go.Figure(), "png", width=10, height=10)
+    library.image_bytes(go.Figure(), "png", width=10, height=10)
 
 
 def was_stopped(out: Path, task: str, pairs: Sequence[ParallelPair]) -> bool:
     """Whether the results in a folder are what a sweep of these pairs wrote when it was stopped."""
     if not ((out / RESULTS).exists() and (out / MAPS).exists()):
         return False
-    from xtl.runs import load_results
 
-    found = load_results(out / RESULTS)
+    found = library.load_results(out / RESULTS)
     asked = {(pair.id or str(index), pair.direction) for index, pair in enumerate(pairs)}
     columns = (found[name].values.astype(str) for name in ("example", "source_lang", "target_lang"))
     done = {(example, f"{source}->{target}") for example, source, target in zip(*columns, strict=True)}
@@ -76,9 +74,8 @@ def was_stopped(out: Path, task: str, pairs: Sequence[ParallelPair]) -> bool:
 @contextmanager
 def keeping_maps(out: Path) -> Iterator[KeptMaps]:
     """Keep maps in `out`/maps while it lasts. They stay if it is stopped or fails, and are removed once it is through."""
-    from xtl.runs import KeptMaps
 
-    yield KeptMaps(out / MAPS)
+    yield library.KeptMaps(out / MAPS)
     shutil.rmtree(out / MAPS, ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xtl.commands import library
 from xtl.commands.flags import (
     ChatOption,
     Loading,
@@ -36,6 +37,8 @@ from xtl.commands.output import (
 from xtl.commands.strict import App, parse_names, parse_number, refuse
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
+from xtl.tasks import get_task
+from xtl.tasks.benchmark import Benchmark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,10 +100,9 @@ class Cells:
 
     def settings(self) -> dict[str, Any]:
         """Arguments of `xtl.sweep`, checked as far as they can be without a model."""
-        from xtl.hooks import get_modules
 
         modules = parse_names("--modules", self.modules)
-        get_modules(modules)
+        library.get_modules(modules)
         return {
             "modules": modules,
             "source_layers": parse_layers("--source-layers", self.source_layers),
@@ -150,10 +152,9 @@ def upper_bound(
 @with_flags
 def fixed(question: Question, loading: Loading = Loading()) -> None:
     """The paper's fixed layers on unseen data, by kind of task."""
-    from xtl.protocols import run as protocols
 
     asked = _Asked("fixed", question)
-    asked.run(loading, lambda model, settings: protocols.fixed(model, asked.task, asked.codes, **settings))
+    asked.run(loading, lambda model, settings: library.protocols.fixed(model, asked.task, asked.codes, **settings))
 
 
 @app.command(
@@ -172,25 +173,25 @@ def select(
     loading: Loading = Loading(),
 ) -> None:
     """Choose a cell on the sample, and measure it on unseen data."""
-    from xtl.protocols import run as protocols
-    from xtl.stats.selection import STRATEGIES
 
-    check_choice("--strategy", strategy, STRATEGIES)
-    check_choice("--per", per, protocols.PER)
+    check_choice("--strategy", strategy, library.STRATEGIES)
+    check_choice("--per", per, library.protocols.PER)
     grid = cells.settings()
     asked = _Asked("select", question)
     learned = None if sample is None else _results(sample)
     if learned is None:
-        protocols.gather(asked.task, asked.codes, "sample", asked.data)
+        library.protocols.gather(asked.task, asked.codes, "sample", asked.data)
     else:
-        protocols.check_sample(learned, asked.task, asked.groups, question.score, normalise=question.normalise)
+        library.protocols.check_sample(learned, asked.task, asked.groups, question.score, normalise=question.normalise)
 
     def compute(model: Any, settings: dict[str, Any]) -> xr.Dataset:
         chosen_on = learned
         if chosen_on is None:
             print("the sample, to choose on:", file=sys.stderr)
-            chosen_on = protocols.pairwise(model, asked.task, asked.codes, **settings | grid | {"split": "sample"})
-        return protocols.select(
+            chosen_on = library.protocols.pairwise(
+                model, asked.task, asked.codes, **settings | grid | {"split": "sample"}
+            )
+        return library.protocols.select(
             model, asked.task, asked.codes, sample=chosen_on, strategy=strategy, per=per, **settings
         )
 
@@ -198,28 +199,25 @@ def select(
 
 
 def _pairwise(name: str, question: Question, cells: Cells, control: Control, loading: Loading) -> None:
-    from xtl.controls import check_control
-    from xtl.protocols import run as protocols
 
-    check_control(control.control, control.control_language)
+    library.check_control(control.control, control.control_language)
     if control.control is None:
         refuse(["control_seed"], "goes with --control")
     grid = cells.settings()
     asked = _Asked(name, question)
-    protocols.control_pairs(
+    library.protocols.control_pairs(
         asked.task, asked.groups, asked.split, asked.data, control.control, control.control_language
     )
     own = grid | dataclasses.asdict(control)
-    asked.run(loading, lambda model, settings: protocols.pairwise(model, asked.task, asked.codes, **own, **settings))
+    asked.run(
+        loading, lambda model, settings: library.protocols.pairwise(model, asked.task, asked.codes, **own, **settings)
+    )
 
 
 class _Asked:
     """A protocol's question, its data gathered and everything checked that can be before a model loads."""
 
     def __init__(self, name: str, question: Question) -> None:
-        from xtl.protocols import run as protocols
-        from xtl.tasks import get_task
-        from xtl.tasks.benchmark import Benchmark
 
         out = question.out
         check_folder(out)
@@ -228,26 +226,25 @@ class _Asked:
         self.task = _with_options(get_task(question.task), question.option or [])
         if not isinstance(self.task, Benchmark):
             refuse(["origin", "data", "truncate"], f"goes with benchmarks; task {question.task!r} is none")
-        self.data = protocols.Data(
+        self.data = library.protocols.Data(
             limit=question.limit,
             origin=question.origin,
             folder=question.data,
             allow_misaligned="truncate" if question.truncate else "refuse",
             chat=parse_chat(question.chat),
         )
-        protocols.score_settings(self.task, question.score, question.normalise)
+        library.protocols.score_settings(self.task, question.score, question.normalise)
         codes = None if question.languages is None else parse_names("--languages", question.languages)
         usual = USUAL[name]
-        self.split = question.split or (usual if name == "select" else protocols.split_of(self.task, None, usual))
-        self.groups: dict[str, list[ParallelPair]] = protocols.gather(self.task, codes, self.split, self.data)
+        self.split = question.split or (
+            usual if name == "select" else library.protocols.split_of(self.task, None, usual)
+        )
+        self.groups: dict[str, list[ParallelPair]] = library.protocols.gather(self.task, codes, self.split, self.data)
         self.codes = list(self.groups)
         check_out(out, was_stopped(out, self.task.name, [pair for one in self.groups.values() for pair in one]) or None)
 
     def run(self, loading: Loading, compute: Any) -> None:
         """Load the model, compute the results (`compute(model, settings)`), write them and their table, and print it."""
-        from xtl.protocols.tables import accuracy_table, measure_of, write_table
-        from xtl.protocols.tables import upper_bound as upper_bound_table
-        from xtl.runs import save_results
 
         asked, out = self.question, self.question.out
         settings = {"score": asked.score, "normalise": asked.normalise, "split": self.split, "data": self.data}
@@ -255,10 +252,12 @@ class _Asked:
         try:
             with keeping_maps(out) as keep:
                 results = compute(model, settings | {"progress": True, "keep": keep})
-                table_of = upper_bound_table if self.name in ("pairwise", "upper-bound") else accuracy_table
-                table = table_of(results, measure_of(results, asked.score))
-                files = [write_table(table, out / f"table{suffix}") for suffix in (".csv", ".tex")]
-                save_results(results, out / RESULTS)  # last: once it is there, all is
+                table_of = (
+                    library.upper_bound_table if self.name in ("pairwise", "upper-bound") else library.accuracy_table
+                )
+                table = table_of(results, library.measure_of(results, asked.score))
+                files = [library.write_table(table, out / f"table{suffix}") for suffix in (".csv", ".tex")]
+                library.save_results(results, out / RESULTS)  # last: once it is there, all is
         except KeyboardInterrupt:
             print(
                 f"xtl: stopped; the maps that were whole are kept in {printable(out)}, the same command goes on from there",
@@ -294,20 +293,18 @@ def summary(
     json_output: Annotated[bool, typer.Option("--json", help="Print the tidy table as JSON.")] = False,
 ) -> None:
     """What is left of a gain: vanilla, best fixed cell (held out), upper bound, what chance reaches, and the difference."""
-    from xtl.stats import summary_table, summary_wide
 
-    table = summary_table(_results(real), _results(control), seed=seed)
+    table = library.summary_table(_results(real), _results(control), seed=seed)
     if json_output:
         print_json(json.loads(table.to_json(orient="records")))
     else:
-        print(printable(summary_wide(table).to_string(), lines=True))
+        print(printable(library.summary_wide(table).to_string(), lines=True))
 
 
 def _results(path: Path) -> xr.Dataset:
     """The results of a sweep, of a protocol or of a run, in memory."""
-    from xtl.runs.reading import open_results, say_extent
 
-    return say_extent(path, open_results(path).load())
+    return library.say_extent(path, library.open_results(path).load())
 
 
 def _show(table: pd.DataFrame, json_output: bool, files: list[Path]) -> None:

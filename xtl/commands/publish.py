@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from xtl.commands import library
 from xtl.commands.output import wrote
 
 Run = Annotated[Path, typer.Argument(help="Folder of `xtl run` or `xtl sweep`.")]
@@ -30,9 +31,8 @@ def report(
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
 ) -> None:
     """Write a run's report: one page that needs no network, with a summary, maps, and what the model said in each cell."""
-    from xtl.publish import report_run
 
-    wrote(report_run(run, out, model=model, task=task, title=title, command=f"xtl report {run}"))
+    wrote(library.report_run(run, out, model=model, task=task, title=title, command=f"xtl report {run}"))
 
 
 def figure(
@@ -55,9 +55,8 @@ def figure(
     ] = False,
 ) -> None:
     """Draw a figure of a run for a paper, and write its data as CSV beside it."""
-    from xtl.publish.figure_files import export_figure
 
-    written = export_figure(
+    written = library.export_figure(
         run, kind=kind, form=form, width=width, style=style, out=out, direction=direction, model=model, task=task,
         partial=partial,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xtl.commands import library
 from xtl.commands.flags import Loading, StudyFlags, with_flags
 from xtl.commands.output import STOPPED, JsonOption, wrote
 from xtl.commands.strict import parse_number
@@ -60,7 +61,6 @@ def run(
     Flags on how models are loaded hold for all of --models; in a file they are keys of a model.
     Exit code 0: all pairs are done; 2: nothing was run, one line says why; 3: through, but some pairs failed; 130: stopped.
     """
-    from xtl.runs.run import check_computing
 
     given = keys.given()
     if study is None and "tasks" not in given:
@@ -77,7 +77,7 @@ def run(
     if checked.control is None and "control_seed" in given:
         raise InputError("--control-seed goes with --control")
     if dry_run:
-        check_computing(out, **computing)
+        library.check_computing(out, **computing)
         _print_estimate(checked, workers, actors, not no_calibration, json_output, loading.trust_remote_code)
         return
     if no_calibration:
@@ -99,10 +99,9 @@ def status(
     json_output: JsonOption = False,
 ) -> None:
     """Say how far a run is, also while it is at work."""
-    from xtl.runs.status import in_words, run_status
 
-    found = run_status(run)
-    print(as_json(found, indent=1) if json_output else in_words(found))
+    found = library.run_status(run)
+    print(as_json(found, indent=1) if json_output else library.status_in_words(found))
 
 
 def export(
@@ -118,9 +117,8 @@ def export(
     ] = False,
 ) -> None:
     """Write a run's maps as one CSV or Parquet table, as netCDF, or as a LaTeX table of the best cells."""
-    from xtl.publish.export import export_run
 
-    wrote(export_run(run, form, out, model=model, task=task, partial=partial))
+    wrote(library.export_run(run, form, out, model=model, task=task, partial=partial))
 
 
 def parse_pair_timeout(text: str) -> float | None:
@@ -129,20 +127,18 @@ def parse_pair_timeout(text: str) -> float | None:
     >>> parse_pair_timeout("90"), parse_pair_timeout("off")
     (90.0, None)
     """
-    from xtl.runs.workers.limits import check_pair_timeout
 
     try:
-        return None if text == "off" else check_pair_timeout(parse_number("--pair-timeout", text))
+        return None if text == "off" else library.check_pair_timeout(parse_number("--pair-timeout", text))
     except InputError:
         raise InputError(f"--pair-timeout {text!r} must be a number of seconds greater than 0, or off") from None
 
 
 def _run(study: Any, out: Path, json_output: bool, **options: Any) -> None:
-    from xtl.runs.run import run_study
 
     before = signal.signal(signal.SIGTERM, _stop)  # as a cluster ends a job: what is done is put in order first
     try:
-        outcome = run_study(study, out, progress=True, **options)
+        outcome = library.run_study(study, out, progress=True, **options)
     finally:
         signal.signal(signal.SIGTERM, before)
     if json_output:
@@ -168,12 +164,10 @@ def _run(study: Any, out: Path, json_output: bool, **options: Any) -> None:
 def _print_estimate(
     study: Any, workers: str, actors: int | None, calibrate: bool, json_output: bool, trust_remote_code: bool
 ) -> None:
-    from xtl.runs.dry_run import dry_run
-    from xtl.runs.workers.choose import parse_workers
 
-    kind, rest = parse_workers(workers)
+    kind, rest = library.parse_workers(workers)
     n_workers = int(rest or 1) if kind == "local" else actors or 1
-    estimate = dry_run(study, workers=n_workers, calibrate=calibrate, trust_remote_code=trust_remote_code)
+    estimate = library.dry_run(study, workers=n_workers, calibrate=calibrate, trust_remote_code=trust_remote_code)
     print(as_json(estimate.to_dict(), indent=1) if json_output else printable(estimate.in_words(), lines=True))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xtl.commands import library
 from xtl.commands.flags import (
     ChatOption,
     Loading,
@@ -34,6 +35,8 @@ from xtl.commands.output import (
 from xtl.commands.strict import parse_names
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
+from xtl.tasks import get_task
+from xtl.tasks.benchmark import Benchmark
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,7 +67,6 @@ def demo(
     json_output: JsonOption = False,
 ) -> None:
     """Show it: maps of English knowledge lent to two languages, on the embedded model, in under three minutes."""
-    from xtl.tasks import get_task
 
     if png:
         check_can_draw()
@@ -113,16 +115,11 @@ def sweep(
     loading: Loading = Loading(),
 ) -> None:
     """Build the maps of a task: every source layer x target layer, by module; write a table and a report."""
-    from xtl.engine import ENGINES
-    from xtl.hooks import get_modules
-    from xtl.results.units import NORMALISATIONS
-    from xtl.tasks import get_task
-    from xtl.tasks.benchmark import Benchmark
 
-    check_choice("--normalise", normalise, NORMALISATIONS)
-    check_choice("engine", engine, ["auto", *ENGINES])
+    check_choice("--normalise", normalise, library.NORMALISATIONS)
+    check_choice("engine", engine, ["auto", *library.ENGINES])
     names = parse_names("--modules", modules)
-    get_modules(names)
+    library.get_modules(names)
     found = get_task(task)
     where = {name: value for name, value in (("split", split), ("origin", origin), ("folder", data)) if value}
     if where and not isinstance(found, Benchmark):
@@ -169,32 +166,26 @@ def _run_sweep(
     check_folder(out)
     check_out(out, overwrite or was_stopped(out, task, pairs))
     loaded = loading.load(model)
-    from xtl.engine import sweep_many
-    from xtl.models.chat import chat_pairs
-    from xtl.publish import write_report
-    from xtl.results import concat_maps
-    from xtl.runs import save_results
-    from xtl.runs.extent import Extent, extent_attrs, note_of
 
     maps: list[xr.Dataset] = []
     stopped = False
     with keeping_maps(out) as keep:
         try:
-            asked = chat_pairs(loaded, pairs, chat)
-            for result in sweep_many(loaded, asked, **sweep_options, keep=keep, progress=True):
+            asked = library.chat_pairs(loaded, pairs, chat)
+            for result in library.sweep_many(loaded, asked, **sweep_options, keep=keep, progress=True):
                 maps.append(result)
         except KeyboardInterrupt:
             stopped = True
         if not maps:
             print("xtl: stopped before the first map was whole; nothing was written", file=sys.stderr)
             sys.exit(STOPPED)
-        results = concat_maps(maps).assign_attrs(task=task)
+        results = library.concat_maps(maps).assign_attrs(task=task)
         if stopped:
-            results = results.assign_attrs(extent_attrs(Extent(len(pairs), len(maps))))
-        save_results(results, out / "results.parquet")
-        note = note_of(results)
+            results = results.assign_attrs(library.extent_attrs(library.Extent(len(pairs), len(maps))))
+        library.save_results(results, out / "results.parquet")
+        note = library.note_of(results)
         notes = [] if note is None else [f"This is {note}."]
-        write_report(out / "report.html", results, title=title, command=command, notes=notes)
+        library.write_report(out / "report.html", results, title=title, command=command, notes=notes)
         if stopped:
             print(
                 f"xtl: stopped; kept the {len(maps)} of {len(pairs)} maps that were whole in {printable(out)}; "
@@ -207,21 +198,18 @@ def _run_sweep(
 
 def _write_pictures(results: xr.Dataset, out: Path) -> None:
     """The gain map of each direction as PNG."""
-    from xtl import plots
-    from xtl.results import with_directions
 
-    directions = with_directions(results)["direction"].values
+    directions = library.with_directions(results)["direction"].values
     for direction in dict.fromkeys(map(str, directions)):
         name = "gain_map_" + direction.replace("->", "_") + ".png"
-        plots.save_png(plots.gain_map(results, direction=direction), out / name)
+        library.plots.save_png(library.plots.gain_map(results, direction=direction), out / name)
         wrote(out / name)
 
 
 def _print_sweep(results: xr.Dataset, out: Path, json_output: bool) -> None:
     """The short table: per direction and module, vanilla, the best cell and its gain."""
-    from xtl.results import best_cells, mean_maps
 
-    table = best_cells(mean_maps(results))
+    table = library.best_cells(library.mean_maps(results))
     files = {"results": str(out / "results.parquet"), "report": str(out / "report.html")}
     if json_output:
         print_json({**files, "best_cells": json.loads(table.to_json(orient="records"))})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from xtl.commands.output import JsonOption, print_json
+from xtl.tasks import get_task, task_names
 
 
 def register(app: typer.Typer) -> None:
@@ -14,7 +15,6 @@ def register(app: typer.Typer) -> None:
 
 def tasks(json_output: JsonOption = False) -> None:
     """List the built-in tasks and their languages."""
-    from xtl.tasks import get_task, task_names
 
     known = [get_task(name) for name in task_names()]
     if json_output:

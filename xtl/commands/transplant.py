@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from xtl.commands import library
 from xtl.commands.flags import ChatOption, Loading, NameOption, parse_chat, with_flags
 from xtl.commands.output import JsonOption, print_json
 from xtl.errors import check_choice, check_whole
+from xtl.pairs import check_prompt
 
 
 def register(app: typer.Typer) -> None:
@@ -39,23 +41,17 @@ def transplant(
     """Run one transplant; print the answer with and without it, and what was patched."""
     from dataclasses import asdict
 
-    from xtl.hooks import get_modules
-    from xtl.models.chat import chat_prompt
-    from xtl.pairs import check_prompt
-    from xtl.transplants import STEPS
-    from xtl.transplants import transplant as run
-
     check_prompt("source", source)
     check_prompt("target", target)
-    get_modules([module])
+    library.get_modules([module])
     check_whole("max_new_tokens", max_new_tokens, 1)
-    check_choice("steps", steps, STEPS)
+    check_choice("steps", steps, library.STEPS)
     wrap = parse_chat(chat)
     loaded = loading.load(model)
-    result = run(
+    result = library.transplant(
         loaded,
-        source=chat_prompt(loaded, source, wrap),
-        target=chat_prompt(loaded, target, wrap),
+        source=library.chat_prompt(loaded, source, wrap),
+        target=library.chat_prompt(loaded, target, wrap),
         module=module,
         source_layer=source_layer,
         target_layer=target_layer,
