@@ -1,0 +1,1 @@
+from tests import checked as checked  # jaxtyping imports `tests` alone

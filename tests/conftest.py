@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -34,16 +35,19 @@ TARGET = "La capital de Francia es la bella"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the notebooks, which take longest. On TransformerLens 4, skip what is marked `hooked` and what is parametrised
-    with `backend="hooked"`.
-    """
-    items.sort(key=lambda item: "test_notebooks" not in item.nodeid)
-    if not NO_HOOKED:
-        return
+    """The tests of a tiny model are one worker's, which loads it once; of those, only llama's are quick. What is slow begins."""
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        if item.get_closest_marker("hooked") or parameters.get("backend") == "hooked":
+        for name in {parameters.get("architecture"), parameters.get("name")} & set(tiny.ALL_CONFIGS):
+            item.add_marker(pytest.mark.xdist_group(name))
+            if name != "llama":
+                item.add_marker(pytest.mark.slow("another tiny model"))
+        if item.get_closest_marker("embedded") or item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.slow("the embedded model or a cluster"))
+        if NO_HOOKED and (item.get_closest_marker("hooked") or parameters.get("backend") == "hooked"):
             item.add_marker(pytest.mark.skip(reason="TransformerLens 4 has no HookedTransformer"))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: "notebooks" not in item.nodeid)  # of all groups, these take longest
 
 
 @pytest.fixture(scope="session")
@@ -61,18 +65,38 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_folder: Callable[[str], Path]) -> Callable[..., object]:
-    """A loaded tiny model, by architecture and backend; loaded once."""
-    loaded: dict[tuple[str, str], object] = {}
+    """A loaded tiny model, by architecture, backend and precision; loaded once, and one that is refused is refused once."""
 
-    def get(architecture: str = "llama", backend: str = DEFAULT_BACKEND) -> object:
+    @functools.cache
+    def load(architecture: str, backend: str, dtype: str | None) -> object:
+        try:
+            return xtl.load_model(tiny_folder(architecture), backend=backend, dtype=dtype)
+        except xtl.XtlError as error:
+            return error
+
+    def get(architecture: str = "llama", backend: str = DEFAULT_BACKEND, dtype: str | None = None) -> object:
         if backend == "hooked" and NO_HOOKED:
             pytest.skip("TransformerLens 4 has no HookedTransformer")
-        key = (architecture, backend)
-        if key not in loaded:
-            loaded[key] = xtl.load_model(tiny_folder(architecture), backend=backend)
-        return loaded[key]
+        model = load(architecture, backend, dtype)
+        if isinstance(model, xtl.XtlError):
+            raise model
+        return model
 
     return get
+
+
+@pytest.fixture
+def loaded(tiny_folder: Callable[[str], Path], tiny_model: Callable[..., object], monkeypatch) -> str:
+    """Name of the tiny llama; in this process it need not be loaded again."""
+    from xtl import models
+
+    folder, model, real = str(tiny_folder("llama")), tiny_model("llama"), models.load_model
+
+    def load(name: object = None, **options: object) -> object:
+        return model if str(name) == folder else real(name, **options)
+
+    monkeypatch.setattr(models, "load_model", load)
+    return folder
 
 
 @pytest.fixture(scope="session")

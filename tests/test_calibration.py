@@ -15,6 +15,7 @@ from tests import tiny
 from xtl import controls
 from xtl.models import load_model
 
+pytestmark = pytest.mark.slow("runs of two models with controls")
 N = 24
 OPTIONS = [10, 11, 12, 13]
 """Tokens of the options; the first one is what the model says by itself."""

@@ -24,12 +24,12 @@ CELL = ["--module", "attn", "--source-layer", "1", "--target-layer", "-1"]
 
 
 @pytest.fixture
-def sweep(tiny_folder, tmp_path):
+def sweep(loaded, tmp_path):
     """A small sweep's arguments, by name."""
 
     def arguments(**changes: object) -> list[object]:
         flags = {
-            "model": tiny_folder("llama"), "task": "capitals", "source-lang": "en", "target-lang": "es",
+            "model": loaded, "task": "capitals", "source-lang": "en", "target-lang": "es",
             "modules": "attn,mlp", "limit": 2, "out": tmp_path / "out",
         } | {name.replace("_", "-"): value for name, value in changes.items()}  # fmt: skip
         return ["sweep", *(part for name, value in flags.items() for part in (f"--{name}", value))]
@@ -119,15 +119,15 @@ def test_chat_wraps_prompts_where_there_is_a_template(run, sweep, tiny_folder, t
     assert not str(results["gold"].values[0]).startswith(" ")
 
 
-def test_transplant_prints_both_answers_and_what_was_patched(run, tiny_folder):
-    code, out, _ = run("transplant", "--model", tiny_folder("llama"), *MODEL, *CELL, "--max-new-tokens", 3)
+def test_transplant_prints_both_answers_and_what_was_patched(run, loaded):
+    code, out, _ = run("transplant", "--model", loaded, *MODEL, *CELL, "--max-new-tokens", 3)
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == ["vanilla", "transplanted", "patched"]
     assert "blocks.3.hook_attn_out" in out
 
 
-def test_transplant_as_json(run, tiny_folder):
-    code, out, _ = run("transplant", "--model", tiny_folder("llama"), *MODEL, *CELL, "--max-new-tokens", 3, "--json")
+def test_transplant_as_json(run, loaded):
+    code, out, _ = run("transplant", "--model", loaded, *MODEL, *CELL, "--max-new-tokens", 3, "--json")
     result = json.loads(out)
     assert code == 0
     assert result["patch"]["write_hook"] == "blocks.3.hook_attn_out"
@@ -256,8 +256,8 @@ def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(run, sweep
         ([*MODEL, *CELL, "--max-new-tokens", "0"], "max_new_tokens must be a whole number of at least 1"),
     ],
 )
-def test_mistakes_of_transplant(run, tiny_folder, arguments, message):
-    code, out, err = run("transplant", "--model", tiny_folder("llama"), *arguments)
+def test_mistakes_of_transplant(run, loaded, arguments, message):
+    code, out, err = run("transplant", "--model", loaded, *arguments)
     assert (code, out) == (2, "")
     assert message in err
     assert "Traceback" not in err

@@ -27,6 +27,7 @@ INTERNAL = {
 """Modules that nobody imports by name; of `xtl.engine` and `xtl.commands` only some or none are for users."""
 
 
+@pytest.mark.slow("mkdocs")
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs_jupyter")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]

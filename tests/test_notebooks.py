@@ -12,6 +12,8 @@ import torch
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
+GROUPS = [NOTEBOOKS[:2], NOTEBOOKS[2:]]
+"""Of about equal time: two workers share them."""
 NUMBER = re.compile(r"[-+−]?\d+(?:\.\d+)?%?")
 LOADED_ONCE = """
 import functools, xtl, xtl.models
@@ -48,10 +50,12 @@ def test_cells_are_short_and_between_them_stands_prose(path: Path) -> None:
 
 
 @pytest.mark.embedded
-@pytest.mark.xdist_group("notebooks")
+@pytest.mark.parametrize(
+    "paths", [pytest.param(group, marks=pytest.mark.xdist_group(f"notebooks {group[0].stem}")) for group in GROUPS]
+)
 @pytest.mark.filterwarnings("default")
-def test_they_run_and_say_what_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One kernel runs all of them, one after the other; between them every name is deleted."""
+def test_they_run_and_say_what_is_committed(paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One kernel runs all of a group, one after the other; between them every name is deleted."""
     nbformat = pytest.importorskip("nbformat")
     client = pytest.importorskip("nbclient")
     monkeypatch.setenv("PLOTLY_RENDERER", "plotly_mimetype")  # pictures take a browser
@@ -59,7 +63,7 @@ def test_they_run_and_say_what_is_committed(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv(
         "OMP_NUM_THREADS", str(torch.get_num_threads())
     )  # as many as here: a worker's neighbours work too
-    committed = [cell for path in NOTEBOOKS for cell in [None, *cells(path)]]
+    committed = [cell for path in paths for cell in [None, *cells(path)]]
     sources = [LOADED_ONCE if cell is None else "".join(cell["source"]) for cell in committed]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     for k, cell in enumerate(committed):

@@ -21,7 +21,7 @@ from xtl.engine.prepare import SweepSettings
 from xtl.hooks import MODULES
 from xtl.tokens import decode
 
-pytestmark = pytest.mark.xdist_group("smollm2")
+pytestmark = [pytest.mark.xdist_group("smollm2"), pytest.mark.slow("SmolLM2")]
 
 PROMPTS = {
     "xnli": ("XNLI/XNLI_sample/split/en.json", "XNLI/XNLI_sample/split/{lang}.json"),

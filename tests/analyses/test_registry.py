@@ -59,7 +59,7 @@ def test_an_analysis_of_runs_is_stored_drawn_and_said(run, folders, tmp_path, na
         ("effectiveness", ["--cell", "attn,1,2"]),
     ],
 )
-def test_an_analysis_of_a_model_runs_on_a_task(run, tiny_folder, tmp_path, name, flags) -> None:
+def test_an_analysis_of_a_model_runs_on_a_task(run, loaded, tmp_path, name, flags) -> None:
     rows = [
         {"id": str(k), "source": f"{a} {k}", "target": f"{b} {k}", "source_lang": a, "target_lang": b, "gold": k % 2,
          "options": ["ab", "cd"] if b == "es" else ["xy", "zw"], "country": COUNTRIES[k]}
@@ -68,7 +68,7 @@ def test_an_analysis_of_a_model_runs_on_a_task(run, tiny_folder, tmp_path, name,
     task = tmp_path / "mine.jsonl"
     task.write_text("\n".join(map(json.dumps, rows)))
     asked = ["--task", task, "--directions", "en:es", "--limit", 12 if name == "linear_probes" else 6]
-    code, out, err = run("analyse", name, *asked, *flags, "--model", tiny_folder("llama"), "--out", tmp_path)
+    code, out, err = run("analyse", name, *asked, *flags, "--model", loaded, "--out", tmp_path)
     assert code == 0, err
     assert (tmp_path / f"{name}.nc").exists()
     assert out.splitlines()[-1].startswith("wrote ")
@@ -204,7 +204,7 @@ def test_a_run_of_another_model_is_refused(folders, tiny_model, tmp_path) -> Non
         analyses.analyse("alignment", request)
 
 
-def test_tasks_of_a_run_that_are_not_scored_alike_are_not_averaged(run, tiny_folder, tmp_path) -> None:
+def test_tasks_of_a_run_that_are_not_scored_alike_are_not_averaged(run, loaded, tmp_path) -> None:
     """Log-probabilities of a gold option among options, and of an answer: both are nats, their mean is nothing."""
     ends = {"source": "The sea is", "target": "El mar es", "source_lang": "en", "target_lang": "es"}
     for name, asked in (("choice", {"options": [" azul", " rojo"], "gold": 0}), ("open", {"answer": " azul"})):
@@ -218,7 +218,7 @@ def test_tasks_of_a_run_that_are_not_scored_alike_are_not_averaged(run, tiny_fol
         "--directions",
         "en:es",
         "--models",
-        tiny_folder("llama"),
+        loaded,
         *few,
         "--out",
         tmp_path / "run",

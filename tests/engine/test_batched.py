@@ -25,6 +25,7 @@ def test_batched_equals_loop(tiny_model, architecture, backend, score):
         target=TARGET,
         modules=MODULES[architecture][:3],
         source_layers=[0, 2],
+        target_layers=[1, 3],
         chunk_size=7,
         **score,
     )

@@ -132,8 +132,8 @@ def test_the_map_of_the_fast_engine_is_the_loops(tiny_model, name, backend):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("llama", *BRIDGE_ONLY)]
 )
-def test_auto_takes_hooked_where_it_can_and_says_why_not(tiny_folder, name):
-    model = xtl.load_model(tiny_folder(name))
+def test_auto_takes_hooked_where_it_can_and_says_why_not(tiny_model, name):
+    model = tiny_model(name, "auto")
     info = model.xtl_info
     if name == "llama":
         assert backend_name(model) == "hooked"
@@ -142,17 +142,17 @@ def test_auto_takes_hooked_where_it_can_and_says_why_not(tiny_folder, name):
         assert backend_name(model) == "bridge"
         assert BRIDGE_ONLY[name] in info.backend_reason
         with pytest.raises(xtl.XtlError, match=r"(use|try) backend='bridge'$") as caught:
-            xtl.load_model(tiny_folder(name), backend="hooked")
+            tiny_model(name, "hooked")
         assert BRIDGE_ONLY[name] in str(caught.value)
         assert "\n" not in str(caught.value)
 
 
 @pytest.mark.hooked  # TransformerLens 4 wraps some of them
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_had_is_refused_with_the_reason(tiny_folder, name):
+def test_what_cannot_be_had_is_refused_with_the_reason(tiny_model, name):
     for backend in ("auto", "bridge"):
         with pytest.raises(xtl.XtlError, match=REFUSED[name]) as caught:
-            xtl.load_model(tiny_folder(name), backend=backend)
+            tiny_model(name, backend)
         assert "\n" not in str(caught.value)
         assert ("as a HookedTransformer" in str(caught.value)) == (backend == "auto")
 

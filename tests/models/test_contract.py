@@ -104,8 +104,8 @@ def test_logits_of_the_last_positions_are_the_last_of_all_logits(tiny_model, arc
 @pytest.mark.parametrize("backend", ["hooked", "bridge"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt2"])
-def test_the_contract_holds_in_other_precisions(tiny_folder, architecture, dtype, backend):
-    model = xtl.load_model(tiny_folder(architecture), backend=backend, dtype=dtype)
+def test_the_contract_holds_in_other_precisions(tiny_model, architecture, dtype, backend):
+    model = tiny_model(architecture, backend, dtype)
     assert model.cfg.dtype == getattr(torch, dtype)
     result = xtl.sweep(model, source=TARGET, target=TARGET, options=("a", "bc"), gold=0, source_layers=[0, 2])
     assert result.attrs["dtype"] == dtype

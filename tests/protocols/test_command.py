@@ -15,8 +15,8 @@ GRID = ["--source-layers", "0,2", "--target-layers", "1,3"]
 
 
 @pytest.fixture
-def asked(tiny_folder):
-    return ["--task", "capitals", "--languages", "es,de", "--limit", 6, "--model", tiny_folder("llama")]
+def asked(loaded):
+    return ["--task", "capitals", "--languages", "es,de", "--limit", 6, "--model", loaded]
 
 
 def replaced(arguments, *changes):
@@ -83,10 +83,10 @@ def write_rows(path, *rows):
     return path
 
 
-def test_answers_are_tabled_in_nats(run, tiny_folder, tmp_path):
+def test_answers_are_tabled_in_nats(run, loaded, tmp_path):
     """A task with answers and no options, whose default score is their log-probability."""
     rows = [{"source": f"s{n}", "target": f"t{n}", "answers": ["a"]} for n in range(4)]
-    task = ["--task", write_rows(tmp_path / "own.jsonl", *rows), "--model", tiny_folder("llama")]
+    task = ["--task", write_rows(tmp_path / "own.jsonl", *rows), "--model", loaded]
     for name in ("pairwise", "fixed", "select"):
         out = tmp_path / name
         code, said, err = run("protocol", name, *task, "--out", out, *([] if name == "fixed" else GRID), "--json")
@@ -101,23 +101,23 @@ def test_answers_are_tabled_in_nats(run, tiny_folder, tmp_path):
     assert bound["attn or mlp, whole map"]["de"] == pytest.approx(whole.mean().item(), rel=1e-5)
 
 
-def test_a_file_that_lends_to_english_is_run_in_its_own_direction(run, tiny_folder, tmp_path):
+def test_a_file_that_lends_to_english_is_run_in_its_own_direction(run, loaded, tmp_path):
     rows = [
         {"source": f"s{n}", "target": f"t{n}", "source_lang": "deu", "target_lang": "EN", "answer": " a"}
         for n in range(3)
     ]
-    task = ["--task", write_rows(tmp_path / "own.jsonl", *rows), "--model", tiny_folder("llama")]
+    task = ["--task", write_rows(tmp_path / "own.jsonl", *rows), "--model", loaded]
     code, out, err = run("protocol", "pairwise", *task, *GRID, "--languages", "de", "--out", tmp_path / "out", "--json")
     assert code == 0, err
     assert json.loads(out)["table"]["n"]["de"] == 3
 
 
-def test_similarity_is_tabled_and_chosen_by(run, tiny_folder, tmp_path):
+def test_similarity_is_tabled_and_chosen_by(run, loaded, tmp_path):
     rows = [
         {"source": f"s{n}", "target": f"t{n}", "options": [" a", " b"], "gold": 0, "distribution": [0.1, 0.9]}
         for n in range(6)
     ]
-    task = ["--task", write_rows(tmp_path / "own.jsonl", *rows), "--model", tiny_folder("llama"), *GRID]
+    task = ["--task", write_rows(tmp_path / "own.jsonl", *rows), "--model", loaded, *GRID]
     scored = ["--score", "distribution", "--json"]
     said = json.loads(run("protocol", "pairwise", *task, *scored, "--split", "sample", "--out", tmp_path / "all")[1])
     sample = runs.load_results(tmp_path / "all/results.parquet")
@@ -139,8 +139,9 @@ def test_select_measures_on_other_instances_than_it_chose_on(run, capitals, tmp_
         set(runs.load_results(tmp_path / name / "results.parquet").example.values) for name in ("sample", "select")
     ]
     assert examples[0].isdisjoint(examples[1])
-    assert run("protocol", "pairwise", *replaced(capitals, "--limit", 99), "--out", tmp_path / "all")[0] == 0
-    code, _, err = run("protocol", "select", *capitals, "--sample", tmp_path / "all", "--out", tmp_path / "out")
+    one = replaced(capitals, "--languages", "es", "--source-layers", "0", "--target-layers", "1")
+    assert run("protocol", "pairwise", *replaced(one, "--limit", 99), "--out", tmp_path / "all")[0] == 0
+    code, _, err = run("protocol", "select", *one, "--sample", tmp_path / "all", "--out", tmp_path / "out")
     assert code == 2
     assert "sample holds 6 of the 6 instances in 'es' that the chosen cell is measured on" in err
     assert run("protocol", "pairwise", *capitals, "--control", "zero", "--out", tmp_path / "zero")[0] == 0

@@ -14,6 +14,7 @@ from tests.publish.test_page import ATTACK, with_texts
 from tests.synthetic import synthetic_results
 from xtl.publish import write_report
 
+pytestmark = pytest.mark.slow("Chromium")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = f"<b>bold</b> {ATTACK} <img src=x onerror=alert(2)> &amp;"
 ROWS = [

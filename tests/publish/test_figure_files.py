@@ -29,7 +29,7 @@ from xtl.publish.figure_files import (
 from xtl.publish.figures import KINDS, STYLES, Size
 from xtl.runs import save_results
 
-needs_browser = pytest.mark.skipif(
+no_browser = pytest.mark.skipif(
     not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="no Chromium on this machine"
 )
 leaks = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -45,7 +45,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@needs_browser
+@no_browser
+@pytest.mark.slow("Chromium")
 @leaks
 @pytest.mark.parametrize("form", ["pdf", "svg"])
 def test_a_file_has_the_width_asked_for_and_equal_figures_equal_bytes(run: Path, tmp_path: Path, form: str) -> None:
@@ -69,7 +70,8 @@ def test_a_file_has_the_width_asked_for_and_equal_figures_equal_bytes(run: Path,
         assert "/FontFile2" in descriptor or "/FontFile3" in descriptor
 
 
-@needs_browser
+@no_browser
+@pytest.mark.slow("Chromium")
 @leaks
 def test_a_png_has_600_dots_an_inch(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("kaleido")

@@ -16,6 +16,7 @@ from xtl.stats.paired_tests import mcnemar, sign_flips
 from xtl.stats.seeds import check_seeds
 from xtl.stats.simulation import swap_labels
 
+pytestmark = pytest.mark.slow("hundreds of simulated maps")
 MAPS = 100
 N = 20
 ALLOWED = int(scipy_stats.binom.ppf(0.999, MAPS, 0.05))
