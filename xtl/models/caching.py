@@ -4,7 +4,7 @@ A bridge's attention takes the cache from what the Hugging Face model hands its 
 names differ (`past_key_values`; `cache` since transformers 5.24, before TransformerLens 4.3 knew it; `layer_past` in older
 models), and a bridge that doesn't find its cache answers wrongly without an error: every new token then sees itself alone.
 `use_cache_names` has the argument found by any name. Whether that is enough is not believed but tried, once a model:
-`cache_deviation` runs the end of a short text token by token, and as a few tokens at once, over a cache. A bridge whose cache is
+`cache_deviation` runs the end of a short text, a token alone and two at once, over a cache. A bridge whose cache is
 lost all the same is run without one, which is slow and right: the plain loop, with a whole pass for each new token.
 """
 
@@ -26,7 +26,7 @@ from xtl.models.precision import contract_tolerance
 NAMES = ("past_key_values", "cache", "layer_past", "past_key_value")
 """What attention's cache is called, in Transformers and in TransformerLens."""
 
-N_STEPS = 4
+N_STEPS = 3
 """Last tokens of a text, which are run over the cache of those before."""
 
 CACHED = "logits over a KV cache equal those without one"
@@ -65,9 +65,9 @@ def _one_name(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
 def cache_deviation(model: Model, tokens: list[int], reference: Float[Tensor, "pos d_vocab"]) -> float:
     """How far logits over a KV cache are from `reference`: largest difference, relative to the largest logit.
 
-    The text's last tokens are run over the cache of those before: two one by one, as greedy generation runs them, then two at
-    once, as engines run a continuation. An unembedding may cost as much as all layers, so the beginning and the first step have
-    none; what went wrong there is in their keys, which the others' logits depend on.
+    The text's last tokens are run over the cache of those before: one alone, as greedy generation runs them, and then two at
+    once, as engines run a continuation, which see the one's keys too. An unembedding may cost as much as all layers, so the
+    beginning has none; what goes wrong there is in its keys, which the others' logits depend on.
 
     Args:
         model: HookedTransformer or TransformerBridge.
@@ -78,10 +78,9 @@ def cache_deviation(model: Model, tokens: list[int], reference: Float[Tensor, "p
         NaN where the cache gives logits of another shape.
     """
     cache = new_cache(model)
-    for piece in (tokens[:-4], tokens[-4:-3]):
-        forward_without_logits(model, piece, cache=cache)
-    got = torch.cat([forward(model, piece, cache=cache) for piece in (tokens[-3:-2], tokens[-2:])])
-    want = upcast(reference[-3:]).to(got.device)
+    forward_without_logits(model, tokens[:-N_STEPS], cache=cache)
+    got = torch.cat([forward(model, piece, cache=cache) for piece in (tokens[-N_STEPS:-2], tokens[-2:])])
+    want = upcast(reference[-N_STEPS:]).to(got.device)
     if got.shape != want.shape:
         return float("nan")
     return float((upcast(got) - want).abs().max() / want.abs().max().clamp_min(1e-12))

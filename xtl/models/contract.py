@@ -9,7 +9,7 @@ residual stream, and the model computes what the original one does:
   and the next block reads what was written at `resid_post`. A hook point that shows a value and ignores a write would pass the
   first check alone;
 - the unpatched logits equal the Hugging Face model's;
-- so they do over a KV cache, token by token, as answers are generated, and a few tokens at once; a bridge that fails
+- so they do over a KV cache, a token alone, as answers are generated, and two at once; a bridge that fails
   this alone is run without a cache (`xtl.models.caching`).
 
 Weight processing (LayerNorm folding, centring) breaks the first in meaning and is never done here. What `attn_out` and `mlp_out`
