@@ -11,6 +11,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
@@ -97,6 +98,12 @@ def loaded(tiny_folder: Callable[[str], Path], tiny_model: Callable[..., object]
 
     monkeypatch.setattr(models, "load_model", load)
     return folder
+
+
+@pytest.fixture
+def untyped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the types that the tests check at run time: a user's mistake gets as far as the function itself."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ characters and words in place of True or False are told.
 
 from __future__ import annotations
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -19,12 +18,6 @@ from xtl.tokens import encode, encode_continuation
 ONE = {"module": "attn", "source_layer": 0, "target_layer": 1, "max_new_tokens": 2}
 MAP = {"source": SOURCE, "target": TARGET, "options": ("a", "b"), "gold": 0, "modules": ["attn"], "verify": 0}
 HALF = "\ud83d"
-
-
-@pytest.fixture
-def untyped(monkeypatch):
-    """Without the types that the tests check at run time: a user's mistake gets as far as the function itself."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture

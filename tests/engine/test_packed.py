@@ -108,7 +108,7 @@ def test_chunks_do_not_change_the_map(tiny_model, backend, chunk_size):
 
 
 @pytest.mark.parametrize("bad", [0, -3, 1.5, "all"])
-def test_a_chunk_size_that_makes_no_sense(tiny_model, bad):
+def test_a_chunk_size_that_makes_no_sense(tiny_model, untyped, bad):
     with pytest.raises(xtl.InputError, match="chunk_size"):
         xtl.sweep(tiny_model("llama"), source=SOURCE, target=TARGET, options=("a", "b"), gold=0, chunk_size=bad)
 
