@@ -248,10 +248,10 @@ def check_control(control: str | None, language: str | None) -> None:
         raise InputError(f"control_language goes with the control other_language, not with {control}")
 
 
-def lent_by(
+def in_third_language(
     language: str, pairs: Sequence[ParallelPair], read: Callable[[], Sequence[ParallelPair]]
 ) -> list[ParallelPair]:
-    """The `others` of the control "other_language": the same instances, lent by this language.
+    """The `others` of the control "other_language": the same instances with this source language.
 
     Args:
         language: as in the pairs' codes.

@@ -19,7 +19,7 @@ from xtl.engine.loop import source_activations, write_hooks
 from xtl.engine.plan import Plan
 from xtl.engine.readout import Readout
 from xtl.engine.rows import MakeRows
-from xtl.engine.staging import in_joining_order
+from xtl.engine.staging import in_branch_order
 from xtl.hooks import MODULES, Module, capture
 from xtl.models.precision import engine_tolerance
 
@@ -98,7 +98,7 @@ def _deviations(model: Model, make: MakeRows, plan: Plan) -> list[float]:
 
     The cells that are scored go on with what the last of them generates, so that one pass of the loop tells of both.
     """
-    cells = [cell for _, cell in in_joining_order(list(enumerate(plan.cells())))]
+    cells = [cell for _, cell in in_branch_order(list(enumerate(plan.cells())))]
     sources = torch.stack([source_activations(model, plan)[cell.module.name, cell.source_layer] for cell in cells])
     no_end = torch.zeros(0, dtype=torch.long, device=model.cfg.device)
     # Of one cell alone: each of its tokens costs a look at the whole vocabulary.

@@ -17,7 +17,7 @@ from torch import Tensor
 from xtl.backend import Model
 from xtl.engine.loop import source_activations
 from xtl.engine.plan import Cell, Generated, Plan
-from xtl.engine.staging import in_joining_order
+from xtl.engine.staging import in_branch_order
 from xtl.hooks import HookFunction, Hooks
 from xtl.models.info import model_info
 
@@ -80,7 +80,7 @@ def _chunks(
     activations = source_activations(model, plan)
     rows = make(model, plan)
     size = plan.chunk_size or -(-plan.n_cells // -(-plan.n_cells // rows.chunk_size))  # as few chunks, all alike
-    waiting = in_joining_order(list(enumerate(plan.cells())))
+    waiting = in_branch_order(list(enumerate(plan.cells())))
     while waiting:
         shape = activations[waiting[0][1].module.name, waiting[0][1].source_layer].shape
         alike = [one for one in waiting if activations[one[1].module.name, one[1].source_layer].shape == shape]

@@ -1,8 +1,8 @@
 """When each packed cell leaves the vanilla run: below its target layer it is vanilla, and needs no row of its own.
 
-A cell that writes a feed-forward output or the whole residual stream joins *late*, after its target layer's block and without
-a hook: until then it is vanilla, and from there on it is the sum that the block would have made (`resid_mid + mlp_out`, the
-contract of `xtl.models.contract`). Every other one joins *early*, before the block, and a hook writes it there: an attention
+A cell that writes a feed-forward output or the whole residual stream branches off *after* its target layer's block, without a
+hook: until then it is vanilla, and from there on it is the sum that the block would have made (`resid_mid + mlp_out`, the
+contract of `xtl.models.contract`). Every other one branches off *before* the block, and a hook writes it there: an attention
 output, or what a module of the user's own writes.
 """
 
@@ -16,40 +16,40 @@ from torch import Tensor
 from xtl.engine.plan import Cell
 from xtl.hooks import BUILT_IN
 
-LATE = ("hook_mlp_out", "hook_resid_post")
-"""Hook points whose cells join after the block."""
+AFTER_BLOCK = ("hook_mlp_out", "hook_resid_post")
+"""Hook points whose cells branch off after the block."""
 
 
 @dataclass(frozen=True)
-class Joining:
-    """The cells that join at one layer, as positions in the list of cells: `early` from `start` on, then `late` ones.
+class BranchPoint:
+    """The cells that branch off at one layer, by place in the list: `before` its block from `start` on, then `after` it.
 
     The row of a cell is its position in the list plus 1; row 0 is vanilla.
     """
 
     start: int
-    early: int
-    late: int
+    before: int
+    after: int
 
     @property
     def rows_before(self) -> int:
-        """Rows that there are before the layer's block and its early cells."""
+        """Rows that there are before the layer's block and the cells before it."""
         return 1 + self.start
 
     @property
     def rows_in_block(self) -> int:
         """Rows that go through the layer's block."""
-        return self.rows_before + self.early
+        return self.rows_before + self.before
 
 
-def in_joining_order(cells: list[tuple[int, Cell]]) -> list[tuple[int, Cell]]:
+def in_branch_order(cells: list[tuple[int, Cell]]) -> list[tuple[int, Cell]]:
     """Numbered cells in the order in which they leave vanilla: by layer, and in a block attention before the rest."""
-    return sorted(cells, key=lambda item: (item[1].target_layer, is_late(item[1]), _own_site(item[1])))
+    return sorted(cells, key=lambda item: (item[1].target_layer, branches_after_block(item[1]), _own_site(item[1])))
 
 
-def is_late(cell: Cell) -> bool:
-    """Whether the cell joins after its target layer's block."""
-    return cell.module.write in LATE
+def branches_after_block(cell: Cell) -> bool:
+    """Whether the cell branches off after its target layer's block."""
+    return cell.module.write in AFTER_BLOCK
 
 
 def _own_site(cell: Cell) -> str:
@@ -57,38 +57,38 @@ def _own_site(cell: Cell) -> str:
     return "" if cell.module in BUILT_IN else cell.module.write
 
 
-def early_by_site(cells: list[Cell], joining: Joining) -> list[tuple[str, list[int]]]:
-    """The hook points at which the cells write that join early, each with those cells' places in the list."""
+def sites_before_block(cells: list[Cell], point: BranchPoint) -> list[tuple[str, list[int]]]:
+    """The hook points at which the cells write that branch off before the block, each with those cells' places in the list."""
     sites: dict[str, list[int]] = {}
-    for place in range(joining.start, joining.start + joining.early):
+    for place in range(point.start, point.start + point.before):
         sites.setdefault(cells[place].module.write_hook(cells[place].target_layer), []).append(place)
     return list(sites.items())
 
 
-def joinings(cells: list[Cell], n_layers: int) -> list[Joining]:
-    """For each layer who joins; cells come in joining order."""
+def branch_points(cells: list[Cell], n_layers: int) -> list[BranchPoint]:
+    """For each layer which cells branch off; cells come in branch order."""
     result, start = [], 0
     for layer in range(n_layers):
         here = [cell for cell in cells[start:] if cell.target_layer == layer]
-        late = sum(map(is_late, here))
-        result.append(Joining(start, len(here) - late, late))
+        after = sum(map(branches_after_block, here))
+        result.append(BranchPoint(start, len(here) - after, after))
         start += len(here)
     return result
 
 
-def late_rows(
+def rows_after_block(
     vanilla_out: Float[Tensor, "node d_model"],
     vanilla_mid: Float[Tensor, "node d_model"],
     cells: list[Cell],
     sources: Float[Tensor, "*group cell d_model"],
     every_step: bool,
 ) -> Float[Tensor, "*group cell node d_model"]:
-    """Residual stream after the block of cells that join late: vanilla's but for the patched nodes.
+    """Residual stream after the block of cells that branch off after it: vanilla's but for the patched nodes.
 
     Args:
         vanilla_out: vanilla's residual stream after the block.
         vanilla_mid: the same before its feed-forward output is added.
-        cells: the late cells; several groups of them are alike in where they write.
+        cells: those cells; several groups of them are alike in where they write.
         sources: what each writes.
         every_step: whether all nodes are patched, or the first alone.
     """

@@ -82,9 +82,9 @@ def load_model(
                 f"{(given or ['quantization'])[0]} is for models that are loaded by name; this one is an object"
             )
         with silence_loading():
-            from xtl.models.adopt import adopt
+            from xtl.models.from_object import from_object
 
-            return adopt(name, tokenizer, backend)
+            return from_object(name, tokenizer, backend)
     label, location, torch_dtype, (placed, place, options) = check_asked(
         name, backend=backend, dtype=dtype, device=device, device_map=device_map, quantization=quantization
     )

@@ -334,7 +334,7 @@ def control_pairs(
     if language is None:
         return []
     third = normalise_language(language, task.languages)
-    return controls.lent_by(
+    return controls.in_third_language(
         third,
         [pair for group in groups.values() for pair in group],
         lambda: [pair for code in groups for pair in data.pairs(task, code, split, source=third)],

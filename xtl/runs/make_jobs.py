@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from xtl.controls import FROM_OTHERS, lent_by
+from xtl.controls import FROM_OTHERS, in_third_language
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
 from xtl.runs.jobs import Group, Job, Jobs, Shard
@@ -75,4 +75,6 @@ def _read_others(study: Study, task: Task, pairs: list[ParallelPair], options: d
     if study.control_language is None:
         return []
     third = normalise_language(study.control_language, task.languages)
-    return lent_by(third, pairs, lambda: task.pairs(third, target, limit=study.limit, seed=study.seed, **options))
+    return in_third_language(
+        third, pairs, lambda: task.pairs(third, target, limit=study.limit, seed=study.seed, **options)
+    )

@@ -1,7 +1,7 @@
 """Packed cells on a TransformerBridge, whose forward pass is the Hugging Face model's.
 
 That model takes the cells as a few texts (`groups`), with a mask that lets each token see the prompt's prefix and its
-own cell, positions that put every cell at the prompt's end, and the prefix as `past_key_values`. Cells join layer by layer
+own cell, positions that put every cell at the prompt's end, and the prefix as `past_key_values`. Cells branch off layer by layer
 (`bridge_stages`); tokens that they generate go through all layers, each seeing the prefix and its own cell's tokens.
 
 Whether a model honours all this is not left to its name: it is tried once on a short text.
@@ -24,7 +24,7 @@ from xtl.backend import Model, forward_without_logits
 from xtl.engine.greedy import Best, greedy
 from xtl.engine.memory import MEMORY, cells_that_fit, key_bytes
 from xtl.engine.packed.bridge_stages import Stages
-from xtl.engine.packed.groups import Groups, best_number_of_groups, deal
+from xtl.engine.packed.groups import Groups, assign_groups, best_number_of_groups
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
@@ -62,7 +62,7 @@ class PackedBridge:
         )
 
     def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row continuation"]:
-        """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in joining order.
+        """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in branch order.
 
         Where the score allows it, up to one constant a row.
         """
@@ -75,22 +75,22 @@ class PackedBridge:
         """Greedy tokens of vanilla (row 0) and of each cell, -1 after the end, and the logit of each; a row stops at its end."""
         with self.run(cells, sources) as normed:
             first = self.readout.argmax(normed[:, 0])
-            rows = PackedBridgeRows(self, cells, sources, self.deal(cells))
+            rows = PackedBridgeRows(self, cells, sources, self.assign(cells))
             return greedy(rows, first, self.plan.max_new_tokens or 0, ends)
 
     @contextmanager
     def run(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Iterator[Float[Tensor, "row node d_model"]]:
         """Residual stream after the final norm, of vanilla and of each cell; while it lasts, the cache holds their keys too."""
         device, n_nodes = self.model.cfg.device, len(self.tree)
-        dealt = self.deal(cells)
-        n_groups, n_slots = dealt.numbers.shape
-        alike = [cells[number] for number in dealt.numbers[0].tolist()]
+        assigned = self.assign(cells)
+        n_groups, n_slots = assigned.numbers.shape
+        alike = [cells[number] for number in assigned.numbers[0].tolist()]
         tokens = torch.tensor(self.tree.tokens * (1 + n_slots), device=device).expand(n_groups, -1)
         positions = torch.tensor(self.tree.depths * (1 + n_slots), device=device) + len(self.prefix)
         kept: dict[str, Tensor] = {}
-        stages = Stages(self.model, self.tree, len(self.prefix), self.plan, alike, sources[dealt.numbers])
+        stages = Stages(self.model, self.tree, len(self.prefix), self.plan, alike, sources[assigned.numbers])
         with self.prefix_of_groups(n_groups):
-            with stages.joining():
+            with stages.branching():
                 forward_without_logits(
                     self.model,
                     tokens,
@@ -100,12 +100,12 @@ class PackedBridge:
                     attention_mask=self.masks(1 + n_slots, n_groups),
                 )
             normed = kept.pop("normed").unflatten(1, (1 + n_slots, n_nodes))
-            yield torch.cat([normed[:1, 0], normed[dealt.groups, 1 + dealt.slots]])
+            yield torch.cat([normed[:1, 0], normed[assigned.groups, 1 + assigned.slots]])
 
-    def deal(self, cells: list[Cell]) -> Groups:
+    def assign(self, cells: list[Cell]) -> Groups:
         """The cells in groups."""
         most = min(self.most_groups, len(cells))
-        return deal(cells, best_number_of_groups(cells, len(self.tree), len(self.prefix), most))
+        return assign_groups(cells, best_number_of_groups(cells, len(self.tree), len(self.prefix), most))
 
     @contextmanager
     def prefix_of_groups(self, n_groups: int) -> Iterator[None]:
@@ -201,14 +201,14 @@ class PackedBridgeRows:
     """
 
     def __init__(
-        self, packed: PackedBridge, cells: list[Cell], sources: Float[Tensor, "cell ..."], dealt: Groups
+        self, packed: PackedBridge, cells: list[Cell], sources: Float[Tensor, "cell ..."], assigned: Groups
     ) -> None:
         self.packed = packed
         self.cells = cells
         self.sources = sources
         self.n_steps = 1
-        groups = torch.cat([torch.zeros(1, dtype=torch.long), dealt.groups])
-        slots = torch.cat([torch.zeros(1, dtype=torch.long), 1 + dealt.slots])
+        groups = torch.cat([torch.zeros(1, dtype=torch.long), assigned.groups])
+        slots = torch.cat([torch.zeros(1, dtype=torch.long), 1 + assigned.slots])
         self.lay_out(groups, slots, n_slots_before=None)
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
@@ -217,12 +217,12 @@ class PackedBridgeRows:
         self.lay_out(rows // self.size, rows % self.size, n_slots_before=self.size)
 
     def lay_out(self, groups: Int[Tensor, " row"], slots: Int[Tensor, " row"], n_slots_before: int | None) -> None:
-        """Deal the rows that stand at these places out anew, and their keys and values in the cache with them.
+        """Lay the rows that stand at these places out anew, and their keys and values in the cache with them.
 
         Args:
             groups: of each row.
             slots: of each row.
-            n_slots_before: slots a group; None after the prompt's pass, in which a layer has those that had joined by then.
+            n_slots_before: slots a group; None after the prompt's pass, in which a layer has those that had branched off by then.
         """
         self.n_rows = len(groups)
         n_groups = -(-self.n_rows // GENERATING)
@@ -233,7 +233,7 @@ class PackedBridgeRows:
         n_prefix = len(self.packed.prefix)
         for layer in self.packed.cache.layers:
             n_slots = n_slots_before or layer.keys.shape[2] - n_prefix
-            there = torch.where(slots < n_slots, slots, 0)  # a row that had not joined by then was vanilla
+            there = torch.where(slots < n_slots, slots, 0)  # a row that had not branched off by then was vanilla
             for name in ("keys", "values"):
                 held = getattr(layer, name)
                 own = held[:, :, n_prefix:].unflatten(2, (self.n_steps, n_slots))

@@ -1,7 +1,7 @@
-"""How packed cells join a bridge's forward pass layer by layer (see `xtl.engine.staging`).
+"""How packed cells branch off in a bridge's forward pass, layer by layer (see `xtl.engine.staging`).
 
 A bridge can't start in the middle, and TransformerLens's hook points can't change how long the sequence is: so torch hooks around
-each block let the cells join there, and cut masks and positions to the rows that there are.
+each block let the cells branch off there, and cut masks and positions to the rows that there are.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor
 
 from xtl.backend import Model
 from xtl.engine.plan import Cell, Plan
-from xtl.engine.staging import Joining, early_by_site, joinings, late_rows
+from xtl.engine.staging import BranchPoint, branch_points, rows_after_block, sites_before_block
 from xtl.engine.tree import Tree
 from xtl.hooks import Hooks, capture, transplant_packed
 
 
 class Stages:
-    """What lets packed cells join a bridge's forward pass layer by layer (see `xtl.engine.staging`).
+    """What lets packed cells branch off in a bridge's forward pass, layer by layer (see `xtl.engine.staging`).
 
     Attributes:
-        hooks: for `run_with_hooks`: the writes of early cells, and what late ones need of vanilla.
+        hooks: for `run_with_hooks`: the writes of cells that branch off before a block, and what those after it need of vanilla.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Stages:
             tree: a cell's tokens.
             n_prefix: tokens before it.
             plan: whether later nodes are patched too.
-            cells: those of a group, in joining order; other groups have others of the same target layers and hooks.
+            cells: those of a group, in branch order; other groups have others of the same target layers and hooks.
             sources: what each writes.
         """
         self.model = model
@@ -56,27 +56,27 @@ class Stages:
         self.sources = sources
         self.vanilla: dict[str, Tensor] = {}
         self.hooks: Hooks = []
-        self.joinings = joinings(cells, model.cfg.n_layers)
-        for layer, joining in enumerate(self.joinings):
-            for site, places in early_by_site(cells, joining):
+        self.branch_points = branch_points(cells, model.cfg.n_layers)
+        for layer, point in enumerate(self.branch_points):
+            for site, places in sites_before_block(cells, point):
                 which = torch.tensor(places, device=sources.device)
                 groups = torch.arange(len(sources), device=sources.device)[:, None]
                 written, rows = sources[:, which], 1 + which[None]
                 write = transplant_packed(written, rows, self.n_nodes, groups=groups, and_after=plan.every_step)
                 self.hooks.append((site, write))
-            if any(cell.module.write == "hook_mlp_out" for cell in self.late_cells(joining)):
+            if any(cell.module.write == "hook_mlp_out" for cell in self.cells_after_block(point)):
                 for site in ("hook_resid_pre", "hook_attn_out"):
                     name = f"blocks.{layer}.{site}"
                     self.hooks.append((name, capture(self.vanilla, name, slice(self.n_nodes))))
 
-    def late_cells(self, joining: Joining) -> list[Cell]:
-        """The cells that join after the block."""
-        first = joining.start + joining.early
-        return self.cells[first : first + joining.late]
+    def cells_after_block(self, point: BranchPoint) -> list[Cell]:
+        """The cells that branch off after the block."""
+        first = point.start + point.before
+        return self.cells[first : first + point.after]
 
     @contextmanager
-    def joining(self) -> Iterator[None]:
-        """While it lasts, the model's blocks run on the rows that have joined."""
+    def branching(self) -> Iterator[None]:
+        """While it lasts, the model's blocks run on the rows that there are."""
         handles = []
         try:
             for layer, block in enumerate(self.model.blocks):
@@ -88,28 +88,28 @@ class Stages:
                 handle.remove()
 
     def before(self, layer: int) -> Any:
-        """Early cells join; masks and positions are cut to the rows that there are."""
-        joining = self.joinings[layer]
-        n_before, n_in = joining.rows_before * self.n_nodes, joining.rows_in_block * self.n_nodes
+        """Cells branch off before the block; masks and positions are cut to the rows that there are."""
+        point = self.branch_points[layer]
+        n_before, n_in = point.rows_before * self.n_nodes, point.rows_in_block * self.n_nodes
 
-        def join(block: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        def branch(block: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
             named = args[0] if args else kwargs["hidden_states"]
-            new = named[:, : self.n_nodes].repeat(1, joining.early, 1)
+            new = named[:, : self.n_nodes].repeat(1, point.before, 1)
             hidden = torch.cat([named[:, :n_before], new], dim=1)
             args = tuple(self.cut(value, n_in) for value in args[1:])
             kwargs = {name: self.cut(value, n_in) for name, value in kwargs.items() if name != "hidden_states"}
             return (hidden, *args), kwargs
 
-        return join
+        return branch
 
     def after(self, layer: int) -> Any:
-        """Late cells join."""
-        joining = self.joinings[layer]
-        cells = self.late_cells(joining)
-        first = joining.start + joining.early
-        sources = self.sources[:, first : first + joining.late]
+        """Cells branch off after the block."""
+        point = self.branch_points[layer]
+        cells = self.cells_after_block(point)
+        first = point.start + point.before
+        sources = self.sources[:, first : first + point.after]
 
-        def join(block: Any, args: tuple, output: Any) -> Any:
+        def branch(block: Any, args: tuple, output: Any) -> Any:
             if not cells:
                 return output
             hidden = output[0] if isinstance(output, tuple) else output
@@ -119,11 +119,11 @@ class Stages:
                 mid = (self.vanilla[f"{site}hook_resid_pre"] + self.vanilla[f"{site}hook_attn_out"])[0]
             else:
                 mid = torch.zeros_like(vanilla)  # no cell writes a feed-forward output here
-            rows = late_rows(vanilla, mid, cells, sources, self.every_step)
+            rows = rows_after_block(vanilla, mid, cells, sources, self.every_step)
             hidden = torch.cat([hidden, rows.flatten(1, 2)], dim=1)
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
-        return join
+        return branch
 
     def cut(self, value: Any, n_tokens: int) -> Any:
         """An argument of a block, for its first `n_tokens` packed tokens: masks, positions, rotary angles; others as they are."""

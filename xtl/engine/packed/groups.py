@@ -1,7 +1,7 @@
 """How packed cells are laid out on a bridge: side by side on the position axis, in groups on the batch axis.
 
 A bridge computes a block of scores between all tokens of a sequence, which grows with the square of its length, and each row of a
-batch has its own copy of the prefix's keys. So cells are dealt out to *groups*, rows of a batch that all look alike: a *slot* is
+batch has its own copy of the prefix's keys. So cells are assigned to *groups*, rows of a batch that all look alike: a *slot* is
 the same target layer and hook in every group, and only what is written there differs. In a full map a group is a source layer, or
 several.
 """
@@ -23,7 +23,7 @@ LINEAR = 512
 
 @dataclass(frozen=True)
 class Groups:
-    """Cells, dealt out.
+    """Cells, assigned to groups.
 
     Attributes:
         numbers: `[group, slot]`, which of the cells stands there; where a slot is not full, its last cell stands again.
@@ -36,12 +36,12 @@ class Groups:
     slots: Int[Tensor, " cell"]
 
 
-def deal(cells: list[Cell], n_groups: int) -> Groups:
-    """Deal cells, which are in joining order, out to so many groups.
+def assign_groups(cells: list[Cell], n_groups: int) -> Groups:
+    """Assign cells, which are in branch order, to so many groups.
 
     >>> from xtl.hooks import MODULES
     >>> cells = [Cell(MODULES["attn"], source, target) for target in (0, 1) for source in (3, 4, 5)]
-    >>> deal(cells, 2).numbers.tolist()
+    >>> assign_groups(cells, 2).numbers.tolist()
     [[0, 2, 3, 5], [1, 2, 4, 5]]
     """
     slots: list[list[int]] = []

@@ -1,5 +1,5 @@
-"""Packed cells on a HookedTransformer: they join the sequence when they leave vanilla, and only the columns of the unembedding
-that the score needs are used."""
+"""Packed cells on a HookedTransformer: they enter the sequence where they branch off from vanilla, and only those columns of
+the unembedding are used that the score needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xtl.engine.packed.hooked_attention import OwnTokens, Prefix, packed_attenti
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
-from xtl.engine.staging import early_by_site, joinings, late_rows
+from xtl.engine.staging import branch_points, rows_after_block, sites_before_block
 from xtl.engine.tree import Tree, build_tree
 from xtl.hooks import HookFunction, Hooks, capture, transplant_packed
 
@@ -37,7 +37,7 @@ class PackedHooked:
         self.chunk_size = cells_that_fit(model, n_keys, len(self.tree), plan.max_new_tokens or 0)
 
     def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row continuation"]:
-        """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in joining order.
+        """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in branch order.
 
         Where the score allows it, up to one constant a row.
         """
@@ -65,15 +65,15 @@ class PackedHooked:
         model, every_step = self.model, self.plan.every_step
         residual = self.embed(torch.tensor([tree.tokens], device=model.cfg.device), tree.depths)
         with packed_attention(model, self.prefix, tree, own):
-            for layer, joining in enumerate(joinings(cells, model.cfg.n_layers)):
-                residual = torch.cat([residual, residual[:1].expand(joining.early, -1, -1)])
+            for layer, point in enumerate(branch_points(cells, model.cfg.n_layers)):
+                residual = torch.cat([residual, residual[:1].expand(point.before, -1, -1)])
                 hooks: Hooks = []
                 vanilla: dict[str, Tensor] = {}
-                first_late = joining.start + joining.early
-                for site, places in early_by_site(cells, joining):
+                first_after = point.start + point.before
+                for site, places in sites_before_block(cells, point):
                     which = torch.tensor(places, device=residual.device)
                     hooks.append((site, transplant_packed(sources[which], 1 + which, len(tree), and_after=every_step)))
-                if joining.late:
+                if point.after:
                     for site in ("hook_resid_pre", "hook_attn_out"):
                         hooks.append((f"blocks.{layer}.{site}", capture(vanilla, site, slice(len(tree)))))
                 out = model.run_with_hooks(
@@ -83,11 +83,11 @@ class PackedHooked:
                     stop_at_layer=layer + 1,
                 )
                 residual = rearrange(out, "1 (row node) d -> row node d", node=len(tree))
-                if joining.late:
-                    late = slice(first_late, first_late + joining.late)
+                if point.after:
+                    here = slice(first_after, first_after + point.after)
                     mid = (vanilla["hook_resid_pre"] + vanilla["hook_attn_out"])[0]
-                    joined = late_rows(residual[0], mid, cells[late], sources[late], every_step)
-                    residual = torch.cat([residual, joined])
+                    rows = rows_after_block(residual[0], mid, cells[here], sources[here], every_step)
+                    residual = torch.cat([residual, rows])
         return residual
 
     def embed(self, tokens: Int[Tensor, "row node"], depths: list[int]) -> Float[Tensor, "row node d_model"]:

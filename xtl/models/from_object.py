@@ -22,7 +22,7 @@ from xtl.models.state import check_model
 from xtl.models.tokenizer import attach_tokenizer, check_tokenizer
 
 
-def adopt(model: Any, tokenizer: Any, backend: str) -> Any:
+def from_object(model: Any, tokenizer: Any, backend: str) -> Any:
     """An object as a model of xtl, its contract checked.
 
     Args:
