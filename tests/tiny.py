@@ -96,17 +96,19 @@ _GPT2 = {
 }
 
 CONFIGS = {
-    "llama": lambda: LlamaConfig(**_SHARED),
-    "mistral": lambda: MistralConfig(**_SHARED, sliding_window=8),
-    "qwen2": lambda: Qwen2Config(**_SHARED),
-    "gemma3": lambda: Gemma3TextConfig(
+    "llama": partial(LlamaConfig, **_SHARED),
+    "mistral": partial(MistralConfig, **_SHARED, sliding_window=8),
+    "qwen2": partial(Qwen2Config, **_SHARED),
+    "gemma3": partial(
+        Gemma3TextConfig,
         **(_SHARED | {"tie_word_embeddings": True}),
         head_dim=8,
         query_pre_attn_scalar=12,
         sliding_window=8,
         layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
     ),
-    "gemma2": lambda: Gemma2Config(
+    "gemma2": partial(
+        Gemma2Config,
         **(_SHARED | {"tie_word_embeddings": True}),
         head_dim=8,
         query_pre_attn_scalar=12,
@@ -114,8 +116,9 @@ CONFIGS = {
         attn_logit_softcapping=5.0,
         final_logit_softcapping=4.0,
     ),
-    "gpt2": lambda: GPT2Config(**_GPT2),
-    "bloom": lambda: BloomConfig(
+    "gpt2": partial(GPT2Config, **_GPT2),
+    "bloom": partial(
+        BloomConfig,
         vocab_size=VOCAB,
         hidden_size=32,
         n_layer=N_LAYERS,
@@ -125,8 +128,11 @@ CONFIGS = {
         eos_token_id=2,
         pad_token_id=0,
     ),
-    "pythia": lambda: GPTNeoXConfig(
-        **{k: v for k, v in _SHARED.items() if k != "num_key_value_heads"}, rotary_pct=0.5, use_parallel_residual=True
+    "pythia": partial(
+        GPTNeoXConfig,
+        **{k: v for k, v in _SHARED.items() if k != "num_key_value_heads"},
+        rotary_pct=0.5,
+        use_parallel_residual=True,
     ),
 }
 
@@ -167,16 +173,19 @@ _GRANITE = {
 }
 
 MORE_CONFIGS = {
-    "llama3": lambda: LlamaConfig(**_SHARED, rope_parameters=_LLAMA3_ROPE),
-    "llama_head_dim": lambda: LlamaConfig(**_SHARED, head_dim=16),
-    "smollm2": lambda: LlamaConfig(
-        **(_SHARED | {"tie_word_embeddings": True}), rope_parameters={"rope_theta": 1e5, "rope_type": "default"}
+    "llama3": partial(LlamaConfig, **_SHARED, rope_parameters=_LLAMA3_ROPE),
+    "llama_head_dim": partial(LlamaConfig, **_SHARED, head_dim=16),
+    "smollm2": partial(
+        LlamaConfig,
+        **(_SHARED | {"tie_word_embeddings": True}),
+        rope_parameters={"rope_theta": 1e5, "rope_type": "default"},
     ),
-    "mistral_v03": lambda: MistralConfig(**_SHARED, head_dim=16, sliding_window=None),
-    "qwen3": lambda: Qwen3Config(**_SHARED, head_dim=16),
-    "gemma": lambda: GemmaConfig(**(_SHARED | {"tie_word_embeddings": True}), head_dim=16),
-    "gptj": lambda: GPTJConfig(**_GPT2, rotary_dim=4),
-    "gpt_neo": lambda: GPTNeoConfig(
+    "mistral_v03": partial(MistralConfig, **_SHARED, head_dim=16, sliding_window=None),
+    "qwen3": partial(Qwen3Config, **_SHARED, head_dim=16),
+    "gemma": partial(GemmaConfig, **(_SHARED | {"tie_word_embeddings": True}), head_dim=16),
+    "gptj": partial(GPTJConfig, **_GPT2, rotary_dim=4),
+    "gpt_neo": partial(
+        GPTNeoConfig,
         vocab_size=VOCAB,
         hidden_size=32,
         num_layers=N_LAYERS,
@@ -188,10 +197,11 @@ MORE_CONFIGS = {
         bos_token_id=1,
         eos_token_id=2,
     ),
-    "neox_sequential": lambda: GPTNeoXConfig(
-        **_without("num_key_value_heads"), rotary_pct=0.5, use_parallel_residual=False
+    "neox_sequential": partial(
+        GPTNeoXConfig, **_without("num_key_value_heads"), rotary_pct=0.5, use_parallel_residual=False
     ),
-    "opt": lambda: OPTConfig(
+    "opt": partial(
+        OPTConfig,
         vocab_size=VOCAB,
         hidden_size=32,
         ffn_dim=128,
@@ -204,23 +214,29 @@ MORE_CONFIGS = {
         bos_token_id=1,
         eos_token_id=2,
     ),
-    "phi": lambda: PhiConfig(**_without("num_key_value_heads"), partial_rotary_factor=0.25),
-    "phi3": lambda: Phi3Config(**_SHARED, sliding_window=8, partial_rotary_factor=0.5),
-    "phi3_longrope": lambda: Phi3Config(**_SHARED, sliding_window=None, **_LONGROPE),
-    "olmo": lambda: OlmoConfig(**_without("num_key_value_heads")),
-    "olmo2": lambda: Olmo2Config(**_without("num_key_value_heads")),
-    "olmo3": lambda: Olmo3Config(**_SHARED, sliding_window=8),
-    "olmoe": lambda: OlmoeConfig(**_SHARED, **_EXPERTS),
-    "mixtral": lambda: MixtralConfig(**_SHARED, num_local_experts=4, num_experts_per_tok=2),
-    "gpt_oss": lambda: GptOssConfig(
-        **_SHARED, num_local_experts=4, num_experts_per_tok=2, head_dim=8, sliding_window=8
+    "phi": partial(PhiConfig, **_without("num_key_value_heads"), partial_rotary_factor=0.25),
+    "phi3": partial(Phi3Config, **_SHARED, sliding_window=8, partial_rotary_factor=0.5),
+    "phi3_longrope": partial(Phi3Config, **_SHARED, sliding_window=None, **_LONGROPE),
+    "olmo": partial(OlmoConfig, **_without("num_key_value_heads")),
+    "olmo2": partial(Olmo2Config, **_without("num_key_value_heads")),
+    "olmo3": partial(Olmo3Config, **_SHARED, sliding_window=8),
+    "olmoe": partial(OlmoeConfig, **_SHARED, **_EXPERTS),
+    "mixtral": partial(MixtralConfig, **_SHARED, num_local_experts=4, num_experts_per_tok=2),
+    "gpt_oss": partial(
+        GptOssConfig, **_SHARED, num_local_experts=4, num_experts_per_tok=2, head_dim=8, sliding_window=8
     ),
-    "apertus": lambda: ApertusConfig(**_SHARED),
-    "qwen2_moe": lambda: Qwen2MoeConfig(
-        **_SHARED, **_EXPERTS, moe_intermediate_size=16, shared_expert_intermediate_size=24, decoder_sparse_step=1
+    "apertus": partial(ApertusConfig, **_SHARED),
+    "qwen2_moe": partial(
+        Qwen2MoeConfig,
+        **_SHARED,
+        **_EXPERTS,
+        moe_intermediate_size=16,
+        shared_expert_intermediate_size=24,
+        decoder_sparse_step=1,
     ),
-    "qwen3_moe": lambda: Qwen3MoeConfig(**_SHARED, **_EXPERTS, moe_intermediate_size=16, head_dim=8),
-    "falcon": lambda: FalconConfig(
+    "qwen3_moe": partial(Qwen3MoeConfig, **_SHARED, **_EXPERTS, moe_intermediate_size=16, head_dim=8),
+    "falcon": partial(
+        FalconConfig,
         vocab_size=VOCAB,
         hidden_size=32,
         num_hidden_layers=N_LAYERS,
@@ -230,7 +246,8 @@ MORE_CONFIGS = {
         bos_token_id=1,
         eos_token_id=2,
     ),
-    "falcon_alibi": lambda: FalconConfig(
+    "falcon_alibi": partial(
+        FalconConfig,
         vocab_size=VOCAB,
         hidden_size=32,
         num_hidden_layers=N_LAYERS,
@@ -243,7 +260,8 @@ MORE_CONFIGS = {
         parallel_attn=False,
         multi_query=False,
     ),
-    "falcon_new": lambda: FalconConfig(
+    "falcon_new": partial(
+        FalconConfig,
         vocab_size=VOCAB,
         hidden_size=32,
         num_hidden_layers=N_LAYERS,
@@ -255,16 +273,17 @@ MORE_CONFIGS = {
         eos_token_id=2,
         new_decoder_architecture=True,
     ),
-    "stablelm": lambda: StableLmConfig(**_SHARED, partial_rotary_factor=0.5),
-    "starcoder2": lambda: Starcoder2Config(**_SHARED, sliding_window=None),
-    "smollm3": lambda: SmolLM3Config(**_SHARED),
-    "granite": lambda: GraniteConfig(**_SHARED, **_GRANITE),
-    "cohere": lambda: CohereConfig(**_SHARED, logit_scale=0.3),
-    "glm": lambda: GlmConfig(**_SHARED, head_dim=8, partial_rotary_factor=0.25),
-    "glm4": lambda: Glm4Config(**_SHARED, head_dim=8, partial_rotary_factor=0.25),
-    "exaone4": lambda: Exaone4Config(**_SHARED, sliding_window=8),
-    "nemotron": lambda: NemotronConfig(**_SHARED, partial_rotary_factor=0.25),
-    "mpt": lambda: MptConfig(
+    "stablelm": partial(StableLmConfig, **_SHARED, partial_rotary_factor=0.5),
+    "starcoder2": partial(Starcoder2Config, **_SHARED, sliding_window=None),
+    "smollm3": partial(SmolLM3Config, **_SHARED),
+    "granite": partial(GraniteConfig, **_SHARED, **_GRANITE),
+    "cohere": partial(CohereConfig, **_SHARED, logit_scale=0.3),
+    "glm": partial(GlmConfig, **_SHARED, head_dim=8, partial_rotary_factor=0.25),
+    "glm4": partial(Glm4Config, **_SHARED, head_dim=8, partial_rotary_factor=0.25),
+    "exaone4": partial(Exaone4Config, **_SHARED, sliding_window=8),
+    "nemotron": partial(NemotronConfig, **_SHARED, partial_rotary_factor=0.25),
+    "mpt": partial(
+        MptConfig,
         vocab_size=VOCAB,
         d_model=32,
         n_layers=N_LAYERS,
@@ -273,8 +292,9 @@ MORE_CONFIGS = {
         initializer_range=0.3,
         attn_config={"alibi_bias_max": 4},
     ),
-    "gpt_bigcode": lambda: GPTBigCodeConfig(**_GPT2),
-    "xglm": lambda: XGLMConfig(
+    "gpt_bigcode": partial(GPTBigCodeConfig, **_GPT2),
+    "xglm": partial(
+        XGLMConfig,
         vocab_size=VOCAB,
         d_model=32,
         ffn_dim=64,
@@ -283,8 +303,9 @@ MORE_CONFIGS = {
         max_position_embeddings=128,
         init_std=0.3,
     ),
-    "llama_bias": lambda: LlamaConfig(**_SHARED, attention_bias=True),
-    "llama_yarn": lambda: LlamaConfig(
+    "llama_bias": partial(LlamaConfig, **_SHARED, attention_bias=True),
+    "llama_yarn": partial(
+        LlamaConfig,
         **_SHARED,
         rope_parameters={
             "rope_type": "yarn",
@@ -293,10 +314,11 @@ MORE_CONFIGS = {
             "original_max_position_embeddings": 32,
         },
     ),
-    "llama_dynamic": lambda: LlamaConfig(
-        **_SHARED, rope_parameters={"rope_type": "dynamic", "rope_theta": 2000.0, "factor": 4.0}
+    "llama_dynamic": partial(
+        LlamaConfig, **_SHARED, rope_parameters={"rope_type": "dynamic", "rope_theta": 2000.0, "factor": 4.0}
     ),
-    "llama_longrope": lambda: LlamaConfig(
+    "llama_longrope": partial(
+        LlamaConfig,
         **_SHARED,
         rope_parameters={
             "rope_type": "longrope",
@@ -307,8 +329,9 @@ MORE_CONFIGS = {
             "original_max_position_embeddings": 32,
         },
     ),
-    "nanochat": lambda: NanoChatConfig(**_SHARED, final_logit_softcapping=4.0),
-    "vaultgemma": lambda: VaultGemmaConfig(
+    "nanochat": partial(NanoChatConfig, **_SHARED, final_logit_softcapping=4.0),
+    "vaultgemma": partial(
+        VaultGemmaConfig,
         **_SHARED,
         head_dim=8,
         query_pre_attn_scalar=12,
@@ -316,9 +339,10 @@ MORE_CONFIGS = {
         attn_logit_softcapping=5.0,
         final_logit_softcapping=4.0,
     ),
-    "olmo2_grouped": lambda: Olmo2Config(**_SHARED),
-    "granite_moe": lambda: GraniteMoeConfig(**_SHARED, **_GRANITE, num_local_experts=4, num_experts_per_tok=2),
-    "glm4_moe": lambda: Glm4MoeConfig(
+    "olmo2_grouped": partial(Olmo2Config, **_SHARED),
+    "granite_moe": partial(GraniteMoeConfig, **_SHARED, **_GRANITE, num_local_experts=4, num_experts_per_tok=2),
+    "glm4_moe": partial(
+        Glm4MoeConfig,
         **_SHARED,
         head_dim=8,
         n_routed_experts=4,
@@ -329,15 +353,22 @@ MORE_CONFIGS = {
         routed_scaling_factor=2.5,
         partial_rotary_factor=0.25,
     ),
-    "ernie4_5": lambda: Ernie4_5Config(**_SHARED),
-    "seed_oss": lambda: SeedOssConfig(**_SHARED, head_dim=8),
-    "llama4_text": lambda: Llama4TextConfig(
-        **_SHARED, head_dim=8, num_local_experts=4, attention_chunk_size=8, floor_scale=100, attn_scale=0.3
+    "ernie4_5": partial(Ernie4_5Config, **_SHARED),
+    "seed_oss": partial(SeedOssConfig, **_SHARED, head_dim=8),
+    "llama4_text": partial(
+        Llama4TextConfig,
+        **_SHARED,
+        head_dim=8,
+        num_local_experts=4,
+        attention_chunk_size=8,
+        floor_scale=100,
+        attn_scale=0.3,
     ),
-    "codegen": lambda: CodeGenConfig(**_GPT2, rotary_dim=4),
-    "arcee": lambda: ArceeConfig(**_SHARED),
-    "hunyuan": lambda: HunYuanDenseV1Config(**_SHARED, head_dim=8),
-    "gemma4": lambda: Gemma4TextConfig(
+    "codegen": partial(CodeGenConfig, **_GPT2, rotary_dim=4),
+    "arcee": partial(ArceeConfig, **_SHARED),
+    "hunyuan": partial(HunYuanDenseV1Config, **_SHARED, head_dim=8),
+    "gemma4": partial(
+        Gemma4TextConfig,
         **_SHARED,
         head_dim=8,
         sliding_window=8,
@@ -348,10 +379,11 @@ MORE_CONFIGS = {
             "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.5, "rope_theta": 1e6},
         },
     ),
-    "openai_gpt": lambda: OpenAIGPTConfig(
-        **{key: value for key, value in _GPT2.items() if key not in ("bos_token_id", "eos_token_id")}
+    "openai_gpt": partial(
+        OpenAIGPTConfig, **{key: value for key, value in _GPT2.items() if key not in ("bos_token_id", "eos_token_id")}
     ),
-    "opt_post_norm": lambda: OPTConfig(
+    "opt_post_norm": partial(
+        OPTConfig,
         vocab_size=VOCAB,
         hidden_size=32,
         ffn_dim=128,
@@ -365,9 +397,9 @@ MORE_CONFIGS = {
         bos_token_id=1,
         eos_token_id=2,
     ),
-    "persimmon": lambda: PersimmonConfig(**_SHARED, partial_rotary_factor=0.25),
-    "falcon_mamba": lambda: FalconMambaConfig(
-        vocab_size=VOCAB, hidden_size=32, num_hidden_layers=N_LAYERS, state_size=4
+    "persimmon": partial(PersimmonConfig, **_SHARED, partial_rotary_factor=0.25),
+    "falcon_mamba": partial(
+        FalconMambaConfig, vocab_size=VOCAB, hidden_size=32, num_hidden_layers=N_LAYERS, state_size=4
     ),
 }
 """More architectures, of which `tests/models` alone makes use."""

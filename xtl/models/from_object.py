@@ -35,11 +35,11 @@ def from_object(model: Any, tokenizer: Any, backend: str) -> Any:
         ContractError: its contract does not hold.
     """
     if isinstance(model, PreTrainedModel):
-        return _adopt_hf(model, tokenizer, backend)
-    return _adopt_transformer_lens(model, tokenizer, backend)
+        return _from_hf_object(model, tokenizer, backend)
+    return _from_transformer_lens(model, tokenizer, backend)
 
 
-def _adopt_hf(hf_model: Any, tokenizer: Any, backend: str) -> Any:
+def _from_hf_object(hf_model: Any, tokenizer: Any, backend: str) -> Any:
     """A Hugging Face model: on its device, in its precision."""
     label = getattr(hf_model.config, "name_or_path", "") or type(hf_model).__name__
     check_decoder(label, hf_model.config)
@@ -74,7 +74,7 @@ def same_tensors(hf_model: Any) -> Any:
     return hf_model
 
 
-def _adopt_transformer_lens(model: Any, tokenizer: Any, backend: str) -> Any:
+def _from_transformer_lens(model: Any, tokenizer: Any, backend: str) -> Any:
     """A HookedTransformer or TransformerBridge; there is no original to compare its logits with."""
     kind = backend_name(model)
     if backend not in ("auto", kind):
