@@ -29,7 +29,7 @@ def test_report_and_figure_write_and_say_what(app: typer.Typer, tmp_path: Path) 
     assert "<h1>mine</h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
     options = ["--kind", "layer_profile", "--format", "html", "--width", "84mm", "--direction", "en:sw"]
     result = CliRunner().invoke(app, ["figure", str(tmp_path), *options], catch_exceptions=False)
-    assert result.stdout == f"wrote {tmp_path / 'layer_profile.html'} and {tmp_path / 'layer_profile.csv'}\n"
+    assert result.stdout == f"wrote {tmp_path / 'layer_profile.html'}, {tmp_path / 'layer_profile.csv'}\n"
 
 
 def test_the_help_lists_every_kind(app: typer.Typer) -> None:

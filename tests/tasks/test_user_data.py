@@ -304,7 +304,10 @@ def test_a_parquet_that_unpacks_to_more_than_the_memory_is_not_read(tmp_path, mo
         load_pairs(path)
 
 
-def test_a_million_options_are_checked_at_once():
-    options = [f" {number}x" for number in range(10**6)]
+def test_ten_thousand_options_are_checked_at_once_and_a_million_are_refused():
+    many = {k: v for k, v in CHOICE.items() if k != "labels"} | {"options": [f" {n}x" for n in range(10**6)]}
+    with pytest.raises(InputError, match="options are 1,000,000; a question has at most 10,000"):
+        user_data.pair_of(many)
+    options = [f" {number}x" for number in range(9_999)]
     with pytest.raises(InputError, match="options must differ; repeated: ' 3x'"):
         user_data.pair_of({k: v for k, v in CHOICE.items() if k != "labels"} | {"options": [*options, " 3x"]})
