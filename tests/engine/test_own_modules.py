@@ -60,12 +60,12 @@ def test_its_map_is_the_loops_beside_modules_of_other_shapes(tiny_folder, backen
 GENERATED = {"source": SOURCE, "target": TARGET, "source_layers": [0, 2]}
 
 
-def test_modules_that_write_plain_positions_are_packed_on_both_backends(tiny_folder):
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+def test_modules_that_write_plain_positions_are_packed(tiny_folder, backend):
     """A fast engine must not be lost unseen: these are exact there, and stay so."""
-    for backend in ("hooked", "bridge"):
-        model = xtl.load_model(tiny_folder("llama"), backend=backend)
-        for name in ("neurons", "from_mlp", "to_mlp"):
-            assert why_not_module(model, "packed", module(name)) == "", (backend, name)
+    model = xtl.load_model(tiny_folder("llama"), backend=backend)
+    for name in ("neurons", "from_mlp", "to_mlp"):
+        assert why_not_module(model, "packed", module(name)) == "", name
 
 
 def test_where_an_engine_cannot_take_it_auto_says_so_once_and_goes_on(tiny_model, monkeypatch):
