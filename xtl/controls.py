@@ -136,10 +136,11 @@ def noise(sources: Sources) -> Writes:
     return draw
 
 
-def _gaussian(sample: Float[Tensor, "instance d_model"], weights: Float[Tensor, " instance"]) -> Tensor:
+def _gaussian(sample: Float[Tensor, "instance ..."], weights: Float[Tensor, " instance"]) -> Float[Tensor, "*unit"]:
     """A draw from the sample's Gaussian: a weighted sum of the centred sample has its covariance."""
     mean = sample.mean(dim=0)
-    return mean + weights.to(sample) @ (sample - mean) / max(len(sample) - 1, 1) ** 0.5
+    summed = weights.to(sample) @ (sample - mean).flatten(1)
+    return mean + summed.reshape(mean.shape) / max(len(sample) - 1, 1) ** 0.5
 
 
 def noise_norm(sources: Sources) -> Writes:
@@ -149,7 +150,7 @@ def noise_norm(sources: Sources) -> Writes:
         random = sources.random(pair, "noise norm")
         written = {}
         for key, activation in sources.read(pair.source).items():
-            direction = torch.from_numpy(random.standard_normal(activation.shape[0])).to(activation)
+            direction = torch.from_numpy(random.standard_normal(activation.shape)).to(activation)
             written[key] = direction / direction.norm() * activation.norm()
         return written
 

@@ -16,12 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.backend import Model, check_hooks_exist, forward, forward_without_logits, new_cache
+from xtl.backend import Model, forward, forward_without_logits, new_cache
 from xtl.errors import InputError, ModelError, Whole, check_choice, check_layer, check_whole, known_keywords
-from xtl.hooks import BUILT_IN, Hooks, Module, capture, get_modules, transplant_at
+from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
 from xtl.models.caching import check_cache, why_no_cache
+from xtl.models.hook_points import check_module
 from xtl.models.info import model_info
-from xtl.models.positions import alike, remembered
+from xtl.models.positions import alike
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair, Prompt, check_prompt
 from xtl.tokens import check_fits, decode, encode
@@ -251,37 +252,3 @@ def generate(
 
 def _token_text(model: Model, token: int) -> str:
     return str(token) if model.tokenizer is None else model.tokenizer.decode([token])
-
-
-def check_module(model: Model, module: Module) -> None:
-    """Raise `InputError` where a model lacks a module's hook points, or where what is read does not fit where it is written."""
-    check_hooks_exist(model, module)
-    known = remembered(model, "xtl_modules_checked", dict)
-    if module in BUILT_IN:
-        return
-    if module not in known:
-        known[module] = _misfit(model, module)
-    if known[module]:
-        raise InputError(f"module {module.name!r} {known[module]}")
-
-
-def _misfit(model: Model, module: Module) -> str:
-    """What is wrong with a module on this model; empty if nothing is."""
-    shapes = []
-    for length in (3, 5):
-        kept: dict[str, Tensor] = {}
-        hooks = [(site, capture(kept, site, slice(None))) for site in (module.read_hook(0), module.write_hook(0))]
-        try:
-            forward_without_logits(model, [0] * length, hooks=hooks)
-        except (RuntimeError, IndexError, TypeError) as error:
-            return f"can't be read at {module.read!r} and {module.write!r} ({type(error).__name__})"
-        for end, site in (("read", module.read_hook(0)), ("write", module.write_hook(0))):
-            if site not in kept:
-                return f"has a hook point that this model's forward pass does not reach: {getattr(module, end)!r}"
-            if kept[site].ndim < 3 or kept[site].shape[:2] != (1, length):
-                shape = list(kept[site].shape)
-                return f"is at {getattr(module, end)!r}, whose activation {shape} is not [batch, position, ...]"
-        shapes = [list(kept[site].shape[2:]) for site in (module.read_hook(0), module.write_hook(0))]
-    if shapes[0] != shapes[1]:
-        return f"reads {shapes[0]} at {module.read!r} and writes {shapes[1]} at {module.write!r}: the shapes differ"
-    return ""

@@ -17,13 +17,13 @@ cells = st.lists(
 )
 
 
-def joining(some):
+def in_order(some):
     return [cell for _, cell in in_branch_order(list(enumerate(some)))]
 
 
 @given(cells=cells, n_groups=st.integers(1, 9))
 def test_every_cell_has_its_place_among_its_like(cells, n_groups):
-    cells = joining(cells)
+    cells = in_order(cells)
     assigned = assign_groups(cells, n_groups)
     assert assigned.numbers.shape[0] == n_groups
     for number in range(len(cells)):
@@ -37,10 +37,10 @@ def test_every_cell_has_its_place_among_its_like(cells, n_groups):
 
 @given(cells=cells, most=st.integers(0, 9), n_nodes=st.integers(1, 5), n_prefix=st.integers(0, 300))
 def test_the_number_of_groups_is_one_that_there_may_be(cells, most, n_nodes, n_prefix):
-    assert 1 <= best_number_of_groups(joining(cells), n_nodes, n_prefix, most) <= max(1, most)
+    assert 1 <= best_number_of_groups(in_order(cells), n_nodes, n_prefix, most) <= max(1, most)
 
 
-def test_a_full_map_is_assigned_out_without_empty_slots():
+def test_a_full_map_is_assigned_without_empty_slots():
     full = [
         Cell(MODULES[name], source, target) for target in range(6) for name in ("attn", "mlp") for source in range(6)
     ]

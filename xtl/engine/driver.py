@@ -61,6 +61,7 @@ class Driver:
         model: the model.
         settings: the settings.
         engine: the engine that runs it (a name from `ENGINES`); at lengths where that is not exact the next one does.
+        slow: why that is not the fastest one; None if it is.
         cells: modules, source layers and target layers of every map.
 
     Raises:
@@ -72,7 +73,7 @@ class Driver:
         self.settings = settings
         engine = resolve_engine(model, settings.engine)
         self.cells = settings.cells(model)
-        self.engine = engine_for_modules(model, self.cells[0], engine, settings.engine)
+        self.engine, self.slow = engine_for_modules(model, self.cells[0], engine, settings.engine)
 
     def prepare(self, pair: ParallelPair) -> Sweep:
         """A pair's sweep, checked and tokenised. Raises `InputError`."""

@@ -88,17 +88,25 @@ def resolve_engine(model: Model, engine: str) -> str:
 
 @dataclass(frozen=True)
 class Slow:
-    """That a lesser engine than "packed" runs a model; `str()` says in one line why, what that costs and what to do.
+    """That a lesser engine runs a map than a faster one would; `str()` says in one line why, what that costs and what to do.
 
     Attributes:
         engine: its name.
-        reason: why "packed" can't run the model.
+        reason: why the faster one can't.
         times: how many times as long a whole map takes, about.
+        faster: that one's name.
+        cannot: what it can't do.
+        instead: what to do.
     """
 
     engine: str
     reason: str
     times: float
+    faster: str = "packed"
+    cannot: str = "run this model"
+    instead: str = (
+        "Give fewer source_layers, target_layers or modules; `xtl models check` says what each backend can do"
+    )
 
     @property
     def note(self) -> str:
@@ -107,9 +115,8 @@ class Slow:
 
     def __str__(self) -> str:
         return (
-            f"engine {self.engine!r} takes about {self.times:.0f} times as long for a whole map as 'packed', which cannot run "
-            f"this model: {self.reason}. Give fewer source_layers, target_layers or modules; `xtl models check` says what each "
-            "backend can do"
+            f"engine {self.engine!r} takes about {self.times:.0f} times as long for a whole map as {self.faster!r}, which cannot "
+            f"{self.cannot}: {self.reason}. {self.instead}"
         )
 
 
@@ -117,6 +124,10 @@ def why_slow(model: Model, engine: str) -> Slow | None:
     """That this engine is not the fastest one, where that one can't run the model; None where there is nothing to say."""
     fastest = next(iter(ENGINES))
     reason = None if engine == fastest else ENGINES[fastest].why_not(model)
-    if reason is None:
-        return None
-    return Slow(engine, reason, float(f"{ENGINES[engine].times(model.cfg.n_layers):.1g}"))
+    return None if reason is None else Slow(engine, reason, times_as_long(model, engine, fastest))
+
+
+def times_as_long(model: Model, engine: str, other: str) -> float:
+    """How many times as long as another engine one takes for a whole map, to one digit."""
+    one, than = (ENGINES[name].times(model.cfg.n_layers) for name in (engine, other))
+    return float(f"{one / than:.1g}")

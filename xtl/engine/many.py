@@ -10,7 +10,6 @@ from typing_extensions import Unpack
 
 from xtl.backend import Model
 from xtl.engine.driver import Driver, Keep, Progress
-from xtl.engine.engines import why_slow
 from xtl.engine.prepare import Activations, Settings, Sweep, SweepSettings
 from xtl.errors import InputError, check_flag, known_keywords
 from xtl.pairs import ParallelPair, check_pairs
@@ -91,7 +90,7 @@ def _run_each(
     first: ParallelPair | None = None
     mixed = MixedOptions()
     with SweepProgress(n_pairs, n_cells, shown=progress is True) as bar:
-        bar.note = slow.note if (slow := why_slow(driver.model, driver.engine)) else ""
+        bar.note = driver.slow.note if driver.slow else ""
 
         def tell(done: int, of_pair: int) -> None:
             if callable(progress):

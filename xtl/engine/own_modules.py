@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from xtl.backend import Model
-from xtl.engine.engines import ENGINES
+from xtl.engine.engines import ENGINES, Slow, times_as_long, why_slow
 from xtl.engine.lengths import MAKE
 from xtl.engine.probe import SHORT, why_not_exact
 from xtl.errors import InputError, SlowEngineWarning
@@ -17,8 +17,8 @@ from xtl.hooks import BUILT_IN, Module
 from xtl.models.positions import remembered
 
 
-def engine_for_modules(model: Model, modules: Sequence[Module], engine: str, asked: str) -> str:
-    """The engine that runs these modules: `engine`, or the next that takes the user's own ones among them exactly.
+def engine_for_modules(model: Model, modules: Sequence[Module], engine: str, asked: str) -> tuple[str, Slow | None]:
+    """The engine that runs these modules, `engine` or the next that takes the user's own ones among them; and why it is slow.
 
     Args:
         model: HookedTransformer or TransformerBridge.
@@ -32,24 +32,22 @@ def engine_for_modules(model: Model, modules: Sequence[Module], engine: str, ask
     Warns:
         SlowEngineWarning: once a model and module, where "auto" falls to a slower engine.
     """
-    found, names = engine, list(ENGINES)
-    for module in [module for module in modules if module not in BUILT_IN]:
-        for name in names[names.index(found) :]:
-            reason = why_not_module(model, name, module)
-            if not reason:
-                break
-            if asked != "auto":
-                raise InputError(
-                    f"engine {asked!r} cannot take the module {module.name!r}: {reason}; use 'loop' or 'auto'"
-                )
-            _say(model, module, name, reason)
-        found = name
-    return found
+    names, slow = list(ENGINES), why_slow(model, engine)
+    for module in modules:
+        reason = why_not_module(model, engine, module)
+        if reason and asked != "auto":
+            raise InputError(f"engine {asked!r} cannot take the module {module.name!r}: {reason}; use 'loop' or 'auto'")
+        if reason:
+            slower = names[names.index(engine) + 1 :]
+            found = next(name for name in slower if not why_not_module(model, name, module))
+            slow = _slow(model, found, engine, module, reason)
+            engine = found
+    return engine, slow
 
 
 def why_not_module(model: Model, engine: str, module: Module) -> str:
     """Why an engine can't take a module exactly; empty if it can. Tried once, then remembered on the model."""
-    if engine not in MAKE:
+    if engine not in MAKE or module in BUILT_IN:
         return ""
     if reason := ENGINES[engine].why_not(model):
         return reason
@@ -66,9 +64,13 @@ def why_not_module(model: Model, engine: str, module: Module) -> str:
     return known[engine, module]
 
 
-def _say(model: Model, module: Module, engine: str, reason: str) -> None:
+def _slow(model: Model, engine: str, faster: str, module: Module, reason: str) -> Slow:
+    """What is said of an engine that runs a map since a faster one can't take a module; warned of once a model and module."""
+    instead = "Give fewer source_layers or target_layers, and sweep the other modules apart from it"
+    times = times_as_long(model, engine, faster)
+    slow = Slow(engine, reason, times, faster, f"take the module {module.name!r}", instead)
     said = remembered(model, "xtl_said", set)
-    message = f"engine {engine!r} cannot take the module {module.name!r}: {reason}; a slower one runs this map"
-    if message not in said:
-        said.add(message)
-        warnings.warn(message, SlowEngineWarning, stacklevel=5)
+    if slow not in said:
+        said.add(slow)
+        warnings.warn(str(slow), SlowEngineWarning, stacklevel=5)
+    return slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TypedDict
 
 from jaxtyping import Float
@@ -18,12 +19,13 @@ from xtl.engine.plan import Plan
 from xtl.errors import InputError, Whole, as_whole, check_choice, check_whole
 from xtl.hooks import Module, get_modules
 from xtl.layers import Layers, check_layers
+from xtl.models.hook_points import check_module
 from xtl.pairs import ParallelPair
 from xtl.results.units import NORMALISATIONS
 from xtl.scoring.likelihood import Question, prepare_question
 from xtl.scoring.text import TextScore, check_text_score
 from xtl.tokens import check_fits, encode
-from xtl.transplants import STEPS, check_module
+from xtl.transplants import STEPS
 
 
 class Settings(TypedDict, total=False):
@@ -113,8 +115,18 @@ class Sweep:
     verify: int
 
     def writing(self, activations: Activations | None) -> Sweep:
-        """The same sweep that writes these instead of what the source prompt gives; None: what that gives."""
-        return replace(self, plan=replace(self.plan, activations=activations))
+        """The same sweep that writes these instead of what the source prompt gives, which is what None does.
+
+        Raises:
+            InputError: nothing for a module and source layer of the plan.
+        """
+        plan = self.plan
+        sites = product((module.name for module in plan.modules), plan.source_layers)
+        if activations is not None and (missing := next((site for site in sites if site not in activations), None)):
+            raise InputError(
+                f"activations has nothing for {missing}: give what each module writes of each source layer"
+            )
+        return replace(self, plan=replace(plan, activations=activations))
 
 
 def prepare(model: Model, pair: ParallelPair, settings: SweepSettings, cells: Cells) -> Sweep:

@@ -80,12 +80,13 @@ def _plan(model: Model, n_prefix: int, own: tuple[Module, ...] = ()) -> Plan:
     modules = own or tuple(module for module in usual if module.write_hook(0) in model.hook_dict)
     # Two source layers, so that a bridge has two groups of cells; far into a text, where a pass is dear, one.
     first = {0} if is_bridge(model) and n_prefix <= SHORT else set()
+    middle = model.cfg.n_layers // 2
     plan = Plan(
         source_ids=_text(model, 4, seed=2),
         target_ids=_text(model, n_prefix + 1),
         modules=modules,
         source_layers=tuple(sorted(first | {model.cfg.n_layers - 1})),
-        target_layers=(model.cfg.n_layers // 2,),
+        target_layers=tuple(sorted({0, middle})) if own else (middle,),
         max_new_tokens=AFTER,
         every_step=True,
     )
@@ -107,7 +108,8 @@ def _deviations(model: Model, make: MakeRows, plan: Plan) -> list[float]:
     ends = (last, *_text(model, 2, seed=1))
     scored = make(model, replace(plan, continuations=tuple((*path, end) for end in ends))).logprobs(cells, sources)
     found = []
-    for row in sorted({0, 1, len(cells)}):  # vanilla; each module, and on a bridge each group of cells
+    # Vanilla; each module, and on a bridge each group of cells; of the user's own module every cell.
+    for row in range(1 + len(cells)) if len(plan.target_layers) > 1 else sorted({0, 1, len(cells)}):
         hooks = [] if row == 0 else next(write_hooks(model, plan, [cells[row - 1]]))[1]
         want = upcast(forward(model, [*plan.target_ids, *path], hooks=hooks, keep=AFTER)).cpu()
         logprobs = want.log_softmax(dim=-1)

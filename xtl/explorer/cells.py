@@ -14,7 +14,7 @@ from torch import Tensor
 from xtl.backend import Model, forward_without_logits
 from xtl.engine.head import Head
 from xtl.errors import check_choice
-from xtl.hooks import Hooks, capture, get_modules, transplant_at
+from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
 from xtl.pairs import ParallelPair
 from xtl.tokens import encode, encode_continuation
 from xtl.transplants import Transplant, read_activations, transplant
@@ -61,7 +61,13 @@ class CellView:
 
 @torch.no_grad()
 def look(
-    model: Model, pair: ParallelPair, module: str, source_layer: int, target_layer: int, max_new_tokens: int, head: Head
+    model: Model,
+    pair: ParallelPair,
+    module: str | Module,
+    source_layer: int,
+    target_layer: int,
+    max_new_tokens: int,
+    head: Head,
 ) -> CellView:
     """Run one transplant and look at it.
 
@@ -105,10 +111,11 @@ def _top_tokens(model: Model, run: Transplant, token: int) -> pd.DataFrame:
     return pd.DataFrame(columns).sort_values("transplanted", ascending=False, ignore_index=True)
 
 
-def _hooks(model: Model, pair: ParallelPair, run: Transplant, module: str, position: int) -> Hooks:
+def _hooks(model: Model, pair: ParallelPair, run: Transplant, module: str | Module, position: int) -> Hooks:
     """The hooks that write this transplant at a position."""
     source, layer = encode(model, pair.source, "source"), run.patch.source_layer
-    written = read_activations(model, source, get_modules([module]), [layer])[module, layer]
+    (spec,) = get_modules([module])
+    written = read_activations(model, source, [spec], [layer])[spec.name, layer]
     return [(run.patch.write_hook, transplant_at(written, position))]
 
 

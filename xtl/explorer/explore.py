@@ -25,7 +25,7 @@ from xtl.engine.head import Head
 from xtl.engine.prepare import Settings
 from xtl.errors import InputError, XtlError, check_whole, known_keywords
 from xtl.explorer.cells import CellView, look
-from xtl.hooks import get_modules
+from xtl.hooks import Module, get_modules
 from xtl.models.state import check_model
 from xtl.packages import install_hint
 from xtl.pairs import ParallelPair, check_pairs
@@ -37,7 +37,7 @@ def explore(
     model: Model,
     pair: ParallelPair | Sequence[ParallelPair],
     *,
-    modules: Sequence[str] = ("attn", "mlp"),
+    modules: Sequence[str | Module] = ("attn", "mlp"),
     max_new_tokens: int = 8,
     **settings: Any,
 ) -> Explorer:
@@ -46,7 +46,7 @@ def explore(
     Args:
         model: from `xtl.load_model`, or any HookedTransformer or TransformerBridge.
         pair: a pair, or several (such as the same question in several languages) to choose from.
-        modules: names from `xtl.hooks.MODULES`.
+        modules: names from `xtl.hooks.MODULES`, or an `xtl.Module` of your own.
         max_new_tokens: length of answers.
         **settings: other arguments of `xtl.sweep` (`source_layers`, `target_layers`, `engine`, ...).
 
@@ -89,6 +89,7 @@ class Explorer:
         self.pairs = list(pairs)
         self.settings = settings
         self.max_new_tokens = max_new_tokens
+        self._modules = {module.name: module for module in get_modules(settings["modules"])}
         self._results: dict[int, xr.Dataset] = {}
         self._cells: dict[tuple[int, str, int, int], CellView] = {}
 
@@ -132,7 +133,13 @@ class Explorer:
         key = (pair, module, source_layer, target_layer)
         if key not in self._cells:
             self._cells[key] = look(
-                self.model, self.pairs[pair], module, source_layer, target_layer, self.max_new_tokens, self.head
+                self.model,
+                self.pairs[pair],
+                self._modules.get(module, module),
+                source_layer,
+                target_layer,
+                self.max_new_tokens,
+                self.head,
             )
         return self._cells[key]
 

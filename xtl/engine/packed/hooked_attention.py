@@ -4,7 +4,8 @@ This goes below TransformerLens's hook points, on purpose. Its own attention wou
 one position axis, for one text: a hook on `hook_attn_scores` could mask that out, but only after a (cells x cells) block of
 scores, and a copy of the prefix's keys and values for every query head, had been computed in vain. So while cells are
 packed, each block's `attn.forward` is replaced; queries, keys and values still come from its own `calculate_qkv_matrices`
-(with its hooks and QK norm), rotations from its own `apply_rotary`, and everything around attention is untouched.
+(with its hooks and QK norm), rotations from its own `apply_rotary`, what the heads put out goes through its `hook_z`, and
+everything around attention is untouched.
 """
 
 from __future__ import annotations
@@ -161,7 +162,8 @@ def _make_forward(attn: Any, layer: int, prefix: Prefix, tree: Tree, own: OwnTok
         z = rearrange(from_prefix, "kv group cell node p -> kv (group cell node) p") @ values
         z = rearrange(z, "kv (group cell node) d -> kv group cell node d", group=n_group, cell=n_cells)
         z = z + from_own @ v[:, None]
-        return F.linear(rearrange(z, "kv group cell node d -> 1 (cell node) (kv group d)"), weight, attn.b_O)
+        z = attn.hook_z(rearrange(z, "kv group cell node d -> 1 (cell node) (kv group) d"))
+        return F.linear(rearrange(z, "1 packed head d -> 1 packed (head d)"), weight, attn.b_O)
 
     return forward_packed
 
