@@ -78,3 +78,22 @@ def test_every_study_that_is_shown_is_one() -> None:
     assert studies
     for content in studies:
         Study.read(content)
+
+
+ROOMS = {path.stem for path in (ROOT / "xtl").iterdir() if path.suffix in ("", ".py") and path.name[0] != "_"}
+ROOMS -= {"report", "figures_export"}  # former names
+
+
+def test_every_room_is_in_the_readme_on_the_plan_and_in_the_contract() -> None:
+    readme, plan = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/architecture.md"))
+    floors = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[[tool.importlinter.contracts]]")[2]
+    assert {room for room in ROOMS if not re.search(rf"`xtl/{room}(/|\.py)`", readme)} == set()
+    assert ROOMS - set(re.findall(r"\w+", plan.partition("```text")[2].partition("```")[0])) == set()
+    assert ROOMS - set(re.findall(r"xtl\.(\w+)", floors)) == set()
+
+
+def test_files_that_the_plan_names_are_there() -> None:
+    plan = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", plan))
+    assert len(named) > 20
+    assert {name for name in named if not [*ROOT.glob(name), *ROOT.glob(f"xtl/**/{name}")]} == set()

@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
 
 import xtl
 from xtl import packages
@@ -89,3 +91,29 @@ def test_every_package_that_is_imported_is_declared():
 
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+FLOOR = re.search(r'requires-python = ">=(3\.\d+)"', (SOURCES / "pyproject.toml").read_text(encoding="utf-8"))
+WORKFLOW = yaml.safe_load((SOURCES / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
+TRIED = WORKFLOW["jobs"]["tests"]["strategy"]["matrix"]["include"]
+"""Pythons of the workflow; what has an `older` tries that one without constraints.txt."""
+
+
+def test_the_oldest_python_that_is_claimed_is_tried() -> None:
+    assert FLOOR is not None
+    assert FLOOR[1] in {row.get("older", row["python"]) for row in TRIED}
+    assert f"Python {FLOOR[1]} or newer" in (SOURCES / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("python", sorted({row["python"] for row in TRIED}))
+def test_every_version_of_the_constraints_can_be_had_for_the_pythons_that_use_them(python: str) -> None:
+    pins = re.findall(r"(?m)^([\w.-]+)==", (SOURCES / "constraints.txt").read_text(encoding="utf-8"))
+    needs = {name: requires_python(name) for name in pins}
+    assert {name: need for name, need in needs.items() if f"{python}.99" not in SpecifierSet(need)} == {}
+
+
+def requires_python(name: str) -> str:
+    try:
+        return metadata.metadata(name)["Requires-Python"] or ""
+    except metadata.PackageNotFoundError:  # an extra that is not here
+        return ""

@@ -22,8 +22,9 @@ Results come from `xtl.sweep_many`; a control is a second result of the same tar
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xtl.packages import lazily
 
 if TYPE_CHECKING:
     from xtl.stats.chance import solved_instances, upper_bound_curve
@@ -52,29 +53,21 @@ __all__ = [
     "upper_bound_curve",
 ]
 
-_HOME = {
-    "cell_intervals": "intervals",
-    "cell_stability": "stability",
-    "cell_transfer": "stability",
-    "check_seeds": "seeds",
-    "held_out": "selection",
-    "layer_upper_bounds": "upper_bounds",
-    "select_cell": "selection",
-    "significance": "paired_tests",
-    "simulate": "simulation",
-    "solved_instances": "chance",
-    "summary_table": "summary",
-    "summary_wide": "summary",
-    "upper_bound_curve": "chance",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import xtl.stats` stays quick."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'xtl.stats' has no attribute {name!r}; it has: {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"xtl.stats.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "cell_intervals": "xtl.stats.intervals",
+        "cell_stability": "xtl.stats.stability",
+        "cell_transfer": "xtl.stats.stability",
+        "check_seeds": "xtl.stats.seeds",
+        "held_out": "xtl.stats.selection",
+        "layer_upper_bounds": "xtl.stats.upper_bounds",
+        "select_cell": "xtl.stats.selection",
+        "significance": "xtl.stats.paired_tests",
+        "simulate": "xtl.stats.simulation",
+        "solved_instances": "xtl.stats.chance",
+        "summary_table": "xtl.stats.summary",
+        "summary_wide": "xtl.stats.summary",
+        "upper_bound_curve": "xtl.stats.chance",
+    },
+)
