@@ -45,6 +45,10 @@ NormaliseOption = Annotated[
         help="Divide log-probabilities by the length of options: none, token or byte (UTF-8); sums favour short options.",
     ),
 ]
+DetailsOption = Annotated[
+    str | None,
+    typer.Option("--details", help="Keep more of each cell than its score: options (the log-probability of each)."),
+]
 SourceLayersOption = Annotated[
     str | None,
     typer.Option(help="Layers to read, as 0,3,-1 or 0-5 (5 is in it) or 0:18:3 (18 is not); all by default."),

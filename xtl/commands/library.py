@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from xtl.results import concat_maps as concat_maps
     from xtl.results import mean_maps as mean_maps
     from xtl.results import with_directions as with_directions
+    from xtl.results.details import check_details as check_details
     from xtl.results.units import NORMALISATIONS as NORMALISATIONS
     from xtl.runs import KeptMaps as KeptMaps
     from xtl.runs import load_results as load_results
@@ -65,6 +66,7 @@ __getattr__, __dir__ = lazily(
         "KeptMaps": "xtl.runs",
         "MODULES": "xtl.hooks",
         "NORMALISATIONS": "xtl.results.units",
+        "check_details": "xtl.results.details",
         "STEPS": "xtl.transplants",
         "STRATEGIES": "xtl.stats.selection",
         "accuracy_table": "xtl.protocols.tables",

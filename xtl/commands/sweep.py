@@ -12,6 +12,7 @@ import typer
 from xtl.commands import library
 from xtl.commands.flags import (
     ChatOption,
+    DetailsOption,
     Loading,
     NameOption,
     NormaliseOption,
@@ -100,6 +101,7 @@ def sweep(
     target_layers: TargetLayersOption = None,
     engine: EngineOption = "auto",
     normalise: NormaliseOption = "none",
+    details: DetailsOption = None,
     split: Annotated[str | None, typer.Option(help="Benchmarks: sample, unseen or (hub) all.")] = None,
     origin: Annotated[str | None, typer.Option(help="Benchmarks: released or hub.")] = None,
     data: Annotated[
@@ -118,6 +120,7 @@ def sweep(
 
     check_choice("--normalise", normalise, library.NORMALISATIONS)
     check_choice("engine", engine, ["auto", *library.ENGINES])
+    kept = library.check_details(() if details is None else parse_names("--details", details), generated=False)
     names = parse_names("--modules", modules)
     library.get_modules(names)
     found = get_task(task)
@@ -137,6 +140,7 @@ def sweep(
             "target_layers": parse_layers("--target-layers", target_layers),
             "engine": engine,
             "normalise": normalise,
+            "details": kept,
         },
         model=model,
         loading=loading,

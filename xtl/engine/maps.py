@@ -40,6 +40,7 @@ def sweep(
     engine: str = "auto",
     verify: Whole = 1,
     chunk_size: Whole | str = "auto",
+    details: Sequence[str] | str = (),
     activations: Activations | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
@@ -70,6 +71,7 @@ def sweep(
             attributes hold the largest difference.
         chunk_size: cells at a time; "auto" keeps their activations under half a GB. Where memory runs
             out all the same, the chunk is halved and a warning says so.
+        details: what to keep beside the score: "options" (see `xtl.results.details`). Nothing by default.
         activations: write these instead of what the source prompt gives, by module name and (0-based) source layer.
         progress: called after each cell with (cells done, cells in all).
 
@@ -79,8 +81,10 @@ def sweep(
         same (but `gain`) of none and of each normalisation: `score_raw`, `score_per_token`, `correct_raw`, ... The coord
         `options` is JSON that says of each option its tokens, its bytes and whether it was tokenised alone. For a pair with a
         `distribution` also `similarity` and `vanilla_similarity` (1 - Jensen-Shannon distance of the options' probabilities from
-        it). Generated: `text`, `tokens` (int32, with a dim `step`; -1 after the end), `vanilla_text`, `vanilla_tokens`, and with
-        `text_score` also `score`, `gain` (from 0 to 1) and `correct`. Coords for languages, prompts and gold; attributes that say
+        it). With details="options" also `option_logprob` and `vanilla_option_logprob` (float32, dim `option`: an option's
+        place), the log-probability of each option among the options. Generated: `text`, `tokens` (int32, with a dim `step`; -1
+        after the end), `vanilla_text`, `vanilla_tokens`, and with `text_score` also `score`, `gain` (from 0 to 1) and `correct`.
+        Coords for languages, prompts and gold; attributes that say
         model, backend, engine, score and versions.
 
     Raises:
@@ -101,7 +105,17 @@ def sweep(
     """
     pair = _as_pair(pair, source, target, options, gold, answer)
     settings = SweepSettings(
-        modules, source_layers, target_layers, max_new_tokens, text_score, normalise, steps, engine, verify, chunk_size
+        modules,
+        source_layers,
+        target_layers,
+        max_new_tokens,
+        text_score,
+        normalise,
+        steps,
+        engine,
+        verify,
+        chunk_size,
+        details,
     )
     driver = Driver(model, settings)
     prepared = driver.prepare(pair).writing(activations)

@@ -21,6 +21,7 @@ from xtl.hooks import Module, get_modules
 from xtl.layers import Layers, check_layers
 from xtl.models.hook_points import check_module
 from xtl.pairs import ParallelPair
+from xtl.results.details import check_details
 from xtl.results.units import NORMALISATIONS
 from xtl.scoring.likelihood import Question, prepare_question
 from xtl.scoring.text import TextScore, check_text_score
@@ -41,6 +42,7 @@ class Settings(TypedDict, total=False):
     engine: str
     verify: Whole
     chunk_size: Whole | str
+    details: Sequence[str] | str
 
 
 Cells = tuple[tuple[Module, ...], tuple[int, ...], tuple[int, ...]]
@@ -69,6 +71,7 @@ class SweepSettings:
     engine: str = "auto"
     verify: Whole = 1
     chunk_size: Whole | str = "auto"
+    details: Sequence[str] | str = ()
 
     def __post_init__(self) -> None:
         if self.text_score is not None:
@@ -76,6 +79,7 @@ class SweepSettings:
         object.__setattr__(self, "verify", check_whole("verify", self.verify, 0))
         check_choice("steps", self.steps, STEPS)
         check_choice("normalise", self.normalise, NORMALISATIONS)
+        object.__setattr__(self, "details", check_details(self.details, self.max_new_tokens is not None))
         size = as_whole(self.chunk_size)
         if self.chunk_size != "auto" and (size is None or size < 1):
             raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {self.chunk_size!r}")
@@ -106,6 +110,7 @@ class Sweep:
         question: how continuations are scored; None when answers are generated.
         text_score: how a generated answer is scored, if it is.
         verify: cells to compute again with the loop.
+        details: what the map keeps beside the score (`xtl.results.details`).
     """
 
     pair: ParallelPair
@@ -113,6 +118,7 @@ class Sweep:
     question: Question | None
     text_score: TextScore | None
     verify: int
+    details: tuple[str, ...] = ()
 
     def writing(self, activations: Activations | None) -> Sweep:
         """The same sweep that writes these instead of what the source prompt gives, which is what None does.
@@ -143,6 +149,8 @@ def prepare(model: Model, pair: ParallelPair, settings: SweepSettings, cells: Ce
     if n_new is None:
         options = None if pair.options is None else tuple(pair.options)
         question = prepare_question(model, pair.target, target_ids, options, pair.gold, pair.answer, settings.normalise)
+        if settings.details and not question.has_options:
+            raise InputError(f"details {settings.details[0]!r} needs options; this pair has an answer alone")
     modules, source_layers, target_layers = cells
     plan = Plan(
         source_ids=source_ids,
@@ -156,7 +164,7 @@ def prepare(model: Model, pair: ParallelPair, settings: SweepSettings, cells: Ce
         every_step=settings.steps == "every",
         chunk_size=settings.cells_at_a_time,
     )
-    return Sweep(pair, plan, question, settings.text_score, int(settings.verify))
+    return Sweep(pair, plan, question, settings.text_score, int(settings.verify), tuple(settings.details))
 
 
 def check_cells(

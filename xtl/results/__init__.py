@@ -12,9 +12,11 @@ from xtl.results.axes import (
     with_directions,
 )
 from xtl.results.concat import Maps, as_parts, as_results, concat_maps, real_and_control, with_control
+from xtl.results.details import DETAILS, gold_option
 from xtl.results.means import ROLES, best_cells, check_mean_maps, mean_maps
 
 __all__ = [
+    "DETAILS",
     "GAIN_DIMS",
     "NOISE",
     "ROLES",
@@ -25,6 +27,7 @@ __all__ = [
     "check_computed",
     "check_mean_maps",
     "concat_maps",
+    "gold_option",
     "labelled",
     "mean_maps",
     "model_name",

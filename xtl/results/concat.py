@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from xtl.errors import InputError, check_choice
+from xtl.results.details import OPTION, pad_options
 
 Maps = xr.Dataset | Iterable[xr.Dataset]
 """A result, or the maps that make one: a list of them, or what `xtl.sweep_many` and `xtl.controls.run` give."""
@@ -53,7 +54,8 @@ def concat_maps(maps: Maps, *, by: str | None = None) -> xr.Dataset:
             takes one out again, attributes and all. None for maps of one model.
 
     Returns:
-        The maps in their order, with the attributes that all of them share. `example` is the pair's id, or its place. Of cells
+        The maps in their order, with the attributes that all of them share. `example` is the pair's id, or its place. Where pairs
+        have unequal numbers of options, what has a dim `option` is NaN behind a pair's last one. Of cells
         that were verified, `verified_cells` is the fewest of a map, `verified_largest_difference` the largest.
 
     Raises:
@@ -197,7 +199,7 @@ def _concat(maps: list[xr.Dataset]) -> xr.Dataset:
         one.assign_coords(
             {name: ("example", [""] * one.sizes["example"]) for name in per_example if name not in one.coords}
         )
-        for one in maps
+        for one in pad_options(maps)
     ]
     together = xr.concat(filled, dim="example", data_vars="all", coords="minimal", compat="override", join="override")
     together.attrs = _shared_attrs([one.attrs for one in maps])
@@ -222,7 +224,9 @@ def _check_alike(first: xr.Dataset, one: xr.Dataset, who: str) -> None:
     held = [set(map(str, data.data_vars)) for data in (first, one)]
     if only := sorted(held[0] ^ held[1]):
         raise InputError(f"{who} hold different things: {', '.join(only)} is in one of them alone")
-    if sizes := [str(dim) for dim in first.dims if dim != "example" and first.sizes[dim] != one.sizes.get(dim)]:
+    if sizes := [
+        str(dim) for dim in first.dims if dim not in ("example", OPTION) and first.sizes[dim] != one.sizes.get(dim)
+    ]:
         raise InputError(
             f"{who} differ in the size of {sizes[0]}: {first.sizes[sizes[0]]} and {one.sizes.get(sizes[0])}"
         )
@@ -248,7 +252,7 @@ def _side_by_side(models: Mapping[str, xr.Dataset]) -> xr.Dataset:
             raise InputError(f"{who} were asked different examples, such as {odd}")
         aligned.append(one.isel(example=[places[key] for key in _keys(first)]))
     together = xr.concat(
-        aligned,
+        pad_options(aligned),
         dim=xr.Variable("model", list(models)),
         data_vars="all",
         coords="different",

@@ -39,7 +39,8 @@ def mean_maps(results: Maps, *, by: str | None = "direction") -> xr.Dataset:
             `direction` in any case.
 
     Returns:
-        Dataset, float64, attrs as in `results`. Missing gains (NaN) are left out of every mean:
+        Dataset, float64, attrs as in `results`. Missing gains (NaN) are left out of every mean; details
+        (`option_logprob`, ...) are not in it, since options of different pairs have no mean:
         - `gain` (direction, module, source_layer, target_layer): mean over the examples of the direction;
         - `gain_as_target`, `gain_as_source` (direction, module, layer): mean of `gain` over the other side's layers;
           NaN for a layer that was not tried on that side; `gain_same_layer` (the same dims): the cells i -> i;

@@ -162,6 +162,7 @@ class Computer:
             engine=self.engine,
             verify=study.verify,
             chunk_size=study.chunk_size,
+            details=study.details,
         )
 
     def _cells(self) -> dict[str, Any]:

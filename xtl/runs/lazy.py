@@ -20,7 +20,7 @@ from xarray.core import indexing
 
 from xtl.errors import InputError, check_choice
 from xtl.results import GAIN_DIMS
-from xtl.results.units import NORMALISATIONS, UNITS
+from xtl.results.details import OPTION, OPTION_LOGPROBS, attrs_of
 from xtl.runs.extent import extent_attrs
 from xtl.runs.run_files import RunFiles
 from xtl.runs.tables import EACH, OPTIONS, PROMPTS, VALUES
@@ -61,20 +61,24 @@ def open_run(path: str | os.PathLike[str], *, model: str | None = None, task: st
     numbers = table["pair"].to_numpy()
     files.check_alike(table)
     columns = files.columns(int(numbers[0]))
+    widths = {"tokens": ("step", files.max_new_tokens), **dict.fromkeys(OPTION_LOGPROBS, (OPTION, most_options(table)))}
+    unit = files.shared_attr("score_unit")
     data: dict[str, Any] = {}
     for name in VALUES:
-        own = f"vanilla_{name}"
+        own, last = f"vanilla_{name}", widths.get(name)
         if name in EACH and (own not in table or table[own].isna().any()):
             continue  # an earlier version computed some of the maps
         if name in columns:
-            array = CellArray(files, name, numbers, shape, files.max_new_tokens if name == "tokens" else None)
-            dims = ("example", *GAIN_DIMS, *(["step"] if name == "tokens" else []))
-            data[name] = xr.Variable(dims, indexing.LazilyIndexedArray(array), _unit(files, name))
+            array = CellArray(files, name, numbers, shape if last is None else (*shape, last[1]))
+            dims = ("example", *GAIN_DIMS, *([] if last is None else [last[0]]))
+            data[name] = xr.Variable(dims, indexing.LazilyIndexedArray(array), attrs_of(name, unit))
         if own in table and table[own].notna().all():
-            data[own] = _vanilla(table[own], name, files.max_new_tokens, _unit(files, name))
+            data[own] = _vanilla(table[own], name, last, attrs_of(name, unit))
     named = [*COORDS, *([OPTIONS] if OPTIONS in table and table[OPTIONS].notna().all() else [])]
     coords = {name: ("example", table[name].to_numpy(dtype=object)) for name in named}
     coords = {name: (dim, values.astype(str)) for name, (dim, values) in coords.items()}
+    if any(OPTION in one.dims for one in data.values()):
+        axes[OPTION] = list(range(most_options(table)))
     attrs = files.attrs(table) | extent_attrs(extent)
     return xr.Dataset(
         data, coords={"example": table["example"].to_numpy(dtype=object).astype(str), **coords, **axes}, attrs=attrs
@@ -82,15 +86,16 @@ def open_run(path: str | os.PathLike[str], *, model: str | None = None, task: st
 
 
 class CellArray(BackendArray):
-    """One variable of all pairs' cells, `[example, module, source_layer, target_layer]`, read when it is asked for."""
+    """One variable of all pairs' cells, `[example, module, source_layer, target_layer, ...]`, read when it is asked for.
 
-    def __init__(
-        self, files: RunFiles, column: str, numbers: np.ndarray, shape: tuple[int, ...], steps: int | None
-    ) -> None:
+    The last dim of what is a list a cell (tokens, options) is as long as the longest one.
+    """
+
+    def __init__(self, files: RunFiles, column: str, numbers: np.ndarray, shape: tuple[int, ...]) -> None:
         self.files = files
         self.column = column
         self.numbers = numbers
-        self.shape = shape if steps is None else (*shape, steps)
+        self.shape = shape
         self.dtype = dtype_of(column)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
@@ -98,10 +103,12 @@ class CellArray(BackendArray):
 
     def _get(self, key: tuple[Any, ...]) -> np.ndarray:
         chosen = np.atleast_1d(self.numbers[key[0]])
-        rest = (slice(None), *key[1:])
         blocks = [self._block(int(number)) for number in chosen]
-        whole = np.stack(blocks) if blocks else np.empty((0, *self.shape[1:]), self.dtype)
-        result = whole[rest]
+        result = np.stack(blocks) if blocks else np.empty((0, *self.shape[1:]), self.dtype)
+        for axis in range(
+            len(self.shape) - 1, 0, -1
+        ):  # one at a time: NumPy would move the dims of an array and a number
+            result = result[(slice(None),) * axis + (key[axis],)]
         return result[0] if np.ndim(self.numbers[key[0]]) == 0 else result
 
     def _block(self, number: int) -> np.ndarray:
@@ -109,6 +116,8 @@ class CellArray(BackendArray):
         shape = self.shape[1:]
         if self.column == "tokens":
             return _padded(values, shape[-1]).reshape(shape)
+        if self.column in OPTION_LOGPROBS:
+            return _as_wide(values, shape[-1]).reshape(shape)
         block = np.empty(len(values), dtype=self.dtype)
         block[:] = values
         return block.reshape(shape)
@@ -124,20 +133,29 @@ def _choose(table: pd.DataFrame, column: str, wanted: str | None, needed: bool) 
     return table[table[column] == wanted].reset_index(drop=True)
 
 
-def _unit(files: RunFiles, name: str) -> dict[str, Any]:
-    for normalise, suffix in NORMALISATIONS.items():
-        if name == f"score_{suffix}":
-            return {"unit": UNITS[normalise]}
-    unit = files.shared_attr("score_unit")
-    return {"unit": unit} if name in ("score", "gain") and unit else {}
+def most_options(table: pd.DataFrame) -> int:
+    """Options of the pair that has most of them, as far as the run kept them."""
+    kept = table.get("vanilla_option_logprob")
+    return 0 if kept is None else int(kept.dropna().map(len).max() or 0)
 
 
-def _vanilla(column: pd.Series, name: str, steps: int, attrs: dict[str, Any]) -> xr.Variable:
-    if name == "tokens":
-        return xr.Variable(("example", "step"), _padded(column, steps))
+def _vanilla(column: pd.Series, name: str, last: tuple[str, int] | None, attrs: dict[str, Any]) -> xr.Variable:
+    if last is not None:
+        dim, width = last
+        wide = (
+            _padded(column, width)
+            if name == "tokens"
+            else np.concatenate([_as_wide(one[None], width) for one in column])
+        )
+        return xr.Variable(("example", dim), wide, attrs)
     if name == "text":
         return xr.Variable(("example",), column.to_numpy(dtype=object).astype(str))
     return xr.Variable(("example",), column.to_numpy(dtype=dtype_of(name)), attrs)
+
+
+def _as_wide(rows: np.ndarray, width: int) -> np.ndarray:
+    """Options of some cells, NaN behind the last one."""
+    return np.pad(rows, [(0, 0), (0, width - rows.shape[1])], constant_values=np.nan)
 
 
 def _padded(rows: Iterable[Any], steps: int) -> np.ndarray:

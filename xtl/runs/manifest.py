@@ -159,5 +159,5 @@ def _differences(old: Any, new: Any, where: str = "") -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
     return text if len(text) <= 80 else text[:77] + "..."

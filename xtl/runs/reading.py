@@ -14,6 +14,7 @@ import xarray as xr
 
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
+from xtl.results.details import pad_options
 from xtl.runs.extent import extent_attrs, note_of
 from xtl.runs.lazy import open_run
 from xtl.runs.results import load_results
@@ -63,7 +64,9 @@ def _open_tasks(folder: Path) -> xr.Dataset:
             f"the tasks of {str(folder)!r} are not scored alike ({told}): run them as studies of their own"
         )
     shared = [name for name in parts[0].data_vars if all(name in part for part in parts)]
-    together = xr.concat([part[shared] for part in parts], dim="example", combine_attrs="drop_conflicts", join="exact")
+    together = xr.concat(
+        pad_options([part[shared] for part in parts]), dim="example", combine_attrs="drop_conflicts", join="exact"
+    )
     together.attrs.pop("extent", None)  # of one of the tasks
     return together.assign_attrs(extent_attrs(files.extent(table)))
 

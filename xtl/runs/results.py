@@ -22,10 +22,13 @@ import xarray as xr
 from xtl.errors import InputError
 from xtl.files import write_whole
 from xtl.results import GAIN_DIMS, Maps, as_results
+from xtl.results.details import OPTION, attrs_of
 from xtl.runs.tables import METADATA, VALUES
 
 ROW = ("example", *GAIN_DIMS)
 """What a row stands for: a cell of an instance."""
+LISTED = ("step", OPTION)
+"""Dims that a table holds as lists."""
 
 
 def to_table(results: Maps) -> pd.DataFrame:
@@ -37,25 +40,30 @@ def to_table(results: Maps) -> pd.DataFrame:
     results = as_results(results)
     if "example" not in results.dims:
         results = as_results([results])
-    table = _steps_as_lists(results).to_dataframe(dim_order=list(ROW)).reset_index()
+    table = _as_lists(results).to_dataframe(dim_order=list(ROW)).reset_index()
     first = ["example", "source_lang", "target_lang", *GAIN_DIMS, "score", "gain", "correct"]
     return table[[name for name in first if name in table] + [name for name in table if name not in first]]
 
 
-def _steps_as_lists(results: xr.Dataset) -> xr.Dataset:
-    """Tokens, which have a dim `step`, as one list a cell (or an instance)."""
-    for name in [name for name in results.data_vars if "step" in results[name].dims]:
-        rows = results[name].transpose(..., "step")
+def _as_lists(results: xr.Dataset) -> xr.Dataset:
+    """Tokens and options, which have a dim `step` or `option`, as one list a cell (or an instance)."""
+    for name, dim in [(name, dim) for name in results.data_vars for dim in LISTED if dim in results[name].dims]:
+        rows = results[name].transpose(..., dim)
         lists = np.empty(rows.shape[:-1], dtype=object)
         for place in np.ndindex(lists.shape):
-            lists[place] = rows.values[place].tolist()
+            lists[place] = rows.values[place]
         results = results.assign({name: (rows.dims[:-1], lists)})
-    return results
+    return results.drop_vars(OPTION, errors="ignore")
 
 
-def _lists_as_steps(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The reverse, as int32."""
-    return np.stack([np.asarray(one, dtype=np.int32) for one in values]).reshape(*shape, -1)
+def _listed_along(name: str) -> str | None:
+    """The dim of what a variable holds in lists, if it does."""
+    return "step" if name.endswith("tokens") else OPTION if "option_logprob" in name else None
+
+
+def _from_lists(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The reverse of `_as_lists`."""
+    return np.stack([np.asarray(one) for one in values]).reshape(*shape, -1)
 
 
 def save_results(results: Maps, path: str | os.PathLike[str]) -> Path:
@@ -99,11 +107,14 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
     measured = [name for name in per_example if name.startswith("vanilla")]
     variables: dict[str, Any] = {}
     for name in [*per_cell, *measured]:
+        said = attrs_of(name.removeprefix("vanilla_"), attrs.get("score_unit"))
         dims, rows, sizes = (ROW, frame, shape) if name in per_cell else (ROW[:1], first_rows, shape[:1])
-        if name.endswith("tokens"):
-            variables[name] = ([*dims, "step"], _lists_as_steps(rows[name].to_numpy(), sizes))
+        if dim := _listed_along(name):
+            variables[name] = ([*dims, dim], _from_lists(rows[name].to_numpy(), sizes), said)
+            if dim == OPTION:
+                axes[OPTION] = list(range(variables[name][1].shape[-1]))
         else:
-            variables[name] = (dims, rows[name].to_numpy().reshape(sizes))
+            variables[name] = (dims, rows[name].to_numpy().reshape(sizes), said)
     return xr.Dataset(
         variables,
         coords={name: ("example", list(first_rows[name])) for name in ["example", *per_example] if name not in measured}

@@ -70,6 +70,8 @@ class Study(Strict):
         engine: auto, packed, batched or loop.
         verify: cells of each map that the loop computes again.
         chunk_size: cells at a time, or auto.
+        details: what to keep of each cell beside its score: options (each one's log-probability; see `xtl.results.details`);
+            nothing by default.
     """
 
     models: tuple[ModelSpec, ...] = Field((ModelSpec(),), min_length=1)
@@ -91,8 +93,9 @@ class Study(Strict):
     engine: StrictStr = "auto"
     verify: WholeNumber = Field(1, ge=0)
     chunk_size: WholeNumber | StrictStr = "auto"
+    details: tuple[StrictStr, ...] = ()
 
-    @field_validator("models", "tasks", "directions", "modules", mode="before")
+    @field_validator("models", "tasks", "directions", "modules", "details", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return as_list(value)
@@ -136,6 +139,7 @@ class Study(Strict):
         from xtl.controls import check_control
         from xtl.engine import ENGINES
         from xtl.hooks import get_modules
+        from xtl.results.details import check_details
         from xtl.results.units import NORMALISATIONS
         from xtl.scoring.names import get_text_score
         from xtl.transplants import STEPS
@@ -144,6 +148,7 @@ class Study(Strict):
         check_choice("normalise", self.normalise, NORMALISATIONS)
         if self.normalise != "none" and self.score != "likelihood":
             raise InputError(f"normalise {self.normalise!r} is for the score likelihood, not for {self.score}")
+        details = check_details(self.details, generated=self.score != "likelihood")
         check_choice("steps", self.steps, STEPS)
         check_choice("engine", self.engine, ["auto", *ENGINES])
         get_modules(self.modules)
@@ -165,13 +170,17 @@ class Study(Strict):
         if self.score not in ("likelihood", "none"):
             for task in tasks:
                 get_text_score(self.score, get_task(task.name).name)
+        if details and self.score == "likelihood":
+            for task in tasks:
+                if get_task(task.name).score == "answer":
+                    raise InputError(f"details {details[0]!r} needs options; task {task.name} has answers alone")
         check_control(self.control, self.control_language)
         n_new = self.max_new_tokens
         if self.score == "likelihood" and n_new is not None:
             raise InputError("max_new_tokens is for generated answers: give a score of texts, or leave it out")
         if self.score != "likelihood":
             n_new = n_new or NEW_TOKENS
-        return self.model_copy(update={"tasks": tasks, "max_new_tokens": n_new, "directions": None})
+        return self.model_copy(update={"tasks": tasks, "max_new_tokens": n_new, "directions": None, "details": details})
 
     def _resolve_task(self, spec: TaskSpec) -> TaskSpec:
         task = get_task(spec.name)

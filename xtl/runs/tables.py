@@ -19,11 +19,14 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from xtl.results import GAIN_DIMS
+from xtl.results.details import OPTION_LOGPROBS
 from xtl.results.units import NORMALISATIONS
 from xtl.runs.jobs import Job
 
 KEYS = ("pair", "model", "task", "source_lang", "target_lang", "example")
 """Columns that both tables begin with."""
+OPTIONS_KIND = pa.list_(pa.float32())
+"""A number an option, as many as the pair has."""
 EACH = {
     f"{name}_{suffix}": kind
     for suffix in NORMALISATIONS.values()
@@ -38,6 +41,7 @@ VALUES = {
     "text": pa.string(),
     "tokens": pa.list_(pa.int32()),
     **EACH,
+    **dict.fromkeys(OPTION_LOGPROBS, OPTIONS_KIND),
 }
 """What a map may hold for each cell, and for vanilla under the name `vanilla_...` (but for `gain`)."""
 PER_PAIR = {"verified_cells": pa.int32(), "verified_largest_difference": pa.float64()}
@@ -82,7 +86,9 @@ def encode_map(result: xr.Dataset, job: Job, model: str) -> tuple[bytes, bytes]:
 
 def to_bytes(table: pa.Table, attrs: dict[str, Any]) -> bytes:
     """A table as Parquet in one row group: zstd, dictionaries for texts and labels; `attrs` in the file's metadata."""
-    floats = [name for name in table.column_names if table.schema.field(name).type == pa.float32()]
+    kinds = {name: table.schema.field(name).type for name in table.column_names}
+    floats = [name for name, kind in kinds.items() if kind in (pa.float32(), OPTIONS_KIND)]
+    leaves = [f"{name}.list.element" if kinds[name] == OPTIONS_KIND else name for name in floats]
     schema = table.schema.with_metadata({METADATA: json.dumps(attrs, ensure_ascii=False).encode()})
     sink = io.BytesIO()
     pq.write_table(
@@ -92,7 +98,7 @@ def to_bytes(table: pa.Table, attrs: dict[str, Any]) -> bytes:
         compression_level=3,
         use_dictionary=[name for name in table.column_names if name not in floats and name not in ("tokens", "text")]
         + [name for name in ("text",) if name in table.column_names],
-        column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+        column_encoding=dict.fromkeys(leaves, "BYTE_STREAM_SPLIT"),
         row_group_size=max(table.num_rows, 1),
         write_statistics=["pair"],
         write_page_checksum=True,
@@ -135,6 +141,9 @@ def _constant(value: str | int, n: int) -> pa.Array:
 
 
 def _column(values: np.ndarray, n: int, kind: pa.DataType) -> pa.Array:
+    if kind == OPTIONS_KIND:
+        ends = np.arange(n + 1, dtype=np.int32) * (values.size // n)
+        return pa.ListArray.from_arrays(ends, pa.array(values.reshape(-1), pa.float32()), kind)
     if pa.types.is_list(kind):
         rows = values.reshape(n, -1)
         return pa.array([[int(token) for token in row if token >= 0] for row in rows], kind)

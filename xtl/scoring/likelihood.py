@@ -111,9 +111,15 @@ class Question:
         self, logprobs: Float[Tensor, "*cells continuation"], normalise: str | None = None
     ) -> Float[Tensor, "*cells"]:
         """The score, from each continuation's log-probability."""
+        compared = self.shares(logprobs, normalise) if self.has_options else self.values(logprobs, normalise)
+        return compared[..., self.gold]
+
+    def shares(
+        self, logprobs: Float[Tensor, "*cells option"], normalise: str | None = None
+    ) -> Float[Tensor, "*cells option"]:
+        """Log of each option's share among the options; nothing that all of them have in common matters."""
         values = self.values(logprobs, normalise)
-        gold = values[..., self.gold]
-        return gold - torch.logsumexp(values, dim=-1) if self.has_options else gold
+        return values - torch.logsumexp(values, dim=-1, keepdim=True)
 
     def correct(
         self, logprobs: Float[Tensor, "*cells continuation"], normalise: str | None = None

@@ -1,0 +1,126 @@
+"""Details of a map: each option's log-probability beside the score, the same by every engine, none where it isn't asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import xtl
+from tests.conftest import SOURCE, TARGET
+from xtl.engine.loop import score_loop
+from xtl.engine.prepare import SweepSettings, check_cells, prepare
+from xtl.results import gold_option
+from xtl.results.units import NORMALISATIONS, UNITS
+from xtl.scoring.likelihood import TIE, Question
+
+ENGINES = ("loop", "batched", "packed")
+BACKENDS = ("hooked", "bridge")
+OPTIONS = ("a", "bc", "d", "efg")
+PAIR = xtl.ParallelPair(SOURCE, TARGET, options=OPTIONS, gold=2)
+SMALL = {"modules": ["mlp"], "source_layers": [0, 2]}
+
+
+def logprobs(model, normalise="none", **settings):
+    """What the plain loop gives, vanilla first."""
+    asked = prepare(model, PAIR, SweepSettings(**settings, normalise=normalise), check_cells(model, **settings))
+    return asked.question, torch.stack([values for _, values in score_loop(model, asked.plan)]).double()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("options", [OPTIONS, ("a", "b", "c")])
+def test_each_option_has_its_share_by_every_engine_and_the_score_is_the_golds(tiny_model, backend, engine, options):
+    """Options of unequal lengths, and of equal ones, where the packed engine leaves out what all share."""
+    model, pair = tiny_model("llama", backend), xtl.ParallelPair(SOURCE, TARGET, options=options, gold=2)
+    found = xtl.sweep(model, pair, **SMALL, engine=engine, details="options", verify=0)
+    loop = xtl.sweep(model, pair, **SMALL, engine="loop", details="options")
+    gold = int(gold_option(found))
+    assert gold == 2
+    assert found.option_logprob.dims == ("module", "source_layer", "target_layer", "option")
+    assert found.option.values.tolist() == list(range(len(options)))
+    for own in ("", "vanilla_"):
+        shares = found[f"{own}option_logprob"]
+        assert shares.dtype == np.float32
+        np.testing.assert_array_equal(shares.sel(option=gold), found[f"{own}score"])
+        np.testing.assert_allclose(np.exp(shares.astype(float)).sum("option"), 1, atol=1e-5)
+        np.testing.assert_allclose(shares, loop[f"{own}option_logprob"], atol=2e-5)
+        np.testing.assert_array_equal(shares.argmax("option") == gold, found[f"{own}correct"])
+    assert found.option_logprob.attrs["unit"] == "nats"
+
+
+@pytest.mark.parametrize("normalise", NORMALISATIONS)
+def test_by_length_there_are_the_shares_of_each_normalisation(tiny_model, normalise):
+    model = tiny_model("llama")
+    found = xtl.sweep(model, PAIR, **SMALL, normalise=normalise, details=["options"])
+    _, raw = logprobs(model, **SMALL)
+    lengths = {"raw": np.ones(4), "per_token": np.array([1, 2, 1, 3]), "per_byte": np.array([1, 2, 1, 3])}
+    for key, suffix in NORMALISATIONS.items():
+        name = f"option_logprob_{suffix}"
+        assert (name in found) == (normalise != "none")
+        if name in found:
+            values = raw.numpy()[1:] / lengths[suffix]
+            want = values - np.logaddexp.reduce(values, axis=-1, keepdims=True)
+            np.testing.assert_allclose(found[name].values.reshape(-1, 4), want, atol=2e-5)
+            np.testing.assert_array_equal(found[name].sel(option=2), found[f"score_{suffix}"])
+            assert found[name].attrs["unit"] == UNITS[key]
+            if key == normalise:
+                np.testing.assert_array_equal(found[name], found.option_logprob)
+    assert found.option_logprob.attrs["unit"] == UNITS[normalise]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_details_change_nothing_else(tiny_model, engine):
+    plain = xtl.sweep(tiny_model("llama"), PAIR, **SMALL, engine=engine)
+    found = xtl.sweep(tiny_model("llama"), PAIR, **SMALL, engine=engine, details="options")
+    assert plain.identical(found.drop_dims("option"))
+    assert not [name for name in plain.variables if "option_" in str(name)]
+    assert set(found.data_vars) - set(plain.data_vars) == {"option_logprob", "vanilla_option_logprob"}
+
+
+@given(st.lists(st.floats(-30, 0), min_size=2, max_size=6), st.data())
+def test_an_option_is_right_where_its_share_is_the_largest_but_not_at_ties(values, data):
+    gold = data.draw(st.integers(0, len(values) - 1))
+    asked = Question(tuple((k,) for k in range(len(values))), gold, True)
+    shares = asked.shares(torch.tensor(values, dtype=torch.float64))
+    assert float(shares[gold]) == float(asked.score(torch.tensor(values, dtype=torch.float64)))
+    second, first = shares.sort().values[-2:]
+    assert bool(asked.correct(torch.tensor(values))) == (int(shares.argmax()) == gold and float(first - second) > TIE)
+    shifted = asked.shares(torch.tensor(values, dtype=torch.float64) + 3.0)
+    torch.testing.assert_close(shifted, shares)
+
+
+def test_pairs_of_unequal_numbers_of_options_come_together(tiny_model):
+    pairs = [PAIR, xtl.ParallelPair(SOURCE, TARGET, options=("x", "y"), gold=1)]
+    single = [xtl.sweep(tiny_model("llama"), pair, **SMALL, details="options") for pair in pairs]
+    found = xtl.concat_maps(single)
+    assert found.option_logprob.sizes["option"] == 4
+    assert found.option_logprob.isel(example=1, option=slice(2, None)).isnull().all()
+    assert found.vanilla_option_logprob.isel(example=1, option=slice(2, None)).isnull().all()
+    np.testing.assert_array_equal(found.option_logprob.isel(example=1, option=slice(2)), single[1].option_logprob)
+    assert gold_option(found).values.tolist() == [2, 1]
+    assert found.option_logprob.dtype == np.float32
+    assert xtl.concat_maps([found, found.assign_coords(example=["c", "d"])]).sizes["example"] == 4
+    assert "option" not in xtl.results.mean_maps(found).dims
+
+
+def test_maps_with_and_without_details_do_not_come_together(tiny_model):
+    maps = [xtl.sweep(tiny_model("llama"), PAIR, **SMALL, details=details) for details in ("options", ())]
+    with pytest.raises(xtl.InputError, match="hold different things: option_logprob, vanilla_option_logprob is in one"):
+        xtl.concat_maps(maps)
+
+
+def test_details_that_mean_nothing_are_refused(tiny_model, untyped):
+    model = tiny_model("llama")
+    with pytest.raises(xtl.InputError, match=r"unknown details 'option' \(did you mean 'options'\?\); valid: options"):
+        xtl.sweep(model, PAIR, details="option")
+    with pytest.raises(xtl.InputError, match="details must be names, got True; valid: options"):
+        xtl.sweep(model, PAIR, details=True)
+    with pytest.raises(xtl.InputError, match="details 'options' is of likelihood among options"):
+        xtl.sweep(model, PAIR, details=["options"], max_new_tokens=2)
+    with pytest.raises(xtl.InputError, match="details 'options' needs options; this pair has an answer alone"):
+        xtl.sweep(model, source=SOURCE, target=TARGET, answer="x", details="options")
+    with pytest.raises(xtl.InputError, match="results do not say what their options were"):
+        gold_option(xtl.stats.simulate(n_instances=2))

@@ -1,0 +1,156 @@
+"""Details in the store: what a sweep gives is what a run keeps, another choice is another study, earlier runs still open."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import xtl
+from tests.runs.filling import content, jobs_of, map_of
+from xtl.publish.export import export_run
+from xtl.runs import load_results, open_run, run_study, save_results
+from xtl.runs.tables import encode_map, join_tables
+
+SMALL = {"modules": ["mlp"], "source_layers": [0, 2]}
+STUDY = SMALL | {"tasks": "capitals", "directions": ["en:es", "en:de"], "limit": 2}
+
+
+@pytest.fixture
+def study(loaded) -> dict:
+    return STUDY | {"models": loaded}
+
+
+@pytest.fixture
+def uneven(loaded, tmp_path) -> dict:
+    """A study of two pairs, one with three options and one with two."""
+    ends = {"source_lang": "en", "target_lang": "de", "gold": 0}
+    rows = [("Say", ["x", "yz", "w"]), ("Tell", ["x", "y"])]
+    lines = [json.dumps(ends | {"source": text, "target": text, "options": options}) for text, options in rows]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
+    return SMALL | {
+        "models": loaded,
+        "tasks": str(tmp_path / "own.jsonl"),
+        "directions": ["en:de"],
+        "details": "options",
+    }
+
+
+def swept(model, pairs=None, **settings):
+    pairs = pairs or [pair for lang in ("es", "de") for pair in xtl.get_task("capitals").pairs("en", lang, limit=2)]
+    return xtl.concat_maps(xtl.sweep_many(model, pairs, **SMALL, **settings))
+
+
+def same(found, want):
+    assert set(found.data_vars) == set(want.data_vars)
+    for name in want.data_vars:
+        np.testing.assert_array_equal(found[name].values, want[name].values, err_msg=str(name))
+        assert found[name].attrs == want[name].attrs, name
+        assert found[name].dims == want[name].dims, name
+    assert found["option"].values.tolist() == want["option"].values.tolist()
+
+
+@pytest.mark.parametrize("normalise", ["none", "byte"])
+def test_a_run_keeps_what_a_sweep_gives(study, tiny_model, tmp_path, normalise):
+    settings = {"normalise": normalise, "details": ["options"]}
+    run_study(study | settings, tmp_path / "run")
+    same(open_run(tmp_path / "run"), swept(tiny_model("llama"), **settings))
+
+
+def test_pairs_of_unequal_numbers_of_options_are_kept_and_read_by_any_selection(uneven, tiny_model, tmp_path):
+    run_study(uneven, tmp_path / "run")
+    pairs = xtl.get_task(uneven["tasks"]).pairs("en", "de")
+    want, found = swept(tiny_model("llama"), pairs, details="options"), open_run(tmp_path / "run")
+    same(found, want)
+    assert int(found.option_logprob.isnull().any("option").sum()) > 0
+    for chosen in ({"example": [1]}, {"example": 0, "option": 2}, {"source_layer": 1, "option": [2, 0]}):
+        np.testing.assert_array_equal(found.option_logprob.isel(chosen).values, want.option_logprob.isel(chosen).values)
+
+
+def test_results_of_a_sweep_netcdf_and_tables_hold_them(uneven, tiny_model, tmp_path):
+    run_study(uneven, tmp_path / "run")
+    want = open_run(tmp_path / "run").load()
+    same(load_results(save_results(want, tmp_path / "results.parquet")), want)
+    stored = xr.load_dataset(export_run(tmp_path / "run", "netcdf"))
+    np.testing.assert_array_equal(stored.option_logprob, want.option_logprob)
+    for form, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
+        table = read(export_run(tmp_path / "run", form))
+        columns = table[[f"option_logprob_{place}" for place in range(3)]].to_numpy().reshape(want.option_logprob.shape)
+        np.testing.assert_allclose(columns, want.option_logprob, rtol=1e-6)
+        assert {f"vanilla_option_logprob_{place}" for place in range(3)} <= set(table)
+
+
+def test_without_details_a_run_is_what_it_was(study, tmp_path):
+    """And what is there of one that keeps them is the same."""
+    run_study(study, tmp_path / "plain")
+    run_study(study | {"details": ["options"]}, tmp_path / "kept")
+    plain, kept = open_run(tmp_path / "plain").load(), open_run(tmp_path / "kept").load()
+    assert plain.drop_attrs().identical(kept.drop_dims("option").drop_attrs())
+    assert not [name for name in content(tmp_path / "plain") if b"option_logprob" in content(tmp_path / "plain")[name]]
+
+
+def test_other_details_are_another_study_and_a_run_of_an_earlier_version_opens_and_goes_on(study, tmp_path):
+    run_study(study, tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    del manifest["study"]["details"]
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    assert "option_logprob" not in open_run(tmp_path / "run")
+    with pytest.raises(xtl.InputError, match="changed: details none -> options"):
+        run_study(study | {"details": "options"}, tmp_path / "run")
+    assert run_study(study, tmp_path / "run").n_done == 4
+
+
+def test_details_are_refused_where_the_study_has_none_to_keep(study):
+    with pytest.raises(xtl.InputError, match=r"unknown details 'opt' .*valid: options"):
+        xtl.Study.read(study | {"details": "opt"})
+    with pytest.raises(xtl.InputError, match="details 'options' is of likelihood among options"):
+        xtl.Study.read(study | {"details": ["options"], "score": "none"})
+
+
+def test_the_flag_is_the_key(study, tmp_path, run):
+    given = [
+        "--models",
+        study["models"],
+        "--tasks",
+        "capitals",
+        "--directions",
+        "en:es",
+        "--limit",
+        1,
+        "--modules",
+        "mlp",
+    ]
+    code, _, err = run("run", *given, "--source-layers", "0", "--details", "options", "--out", tmp_path / "run")
+    assert code == 0, err
+    assert open_run(tmp_path / "run").option_logprob.sizes["option"] == 4
+
+
+def test_a_cell_takes_at_most_4_bytes_an_option_more():
+    """Random shares, which pack worst."""
+    random, sizes = np.random.default_rng(0), {}
+    for n_options in (0, 2, 4):
+        files = []
+        for job in jobs_of(limit=50, directions=["en:es"]).all:
+            result = map_of(job, layers=18)
+            if n_options:
+                shares = np.log(random.dirichlet(np.ones(n_options), result.score.shape)).astype("float32")
+                result["option_logprob"] = ((*result.score.dims, "option"), shares)
+                result["vanilla_option_logprob"] = ("option", shares.reshape(-1, n_options)[0])
+            files.append(encode_map(result, job, "gemma-3-270m"))
+        sizes[n_options] = sum(len(join_tables([pair[table] for pair in files])) for table in (0, 1)) / (50 * 2 * 18**2)
+    assert sizes[2] - sizes[0] <= 8
+    assert sizes[4] - sizes[0] <= 16
+
+
+def test_a_sweep_on_the_command_line_keeps_them_too(loaded, tmp_path, run):
+    given = ["--task", "capitals", "--source-lang", "en", "--target-lang", "es", "--limit", 1, "--model", loaded]
+    code, _, err = run("sweep", *given, "--source-layers", "0", "--details", "options", "--out", tmp_path)
+    assert code == 0, err
+    assert load_results(tmp_path / "results.parquet").option_logprob.sizes["option"] == 4
+    code, _, err = run("sweep", *given, "--details", "all", "--out", tmp_path)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "unknown details 'all'; valid: options" in err

@@ -1,0 +1,108 @@
+"""Details: what a map keeps of each cell beside its score, where it is asked for (`details=` of `xtl.sweep`, a study's key).
+
+`options` keeps which option each cell chose, and how surely: `option_logprob`, with a dim `option`, the log-probability of each
+option *among the options*, v_k - log sum_k exp(v_k) of the values v_k that the score compares (see `xtl.scoring.likelihood`).
+What all options share cancels in it: it is the same by every engine, and costs no forward pass. The score is its value at the
+gold option.
+
+>>> check_details(["options"], generated=False)
+('options',)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import xarray as xr
+
+from xtl.errors import InputError, check_choice
+from xtl.results.units import NORMALISATIONS, UNITS
+
+DETAILS = {
+    "options": "the log-probability of each option among the options",
+}
+"""What can be kept, by name."""
+OF_LIKELIHOOD = ("options",)
+"""Details of scores among options."""
+OPTION = "option"
+"""The dim of options: an option's place among those of its pair, from 0."""
+OPTION_LOGPROBS = ("option_logprob", *(f"option_logprob_{suffix}" for suffix in NORMALISATIONS.values()))
+"""Variables with that dim: by the chosen normalisation, and where one is asked for, raw and by each."""
+ATTRS = {
+    "option_logprob": {"description": "log-probability of each option among the options"},
+}
+"""Attributes of details' variables; without a unit of its own, a variable has the score's."""
+
+
+def check_details(details: object, generated: bool) -> tuple[str, ...]:
+    """The names of details, each once, in the order of `DETAILS`.
+
+    Args:
+        details: a name, or several.
+        generated: whether answers are generated, not scored by likelihood.
+
+    Raises:
+        InputError: no names; an unknown one; one that does not go with the score.
+
+    >>> check_details("option", generated=False)
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: unknown details 'option' (did you mean 'options'?); valid: options
+    """
+    if isinstance(details, str):
+        details = [details]
+    if not isinstance(details, Collection):
+        raise InputError(f"details must be names, got {details!r}; valid: {', '.join(DETAILS)}")
+    names = [check_choice("details", one, DETAILS) for one in details]
+    if generated and (wrong := [name for name in names if name in OF_LIKELIHOOD]):
+        raise InputError(
+            f"details {wrong[0]!r} is of likelihood among options: leave it out where answers are generated"
+        )
+    return tuple(name for name in DETAILS if name in names)
+
+
+def attrs_of(name: str, score_unit: str | None) -> dict[str, str]:
+    """Attributes of a result's variable, named without `vanilla_`; `score_unit` is that of the result's score.
+
+    >>> attrs_of("option_logprob_per_byte", "nats")
+    {'unit': 'nats per byte', 'description': 'log-probability of each option among the options'}
+    """
+    unit = {"unit": score_unit} if score_unit else {}
+    for normalise, suffix in NORMALISATIONS.items():
+        if name.endswith(f"_{suffix}"):
+            name, unit = name.removesuffix(f"_{suffix}"), {"unit": UNITS[normalise]}
+    return unit if name in ("score", "gain") else unit | ATTRS[name] if name in ATTRS else {}
+
+
+def gold_option(results: xr.Dataset) -> xr.DataArray:
+    """The place of the gold option of each example, from 0: where `option_logprob` is the score.
+
+    Args:
+        results: of `xtl.sweep`, `xtl.concat_maps` or `xtl.open_run`, scored among options.
+
+    Returns:
+        int, dim `example` (none for a single sweep).
+
+    Raises:
+        InputError: the results do not say what their options were.
+    """
+    if not {"options", "gold"} <= set(results.coords):
+        raise InputError("results do not say what their options were: compute them anew, scored by likelihood")
+
+    def place(options: str, gold: str) -> int:
+        return [one["text"] for one in json.loads(options)].index(gold)
+
+    return xr.apply_ufunc(place, results["options"], results["gold"], vectorize=True, output_dtypes=[int])
+
+
+def pad_options(maps: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+    """Maps with as many places of options each, NaN behind a pair's last one.
+
+    >>> two, three = (xr.Dataset({"x": (OPTION, np.zeros(n, "float32"))}, {OPTION: np.arange(n)}) for n in (2, 3))
+    >>> [one.x.values.tolist() for one in pad_options([two, three])]
+    [[0.0, 0.0, nan], [0.0, 0.0, 0.0]]
+    """
+    most = max(one.sizes.get(OPTION, 0) for one in maps)
+    return [one.reindex({OPTION: np.arange(most)}) if 0 < one.sizes.get(OPTION, 0) < most else one for one in maps]
