@@ -22,7 +22,8 @@ INTERNAL = {
     "xtl.models.bridged", "xtl.models.hooked", "xtl.models.hooked_config", "xtl.commands.listing", "xtl.models.silence",
     "xtl.models.read", "xtl.runs.compute", "xtl.files", "xtl.runs.jobs", "xtl.runs.make_jobs", "xtl.runs.tensors",
     "xtl.tasks.json_values", "xtl.tasks.names", "xtl.tasks.prompts", "xtl.runs.yaml12", "xtl.tasks.gold",
-    "xtl.runs.preflight", "xtl.models.embedded_trust", "xtl.models.build", "xtl.models.info", "xtl.tokens",
+    "xtl.runs.preflight", "xtl.models.trust", "xtl.models.explain", "xtl.models.gguf_files", "xtl.models.build",
+    "xtl.models.info", "xtl.tokens",
 }  # fmt: skip
 """Modules that nobody imports by name; of `xtl.engine` and `xtl.commands` only some or none are for users."""
 

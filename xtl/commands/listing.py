@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from xtl.commands import library
-from xtl.models.embedded import EMBEDDED, cache_folder
+from xtl.models.converted import cache_folder
+from xtl.models.embedded import EMBEDDED
 from xtl.models.memory import human, need_by_name, need_of
 from xtl.models.names import PAPER, UNREADABLE, known_names
 from xtl.models.silence import silence_loading

@@ -6,7 +6,7 @@ from typing import Any
 
 from xtl.errors import ModelError
 from xtl.models.caching import use_cache_names
-from xtl.models.read import one_line
+from xtl.models.explain import one_line
 from xtl.models.tokenizer import attach_tokenizer
 
 

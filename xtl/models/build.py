@@ -10,10 +10,10 @@ import torch
 from xtl.errors import ContractError, ModelError
 from xtl.models.bridged import architecture_of, bridge_from_hf
 from xtl.models.contract import check_contract, check_tokens
+from xtl.models.explain import one_line
 from xtl.models.hooked import hooked_from_hf, why_no_hooked
 from xtl.models.identity import config_part, plain
 from xtl.models.info import ModelInfo, eos_token_ids
-from xtl.models.read import one_line
 
 
 def from_hf(hf_model: Any, tokenizer: Any, label: str, backend: str, reason: str = "") -> Any:

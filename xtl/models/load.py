@@ -96,8 +96,8 @@ def load_model(
         from xtl.models.read import read_config, read_hf
         from xtl.models.tokenizer import check_tokenizer
 
-        config = read_config(label, location, trust_remote_code)
-        if config is not None and device_map is None:
+        config = read_config(label, location, trust_remote_code, torch_dtype)
+        if device_map is None:
             need = need_of(config, trust_remote_code)
             hooked = backend != "bridge" and not placed
             check_memory(label, need, torch_dtype.itemsize, place, quantization=quantization, hooked=hooked)

@@ -11,42 +11,52 @@ from pathlib import Path
 from typing import Any
 
 from xtl.errors import ModelError, shown
+from xtl.models.converted import converted_folder
 from xtl.models.embedded import embedded_folder, load_embedded_tokenizer
+from xtl.models.explain import explain, one_line
 from xtl.models.names import Location
 
-REMOTE_CODE = (
-    "needs Python code from its own repository, which could do anything on this machine; read that code, then allow it with "
-    "trust_remote_code=True"
-)
-UNREACHABLE = {"ConnectionError", "ConnectError", "LocalEntryNotFoundError", "OfflineModeIsEnabled"}
 
+def read_config(label: str, location: Location, trust_remote_code: bool, dtype: Any = "float32") -> Any:
+    """The configuration, checked to be a decoder's; of a GGUF file once it is converted (see `xtl.models.converted`).
 
-def read_config(label: str, location: Location, trust_remote_code: bool) -> Any:
-    """The configuration, checked to be a decoder's; None for a GGUF file, whose header takes as long as its weights.
+    Args:
+        label: the name for people.
+        location: from `resolve_name`.
+        trust_remote_code: run code that comes with the model.
+        dtype: the precision that the model will be loaded in, which decides in what a GGUF file is kept.
 
     Raises:
         ModelError: no configuration, an encoder, an encoder-decoder, a vision or audio model; a folder without weights.
     """
     from transformers import AutoConfig
 
-    if isinstance(location, Path) and location.suffix == ".gguf":
-        return None
-    if location is None:
-        return AutoConfig.from_pretrained(embedded_folder())
+    place = place_of(location, dtype)
     try:
-        if isinstance(location, Path):
-            check_config_file(location / "config.json")
-        config = AutoConfig.from_pretrained(location, trust_remote_code=trust_remote_code)
+        if isinstance(place, Path):
+            check_config_file(place / "config.json")
+        config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
     except ModelError:
         raise
     except Exception as error:
         raise ModelError(explain(label, location, error)) from error
+    if location is None:
+        return config
     check_sizes(label, config)
     if not (trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})):
         check_decoder(label, config)
-    if isinstance(location, Path):
-        check_weights(location)
+    if isinstance(place, Path):
+        check_weights(place)
     return config
+
+
+def place_of(location: Location, dtype: Any = "float32") -> Path | str:
+    """Where a model's Hugging Face folder is, or its id: the embedded model and GGUF files are converted, once."""
+    if location is None:
+        return embedded_folder()
+    if isinstance(location, Path) and location.suffix == ".gguf":
+        return converted_folder(location, dtype)
+    return location
 
 
 SIZES = {
@@ -175,36 +185,32 @@ def read_hf(
     from transformers import AutoModelForCausalLM
 
     options |= {"dtype": dtype, "attn_implementation": "eager", "trust_remote_code": trust_remote_code}
-    place, extra = location, {}
-    if location is None:
-        place = embedded_folder()
-    elif isinstance(location, Path) and location.suffix == ".gguf":
-        place, extra = location.parent, {"gguf_file": location.name}
-    if not extra:
-        options["use_safetensors"] = True
+    place = place_of(location, dtype)
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **options, **extra)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            place, output_loading_info=True, use_safetensors=True, **options
+        )
     except Exception as error:
         raise ModelError(explain(label, location, error)) from error
     missing = sorted(info["missing_keys"])
-    if missing and not extra:
+    if missing:
         raise ModelError(
             f"{label!r} cannot be loaded: its weights lack {missing[0]} ({len(missing)} in all), which would be random; it is "
             "saved without its language model head, or for another task"
         )
-    return text_part(model), tokenizer or read_tokenizer(label, location, place, trust_remote_code, extra)
+    return text_part(model), tokenizer or read_tokenizer(label, location, place, trust_remote_code)
 
 
-def read_tokenizer(label: str, location: Location, place: Any, trust_remote_code: bool, extra: dict[str, str]) -> Any:
+def read_tokenizer(label: str, location: Location, place: Any, trust_remote_code: bool) -> Any:
     """The model's own tokenizer; None for a folder without one."""
     from transformers import AutoTokenizer
 
     if location is None:
         return load_embedded_tokenizer(place)
     try:
-        return AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code, **extra)
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
     except Exception as error:
-        if isinstance(location, Path) and not extra and not list(location.glob("*token*")):
+        if isinstance(place, Path) and not list(place.glob("*token*")):
             return None  # a folder without tokenizer: prompts are token ids
         raise ModelError(f"the tokenizer of {label!r} cannot be read: {one_line(error)}") from error
 
@@ -225,40 +231,3 @@ def text_part(hf_model: Any) -> Any:
     text.model, text.lm_head = hf_model.model.language_model, hf_model.lm_head
     text.generation_config = hf_model.generation_config
     return text
-
-
-def explain(label: str, location: Location, error: Exception) -> str:
-    """One line for a model that can't be loaded."""
-    chain: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and len(chain) < 10:
-        chain.append(current)
-        current = current.__cause__ or current.__context__
-    kinds = {type(link).__name__ for link in chain}
-    text = one_line(error)
-    if any("trust_remote_code" in str(link) for link in chain):
-        return f"{label!r} {REMOTE_CODE}"
-    if isinstance(location, Path):
-        if location.suffix == ".gguf":
-            return f"the GGUF file {str(location)!r} cannot be loaded: {text.rstrip('.')}; take the model's safetensors instead"
-        return f"the model in {str(location)!r} cannot be loaded: {text}"
-    if "GatedRepoError" in kinds or "gated repo" in text:
-        return f"{label!r} is gated: accept its terms on huggingface.co/{location}, then run `hf auth login` or set HF_TOKEN"
-    if "RepositoryNotFoundError" in kinds:
-        return f"there is no model {location!r} on the Hugging Face hub (or it is private: set HF_TOKEN)"
-    if "safetensors" in text and not kinds & UNREACHABLE:
-        return (
-            f"{label!r} is published as pickle files alone, which xtl does not read; load it with Transformers, if you trust it, "
-            "and give load_model that model and its tokenizer"
-        )
-    if isinstance(error, OSError) or kinds & UNREACHABLE:
-        return (
-            f"{location!r} is not in the local cache and the Hugging Face hub cannot be reached; where there is a network, run "
-            f"`hf download {location}` and copy the folder, or use the embedded model (no name)"
-        )
-    return f"{label!r} cannot be loaded: {text}"
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message on one line, at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -15,7 +15,7 @@ from typing import Any
 from xtl.backend import is_bridge
 from xtl.errors import InputError, ModelError
 from xtl.models.contract import CHECK_TEXT
-from xtl.models.read import one_line
+from xtl.models.explain import one_line
 
 COMPARED = (CHECK_TEXT, "a", " a", "1\n")
 """Texts on which two tokenizers are compared."""

