@@ -49,6 +49,10 @@ class ParallelPair:
         answer: string that continues the target prompt. Instead of `options`, never together with them.
         labels: for each of `options` the words behind it ("Neutral" behind " (2)"), for scores that read a generated text.
         answers: the answers that count as right in a generated text, the usual one first.
+        source_options: `options` as they continue the source prompt, in the same order; the target's by default. These three are
+            for what the source prompt itself is answered (`in_source`) and change no score.
+        source_labels: `labels` in the source's language, likewise.
+        source_answers: `answers` in the source's language, likewise.
         distribution: for each of `options` the share of people who chose it; adds up to 1.
         id: name of the instance, the same in every language.
         meta: anything else worth keeping (country, row, ...).
@@ -71,6 +75,9 @@ class ParallelPair:
     distribution: Sequence[float] | None = None
     id: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    source_options: Sequence[str] | None = None
+    source_labels: Sequence[str] | None = None
+    source_answers: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         for name in ("source", "target"):
@@ -83,9 +90,14 @@ class ParallelPair:
         check_question(self.options, self.gold, self.answer)
         object.__setattr__(self, "gold", as_whole(self.gold))
         self._check_references()
+        if any(one is not None for one in (self.source_options, self.source_labels, self.source_answers)):
+            try:
+                self.in_source()
+            except InputError as error:
+                raise InputError(f"the source's own options, labels and answers: {error}") from error
 
     def _check_references(self) -> None:
-        for name in ("labels", "distribution"):
+        for name in ("labels", "distribution", "source_options", "source_labels"):
             values = getattr(self, name)
             if values is None:
                 continue
@@ -105,6 +117,28 @@ class ParallelPair:
             return
         if not all(is_share(value) for value in self.distribution) or abs(sum(self.distribution) - 1) > 1e-3:
             raise InputError(f"distribution must be shares that add up to 1, got {list(self.distribution)!r}")
+
+    def in_source(self) -> ParallelPair:
+        """The question as the source prompt asks it: that prompt as the target, with its own options, labels and answers.
+
+        >>> pair = ParallelPair("Say yes:", "Di sí:", options=(" sí", " no"), gold=0, source_options=(" yes", " no"))
+        >>> pair.in_source().target, pair.in_source().options
+        ('Say yes:', (' yes', ' no'))
+        """
+        options, labels, answers = self.source_options, self.source_labels, self.source_answers
+        return ParallelPair(
+            source=self.source,
+            target=self.source,
+            source_lang=self.source_lang,
+            target_lang=self.source_lang,
+            options=self.options if options is None else options,
+            gold=self.gold,
+            answer=None if answers else self.answer,
+            labels=self.labels if labels is None else labels,
+            answers=self.answers if answers is None else answers,
+            distribution=self.distribution,
+            id=self.id,
+        )
 
     @property
     def direction(self) -> str:

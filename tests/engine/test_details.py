@@ -114,9 +114,11 @@ def test_maps_with_and_without_details_do_not_come_together(tiny_model):
 
 def test_details_that_mean_nothing_are_refused(tiny_model, untyped):
     model = tiny_model("llama")
-    with pytest.raises(xtl.InputError, match=r"unknown details 'option' \(did you mean 'options'\?\); valid: options"):
+    with pytest.raises(
+        xtl.InputError, match=r"unknown details 'option' \(did you mean 'options'\?\); valid: options, agreement"
+    ):
         xtl.sweep(model, PAIR, details="option")
-    with pytest.raises(xtl.InputError, match="details must be names, got True; valid: options"):
+    with pytest.raises(xtl.InputError, match="details must be names, got True; valid: options, agreement"):
         xtl.sweep(model, PAIR, details=True)
     with pytest.raises(xtl.InputError, match="details 'options' is of likelihood among options"):
         xtl.sweep(model, PAIR, details=["options"], max_new_tokens=2)
@@ -124,3 +126,102 @@ def test_details_that_mean_nothing_are_refused(tiny_model, untyped):
         xtl.sweep(model, source=SOURCE, target=TARGET, answer="x", details="options")
     with pytest.raises(xtl.InputError, match="results do not say what their options were"):
         gold_option(xtl.stats.simulate(n_instances=2))
+
+
+# --- agreement
+
+OWN = xtl.ParallelPair(
+    SOURCE,
+    TARGET,
+    "en",
+    "de",
+    options=OPTIONS,
+    gold=2,
+    source_options=("w", "x", "yz", "v"),
+    distribution=(0.1, 0.2, 0.3, 0.4),
+)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_source_run_is_the_vanilla_run_of_the_question_in_the_source_language(tiny_model, backend, engine):
+    model, settings = tiny_model("llama", backend), SMALL | {"engine": engine, "verify": 0}
+    found = xtl.sweep(model, OWN, **settings, details=["agreement", "options"])
+    own = xtl.sweep(model, OWN.in_source(), **settings, details="options")
+    for name in ("score", "correct", "option_logprob"):
+        np.testing.assert_allclose(found[f"source_{name}"], own[f"vanilla_{name}"], atol=2e-5, err_msg=name)
+    assert found.source_score.attrs == own.vanilla_score.attrs
+    chosen = found.option_logprob.argmax("option")
+    np.testing.assert_array_equal(found.agrees_with_vanilla, chosen == found.vanilla_option_logprob.argmax("option"))
+    np.testing.assert_array_equal(found.agrees_with_source, chosen == found.source_option_logprob.argmax("option"))
+    assert 0 < found.agrees_with_vanilla.mean() < 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("settings", [{}, {"normalise": "byte"}, {"max_new_tokens": 2}])
+def test_agreement_changes_nothing_else(tiny_model, engine, settings):
+    settings = SMALL | settings | {"engine": engine}
+    plain = xtl.sweep(tiny_model("llama"), OWN, **settings)
+    found = xtl.sweep(tiny_model("llama"), OWN, **settings, details="agreement")
+    assert plain.identical(found[list(plain.data_vars)])
+    extra = {"source_text", "source_tokens"} if "max_new_tokens" in settings else {"source_score", "source_correct"}
+    assert set(found.data_vars) - set(plain.data_vars) == {"agrees_with_vanilla", "agrees_with_source"} | extra
+
+
+def test_every_cell_agrees_with_vanilla_where_nothing_is_transplanted(tiny_model):
+    """A prompt's module onto itself, layer i to i; and the source run of a prompt onto itself is vanilla."""
+    for settings in ({"options": OPTIONS, "gold": 2}, {"max_new_tokens": 3}):
+        found = xtl.sweep(
+            tiny_model("llama"), source=TARGET, target=TARGET, modules=["mlp"], details="agreement", **settings
+        )
+        assert all(bool(found.agrees_with_vanilla.isel(source_layer=k, target_layer=k)) for k in range(4))
+        np.testing.assert_array_equal(found.agrees_with_source, found.agrees_with_vanilla)
+        assert not found.agrees_with_vanilla.all()
+
+
+def test_a_run_that_chose_nothing_agrees_with_none():
+    asked = Question(((1,), (2,), (3,)), 0, True)
+    values = torch.tensor([[-1.0, -1.0, -2.0], [-1.0, -2.0, -1.0 - 2 * TIE], [-3.0, -2.0, -2.0]])
+    assert asked.choice(values).tolist() == [-1, 0, -1]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_generated_answers_agree_where_they_are_read_alike(tiny_model, engine, monkeypatch):
+    from xtl.engine import details as room
+    from xtl.scoring.names import get_text_score
+
+    said = iter(
+        ["The B.", "(B)", "b", "A", "A or B", "no", "(A) or", "B", "B"]
+    )  # in the order in which they are decoded
+    monkeypatch.setattr("xtl.engine.label.decode", lambda model, tokens: next(said))
+    monkeypatch.setattr(room, "decode", lambda model, tokens: "The answer is (B)")
+    pair = xtl.ParallelPair(
+        SOURCE, TARGET, options=(" (A)", " (B)"), gold=0, labels=("Yes", "No"), source_labels=("Oui", "Non")
+    )
+    found = xtl.sweep(
+        tiny_model("llama"), pair, **SMALL, engine=engine, max_new_tokens=1, details="agreement",
+        text_score=get_text_score("strict"), verify=0,
+    )  # fmt: skip
+    assert found.vanilla_text.item() == "The B."
+    assert found.agrees_with_source.values.ravel().tolist() == [True, True, False, False, True, False, True, True]
+    assert not found.agrees_with_vanilla.any()  # which named none
+    assert not bool(found.source_correct)
+    assert found.source_text.item() == "The answer is (B)"
+
+
+def test_a_pairs_own_options_of_the_source_are_checked():
+    ends = {"source": SOURCE, "target": TARGET, "options": ("a", "b"), "gold": 0}
+    with pytest.raises(xtl.InputError, match="source_options has 1 items for 2 options"):
+        xtl.ParallelPair(**ends, source_options=("x",))
+    with pytest.raises(xtl.InputError, match="the source's own options, labels and answers: options must differ"):
+        xtl.ParallelPair(**ends, source_options=("x", "x"))
+    with pytest.raises(xtl.InputError, match="the source's own options, labels and answers: answers must be a list"):
+        xtl.ParallelPair(SOURCE, TARGET, answers=["a"], source_answers="b")
+
+
+def test_own_options_that_do_not_fit_are_told_before_the_map(tiny_model):
+    pair = xtl.ParallelPair(SOURCE, TARGET, options=("a", "b"), gold=0, source_options=("x", "y" * 200))
+    with pytest.raises(
+        xtl.InputError, match=r"'agreement', the source prompt's own answer: target with 'y+' has 224 tok"
+    ):
+        xtl.sweep(tiny_model("llama"), pair, details="agreement")

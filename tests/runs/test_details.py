@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,6 +14,7 @@ import xtl
 from tests.runs.filling import content, jobs_of, map_of
 from xtl.publish.export import export_run
 from xtl.runs import load_results, open_run, run_study, save_results
+from xtl.runs.jobs import hash_pairs
 from xtl.runs.tables import encode_map, join_tables
 
 SMALL = {"modules": ["mlp"], "source_layers": [0, 2]}
@@ -50,14 +52,54 @@ def same(found, want):
         np.testing.assert_array_equal(found[name].values, want[name].values, err_msg=str(name))
         assert found[name].attrs == want[name].attrs, name
         assert found[name].dims == want[name].dims, name
-    assert found["option"].values.tolist() == want["option"].values.tolist()
+    assert ("option" in found.coords) == ("option" in want.coords)
+    if "option" in want.coords:
+        assert found["option"].values.tolist() == want["option"].values.tolist()
 
 
-@pytest.mark.parametrize("normalise", ["none", "byte"])
-def test_a_run_keeps_what_a_sweep_gives(study, tiny_model, tmp_path, normalise):
-    settings = {"normalise": normalise, "details": ["options"]}
-    run_study(study | settings, tmp_path / "run")
-    same(open_run(tmp_path / "run"), swept(tiny_model("llama"), **settings))
+SETTINGS = (
+    {"details": ["options"]},
+    {"details": ["options", "agreement"], "normalise": "byte"},
+    {"details": ["agreement"]},
+    {"details": ["agreement"], "max_new_tokens": 2},
+)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_run_keeps_what_a_sweep_gives(study, tiny_model, tmp_path, settings):
+    run_study(study | settings | ({"score": "none"} if "max_new_tokens" in settings else {}), tmp_path / "run")
+    found, want = open_run(tmp_path / "run"), swept(tiny_model("llama"), **settings)
+    same(found, want)
+    same(load_results(save_results(want, tmp_path / "results.parquet")), want)
+    if "agreement" in settings["details"]:
+        table = pd.read_csv(export_run(tmp_path / "run", "csv"))
+        assert {"agrees_with_source", "source_lang"} <= set(table)
+        assert ("source_text" if "max_new_tokens" in settings else "source_correct") in table
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_sweep_that_goes_on_has_them_too(tiny_model, tmp_path, settings, monkeypatch):
+    """And maps that were kept without a source run are not taken for such with one."""
+    model = tiny_model("llama")
+    straight = swept(model, **settings)
+    for _ in range(2):
+        assert swept(model, **settings, keep=xtl.KeptMaps(tmp_path / "maps")).identical(straight)
+        monkeypatch.setattr("xtl.engine.driver.compute", None)
+    plain = {key: value for key, value in settings.items() if key != "details"}
+    if "agreement" in settings["details"]:
+        with pytest.raises(TypeError, match="not callable"):
+            swept(model, **plain, keep=xtl.KeptMaps(tmp_path / "maps"))
+    else:
+        assert swept(model, **plain, keep=xtl.KeptMaps(tmp_path / "maps")).identical(straight.drop_dims("option"))
+
+
+def test_the_sources_own_options_change_a_run_that_asks_for_them_alone():
+    """So that a run of an earlier version, whose pairs had none, goes on."""
+    pairs = xtl.get_task("capitals").pairs("en", "es", limit=2)
+    assert pairs[0].source_options == tuple(xtl.get_task("capitals").pairs("en", "en", limit=2)[0].options)
+    without = [dataclasses.replace(pair, source_options=None) for pair in pairs]
+    assert hash_pairs(pairs) == hash_pairs(without)
+    assert hash_pairs(pairs, source_run=True) != hash_pairs(without, source_run=True)
 
 
 def test_pairs_of_unequal_numbers_of_options_are_kept_and_read_by_any_selection(uneven, tiny_model, tmp_path):
@@ -104,7 +146,7 @@ def test_other_details_are_another_study_and_a_run_of_an_earlier_version_opens_a
 
 
 def test_details_are_refused_where_the_study_has_none_to_keep(study):
-    with pytest.raises(xtl.InputError, match=r"unknown details 'opt' .*valid: options"):
+    with pytest.raises(xtl.InputError, match=r"unknown details 'opt' .*valid: options, agreement"):
         xtl.Study.read(study | {"details": "opt"})
     with pytest.raises(xtl.InputError, match="details 'options' is of likelihood among options"):
         xtl.Study.read(study | {"details": ["options"], "score": "none"})
@@ -153,4 +195,4 @@ def test_a_sweep_on_the_command_line_keeps_them_too(loaded, tmp_path, run):
     code, _, err = run("sweep", *given, "--details", "all", "--out", tmp_path)
     assert code == 2
     assert err.count("\n") == 1
-    assert "unknown details 'all'; valid: options" in err
+    assert "unknown details 'all'; valid: options, agreement" in err

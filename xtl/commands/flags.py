@@ -47,7 +47,7 @@ NormaliseOption = Annotated[
 ]
 DetailsOption = Annotated[
     str | None,
-    typer.Option("--details", help="Keep more of each cell than its score: options (the log-probability of each)."),
+    typer.Option("--details", help="Keep more of each cell than its score: options, agreement, separated by commas."),
 ]
 SourceLayersOption = Annotated[
     str | None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,35 +12,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xtl.backend import Model
+from xtl.engine.details import with_details
 from xtl.engine.engines import ENGINES, resolve_engine
 from xtl.engine.label import label_answers, label_scores
 from xtl.engine.lengths import engine_for
+from xtl.engine.loop import source_activations
 from xtl.engine.own_modules import engine_for_modules
-from xtl.engine.plan import Cell, Generated, Plan
+from xtl.engine.plan import Cell, Generated, Outputs, Plan
 from xtl.engine.prepare import Sweep, SweepSettings, prepare
+from xtl.engine.source_run import run_source
 from xtl.engine.verify import verify_answers, verify_scores
 from xtl.errors import ModelError
 from xtl.pairs import ParallelPair
 
 Progress = Callable[[int, int], None]
 """Called with (cells done, cells in all)."""
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What an engine gives for a plan, before it is scored: log-probabilities or answers. First vanilla, then the plan's cells.
-
-    Attributes:
-        logprobs: of the continuations, on the CPU; None where answers are generated.
-        answers: what was generated; None where continuations are scored.
-        n_verified: cells that the loop computed again.
-        largest_difference: of those cells from the loop's.
-    """
-
-    logprobs: Float[Tensor, "runs continuation"] | None = None
-    answers: Sequence[Generated] | None = None
-    n_verified: int = 0
-    largest_difference: float = 0.0
 
 
 @runtime_checkable
@@ -101,7 +87,10 @@ class Driver:
 @torch.no_grad()
 def compute(model: Model, sweep: Sweep, engine: str, progress: Progress | None = None) -> Outputs:
     """What an engine (a name from `ENGINES`) gives for a prepared sweep, some of its cells checked."""
-    plan = sweep.plan
+    plan, source = sweep.plan, None
+    if sweep.source_run is not None:
+        plan = replace(plan, activations=source_activations(model, plan))  # read once, for both
+        source = run_source(model, sweep.source_run, plan.activations or {}, engine)
     n_checked = 0 if engine == "loop" else min(sweep.verify, plan.n_cells)
     done = 0
 
@@ -125,14 +114,14 @@ def compute(model: Model, sweep: Sweep, engine: str, progress: Progress | None =
         table = torch.stack(logprobs)
         if n_checked:
             difference = verify_scores(model, plan, sweep.question, table, n_checked)
-        return Outputs(table, None, n_checked, difference)
+        return Outputs(table, None, n_checked, difference, source)
     answers: list[Generated] = []
     for cell, generated in ENGINES[engine].generate(model, plan):
         count(cell, generated.finite)
         answers.append(generated)
     if n_checked:
         difference = verify_answers(model, plan, answers, n_checked)
-    return Outputs(None, answers, n_checked, difference)
+    return Outputs(None, answers, n_checked, difference, source)
 
 
 def label(model: Model, sweep: Sweep, outputs: Outputs, engine: str) -> xr.Dataset:
@@ -146,7 +135,7 @@ def label(model: Model, sweep: Sweep, outputs: Outputs, engine: str) -> xr.Datas
             "verified_cells": outputs.n_verified,
             "verified_largest_difference": outputs.largest_difference,
         }
-    return result
+    return with_details(model, sweep, outputs, result)
 
 
 def _first_not_finite(model: Model, plan: Plan, found: Cell | None) -> Cell | None:

@@ -18,7 +18,6 @@ from xtl.hooks import BUILT_IN, Module
 from xtl.models.info import model_info
 from xtl.packages import versions
 from xtl.pairs import ParallelPair, check_prompt
-from xtl.results.details import OPTION, attrs_of
 from xtl.results.units import NORMALISATIONS, UNITS
 from xtl.scoring.distribution import similarity
 from xtl.tokens import decode
@@ -46,20 +45,16 @@ def label_scores(model: Model, sweep: Sweep, logprobs: Float[Tensor, "runs conti
     if question.has_options and sweep.pair.distribution is not None:
         alike = similarity(question.values(logprobs).numpy(), list(sweep.pair.distribution))
         data |= {
-            "similarity": (DIMS, alike[1:].reshape(_shape(sweep)).astype(np.float32)),
+            "similarity": (DIMS, alike[1:].reshape(sweep.plan.shape).astype(np.float32)),
             "vanilla_similarity": np.float32(alike[0]),
         }
     attrs = {"score": question.description, "score_unit": question.unit, "normalise": question.normalise}
-    result = _dataset(model, sweep, data, engine, attrs).assign_coords(options=question.described())
-    if "options" in sweep.details:
-        result = result.assign(_option_variables(sweep, logprobs))
-        result = result.assign_coords({OPTION: np.arange(len(question.continuations))})
-    return result
+    return _dataset(model, sweep, data, engine, attrs).assign_coords(options=question.described())
 
 
 def label_answers(model: Model, sweep: Sweep, answers: Sequence[Generated], engine: str) -> xr.Dataset:
     """The result of generated answers; the first is vanilla's, the rest are the cells' in the plan's order."""
-    shape = _shape(sweep)
+    shape = sweep.plan.shape
     n_new = sweep.plan.max_new_tokens or 0
     tokens = np.full((len(answers), n_new), -1, dtype=np.int32)
     for row, answer in enumerate(answers):
@@ -86,13 +81,8 @@ def label_answers(model: Model, sweep: Sweep, answers: Sequence[Generated], engi
     return _dataset(model, sweep, data, engine, attrs)
 
 
-def _shape(sweep: Sweep) -> tuple[int, int, int]:
-    plan = sweep.plan
-    return len(plan.modules), len(plan.source_layers), len(plan.target_layers)
-
-
 def _score_variables(sweep: Sweep, scores: np.ndarray, unit: str) -> dict[str, Any]:
-    cells, shape, attrs = scores[1:], _shape(sweep), {"unit": unit}
+    cells, shape, attrs = scores[1:], sweep.plan.shape, {"unit": unit}
     return {
         "score": (DIMS, cells.reshape(shape).astype(np.float32), attrs),
         "gain": (DIMS, (cells - scores[0]).reshape(shape).astype(np.float32), attrs),
@@ -101,21 +91,8 @@ def _score_variables(sweep: Sweep, scores: np.ndarray, unit: str) -> dict[str, A
 
 
 def _correct_variables(sweep: Sweep, correct: np.ndarray) -> dict[str, Any]:
-    cells = correct[1:].reshape(_shape(sweep)).copy()  # of its own, with no tensor behind it
+    cells = correct[1:].reshape(sweep.plan.shape).copy()  # of its own, with no tensor behind it
     return {"correct": (DIMS, cells), "vanilla_correct": correct[0]}
-
-
-def _option_variables(sweep: Sweep, logprobs: Float[Tensor, "runs option"]) -> dict[str, Any]:
-    """The log share of each option, by the chosen normalisation and by each that is kept."""
-    question = sweep.question
-    data: dict[str, Any] = {}
-    assert question is not None
-    for name, normalise in (("", None), *((f"_{NORMALISATIONS[one]}", one) for one in question.kept)):
-        shares = question.shares(logprobs, normalise).numpy().astype(np.float32)
-        attrs = attrs_of(f"option_logprob{name}", question.unit)
-        data[f"option_logprob{name}"] = ((*DIMS, OPTION), shares[1:].reshape(*_shape(sweep), -1), attrs)
-        data[f"vanilla_option_logprob{name}"] = ((OPTION,), shares[0], attrs)
-    return data
 
 
 def _gold_text(pair: ParallelPair) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -58,6 +58,11 @@ class Plan:
         """Number of cells."""
         return len(self.modules) * len(self.source_layers) * len(self.target_layers)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of modules, source layers and target layers."""
+        return len(self.modules), len(self.source_layers), len(self.target_layers)
+
     def cells(self) -> Iterator[Cell]:
         """Every cell, modules outermost, target layers innermost."""
         for module in self.modules:
@@ -77,3 +82,22 @@ class Generated:
 
     tokens: list[int]
     finite: bool = True
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What an engine gives for a plan, before it is scored: log-probabilities or answers. First vanilla, then the plan's cells.
+
+    Attributes:
+        logprobs: of the continuations, on the CPU; None where answers are generated.
+        answers: what was generated; None where continuations are scored.
+        n_verified: cells that the loop computed again.
+        largest_difference: of those cells from the loop's.
+        source: of the source run, where it was asked for: log-probabilities of its options, or its answer.
+    """
+
+    logprobs: Float[Tensor, "runs continuation"] | None = None
+    answers: Sequence[Generated] | None = None
+    n_verified: int = 0
+    largest_difference: float = 0.0
+    source: Float[Tensor, " option"] | Generated | None = None

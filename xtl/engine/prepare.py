@@ -16,6 +16,7 @@ from torch import Tensor
 
 from xtl.backend import Model
 from xtl.engine.plan import Plan
+from xtl.engine.source_run import SourceRun, prepare_source_run
 from xtl.errors import InputError, Whole, as_whole, check_choice, check_whole
 from xtl.hooks import Module, get_modules
 from xtl.layers import Layers, check_layers
@@ -111,6 +112,7 @@ class Sweep:
         text_score: how a generated answer is scored, if it is.
         verify: cells to compute again with the loop.
         details: what the map keeps beside the score (`xtl.results.details`).
+        source_run: the source prompt's own answer, where details ask for it.
     """
 
     pair: ParallelPair
@@ -119,6 +121,7 @@ class Sweep:
     text_score: TextScore | None
     verify: int
     details: tuple[str, ...] = ()
+    source_run: SourceRun | None = None
 
     def writing(self, activations: Activations | None) -> Sweep:
         """The same sweep that writes these instead of what the source prompt gives, which is what None does.
@@ -164,7 +167,9 @@ def prepare(model: Model, pair: ParallelPair, settings: SweepSettings, cells: Ce
         every_step=settings.steps == "every",
         chunk_size=settings.cells_at_a_time,
     )
-    return Sweep(pair, plan, question, settings.text_score, int(settings.verify), tuple(settings.details))
+    details = tuple(settings.details)
+    source_run = prepare_source_run(model, pair, plan, settings.normalise) if "agreement" in details else None
+    return Sweep(pair, plan, question, settings.text_score, int(settings.verify), details, source_run)
 
 
 def check_cells(

@@ -95,9 +95,12 @@ def _wrapped(model: Any, pair: ParallelPair, chat: bool | str, system: str | Non
     if not chat or not _has_template(model) or not isinstance(pair.target, str):
         return replace(pair, source=source, target=target)
     lead = _lead(model, pair.target, system)
-    options = None if pair.options is None else tuple(lead + option.lstrip() for option in pair.options)
+    options, own = (
+        None if some is None else tuple(lead + option.lstrip() for option in some)
+        for some in (pair.options, pair.source_options)
+    )
     answer = None if pair.answer is None else lead + pair.answer.lstrip()
-    return replace(pair, source=source, target=target, options=options, answer=answer)
+    return replace(pair, source=source, target=target, options=options, answer=answer, source_options=own)
 
 
 def _has_template(model: Any) -> bool:

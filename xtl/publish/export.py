@@ -20,6 +20,7 @@ from xtl.results import best_cells, mean_maps
 from xtl.results.details import OPTION_LOGPROBS
 from xtl.runs.extent import check_whole_or_partial, note_of
 from xtl.runs.lazy import most_options, open_run
+from xtl.runs.results import MEASURED
 from xtl.runs.run_files import RunFiles
 from xtl.runs.tables import PROMPTS
 
@@ -110,7 +111,7 @@ def _tables(
     for column, wanted in (("model", model), ("task", task)):
         if wanted is not None:
             vanilla = vanilla[vanilla[column] == wanted]
-    beside = [name for name in map(str, vanilla) if name.startswith("vanilla_") and name != "vanilla_tokens"]
+    beside = [name for name in map(str, vanilla) if name in MEASURED and MEASURED[name] != "tokens"]
     vanilla = vanilla[["pair", *beside, *PROMPTS]]
     most = most_options(vanilla)
     for home in files.homes(vanilla["pair"]):
@@ -124,7 +125,7 @@ def _tables(
 
 def _in_columns(table: pd.DataFrame, n_options: int) -> pd.DataFrame:
     """The same with a column an option (`option_logprob_0`, ...) in place of lists; empty where a pair has fewer."""
-    for name in [name for name in map(str, table) if name.removeprefix("vanilla_") in OPTION_LOGPROBS]:
+    for name in [name for name in map(str, table) if MEASURED.get(name, name) in OPTION_LOGPROBS]:
         lists = table.pop(name)
         for place in range(n_options):
             table[f"{name}_{place}"] = pd.Series(

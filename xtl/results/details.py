@@ -5,6 +5,10 @@ option *among the options*, v_k - log sum_k exp(v_k) of the values v_k that the 
 What all options share cancels in it: it is the same by every engine, and costs no forward pass. The score is its value at the
 gold option.
 
+`agreement` keeps whether each cell chose what vanilla chose, `agrees_with_vanilla`, and what the source prompt itself is
+answered, `agrees_with_source`; with that answer's own score, `source_score` and `source_correct`: asking in the source language.
+A run whose two likeliest options tie, or whose text names none, has chosen nothing and agrees with none.
+
 >>> check_details(["options"], generated=False)
 ('options',)
 """
@@ -22,6 +26,7 @@ from xtl.results.units import NORMALISATIONS, UNITS
 
 DETAILS = {
     "options": "the log-probability of each option among the options",
+    "agreement": "whether a cell's answer is vanilla's, and that of the source prompt itself",
 }
 """What can be kept, by name."""
 OF_LIKELIHOOD = ("options",)
@@ -32,8 +37,12 @@ OPTION_LOGPROBS = ("option_logprob", *(f"option_logprob_{suffix}" for suffix in 
 """Variables with that dim: by the chosen normalisation, and where one is asked for, raw and by each."""
 ATTRS = {
     "option_logprob": {"description": "log-probability of each option among the options"},
+    "agrees_with_vanilla": {"description": "whether the answer is the one without a transplant"},
+    "agrees_with_source": {"description": "whether the answer is the source prompt's own"},
 }
-"""Attributes of details' variables; without a unit of its own, a variable has the score's."""
+"""Attributes of details' variables."""
+SCORED = ("score", "gain", "option_logprob")
+"""Variables whose unit is the score's."""
 
 
 def check_details(details: object, generated: bool) -> tuple[str, ...]:
@@ -49,7 +58,7 @@ def check_details(details: object, generated: bool) -> tuple[str, ...]:
     >>> check_details("option", generated=False)
     Traceback (most recent call last):
     ...
-    xtl.errors.InputError: unknown details 'option' (did you mean 'options'?); valid: options
+    xtl.errors.InputError: unknown details 'option' (did you mean 'options'?); valid: options, agreement
     """
     if isinstance(details, str):
         details = [details]
@@ -73,7 +82,7 @@ def attrs_of(name: str, score_unit: str | None) -> dict[str, str]:
     for normalise, suffix in NORMALISATIONS.items():
         if name.endswith(f"_{suffix}"):
             name, unit = name.removesuffix(f"_{suffix}"), {"unit": UNITS[normalise]}
-    return unit if name in ("score", "gain") else unit | ATTRS[name] if name in ATTRS else {}
+    return (unit if name in SCORED else {}) | ATTRS.get(name, {})
 
 
 def gold_option(results: xr.Dataset) -> xr.DataArray:

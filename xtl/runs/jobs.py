@@ -59,13 +59,13 @@ class Group:
     pairs: tuple[ParallelPair, ...]
     others: tuple[ParallelPair, ...] = ()
 
-    def described(self) -> dict[str, Any]:
-        """How many pairs, the SHA-256 of what they hold, and where they are from."""
+    def described(self, source_run: bool = False) -> dict[str, Any]:
+        """How many pairs, the SHA-256 of what they hold (with `source_run` for that too), and where they are from."""
         return {
             "task": self.task,
             "direction": self.pairs[0].direction,
             "n": len(self.pairs),
-            "sha256": hash_pairs([*self.pairs, *self.others]),
+            "sha256": hash_pairs([*self.pairs, *self.others], source_run),
             "revision": revisions(self.pairs),
         }
 
@@ -114,11 +114,12 @@ class Jobs:
         return self._shard_of[number]
 
 
-def hash_pairs(pairs: Sequence[ParallelPair]) -> str:
-    """SHA-256 of what pairs ask and of what counts as right."""
+def hash_pairs(pairs: Sequence[ParallelPair], source_run: bool = False) -> str:
+    """SHA-256 of what pairs ask and of what counts as right; with `source_run` also of the source's own options and answers."""
     digest = hashlib.sha256()
+    left_out = ["meta", *([] if source_run else ["source_options", "source_labels", "source_answers"])]
     for pair in pairs:
-        kept = {name: value for name, value in vars(pair).items() if name != "meta"}
+        kept = {name: value for name, value in vars(pair).items() if name not in left_out}
         digest.update(json.dumps(kept, ensure_ascii=False, sort_keys=True, default=list).encode())
     return digest.hexdigest()
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from xtl.backend import Model
-from xtl.engine.driver import Outputs
-from xtl.engine.plan import Generated
+from xtl.engine.plan import Generated, Outputs
 from xtl.engine.prepare import Sweep
 from xtl.files import check_can_write, gone, sha256, writing
 from xtl.models.identity import identity_key
@@ -59,10 +59,12 @@ class KeptMaps:
             return None
         values, said = found
         n_verified, difference = int(said["n_verified"]), float(said["largest_difference"])
+        source = json.loads(said["source"]) if sweep.source_run else None
         if sweep.plan.max_new_tokens is None:
-            return Outputs(values, None, n_verified, difference)
+            of_source = None if source is None else torch.tensor(source, dtype=values.dtype)
+            return Outputs(values, None, n_verified, difference, of_source)
         answers = [Generated([token for token in row if token >= 0]) for row in values.tolist()]
-        return Outputs(None, answers, n_verified, difference)
+        return Outputs(None, answers, n_verified, difference, None if source is None else Generated(source))
 
     def put(self, model: Model, sweep: Sweep, engine: str, outputs: Outputs) -> None:
         """Keep what a sweep gave. Once this returns it is on disk for good.
@@ -87,6 +89,7 @@ class KeptMaps:
             values,
             n_verified=str(outputs.n_verified),
             largest_difference=repr(outputs.largest_difference),
+            **({} if outputs.source is None else {"source": _as_json(outputs.source)}),
         )
 
     def _path(self, model: Model, sweep: Sweep, engine: str) -> Path:
@@ -109,6 +112,8 @@ class KeptMaps:
             "verify": sweep.verify,
             "gold": sweep.pair.gold if sweep.question else None,  # the check compares scores, which depend on it
         }
+        if sweep.source_run is not None:
+            decides["source_run"] = [plan.source_ids, sweep.source_run.plan.continuations]
         return self.folder / f"{sha256(json.dumps(decides).encode())[:32]}.safetensors"
 
     def _identity(self, model: Model) -> list[Any]:
@@ -117,3 +122,8 @@ class KeptMaps:
             found = [identity_key(model), versions(PACKAGES)]
             self._models[id(model)] = (model, found)
         return self._models[id(model)][1]
+
+
+def _as_json(source: Tensor | Generated) -> str:
+    """Of a source run, the log-probabilities or the tokens."""
+    return json.dumps(source.tokens if isinstance(source, Generated) else source.tolist())

@@ -23,7 +23,7 @@ from xtl.results import GAIN_DIMS
 from xtl.results.details import OPTION, OPTION_LOGPROBS, attrs_of
 from xtl.runs.extent import extent_attrs
 from xtl.runs.run_files import RunFiles
-from xtl.runs.tables import EACH, OPTIONS, PROMPTS, VALUES
+from xtl.runs.tables import EACH, OPTIONS, PROMPTS, RUNS, VALUES
 
 COORDS = ("task", "source_lang", "target_lang", *PROMPTS)
 
@@ -65,15 +65,16 @@ def open_run(path: str | os.PathLike[str], *, model: str | None = None, task: st
     unit = files.shared_attr("score_unit")
     data: dict[str, Any] = {}
     for name in VALUES:
-        own, last = f"vanilla_{name}", widths.get(name)
-        if name in EACH and (own not in table or table[own].isna().any()):
+        last = widths.get(name)
+        if name in EACH and (f"vanilla_{name}" not in table or table[f"vanilla_{name}"].isna().any()):
             continue  # an earlier version computed some of the maps
         if name in columns:
             array = CellArray(files, name, numbers, shape if last is None else (*shape, last[1]))
             dims = ("example", *GAIN_DIMS, *([] if last is None else [last[0]]))
             data[name] = xr.Variable(dims, indexing.LazilyIndexedArray(array), attrs_of(name, unit))
-        if own in table and table[own].notna().all():
-            data[own] = _vanilla(table[own], name, last, attrs_of(name, unit))
+        for own in (f"{run}_{name}" for run in RUNS):
+            if own in table and table[own].notna().all():
+                data[own] = _without_transplant(table[own], name, last, attrs_of(name, unit))
     named = [*COORDS, *([OPTIONS] if OPTIONS in table and table[OPTIONS].notna().all() else [])]
     coords = {name: ("example", table[name].to_numpy(dtype=object)) for name in named}
     coords = {name: (dim, values.astype(str)) for name, (dim, values) in coords.items()}
@@ -139,7 +140,9 @@ def most_options(table: pd.DataFrame) -> int:
     return 0 if kept is None else int(kept.dropna().map(len).max() or 0)
 
 
-def _vanilla(column: pd.Series, name: str, last: tuple[str, int] | None, attrs: dict[str, Any]) -> xr.Variable:
+def _without_transplant(
+    column: pd.Series, name: str, last: tuple[str, int] | None, attrs: dict[str, Any]
+) -> xr.Variable:
     if last is not None:
         dim, width = last
         wide = (

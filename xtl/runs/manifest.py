@@ -23,7 +23,7 @@ def make_manifest(jobs: Jobs) -> dict[str, Any]:
     return {
         "study": jobs.study.to_dict(),
         "pairs": len(jobs),
-        "data": [group.described() for group in jobs.groups],
+        "data": [group.described("agreement" in jobs.study.details) for group in jobs.groups],
         "seeds": {"order of instances and options": jobs.study.seed},
         "versions": versions(PACKAGES),
         "models": {},

@@ -23,10 +23,12 @@ from xtl.errors import InputError
 from xtl.files import write_whole
 from xtl.results import GAIN_DIMS, Maps, as_results
 from xtl.results.details import OPTION, attrs_of
-from xtl.runs.tables import METADATA, VALUES
+from xtl.runs.tables import METADATA, RUNS, VALUES
 
 ROW = ("example", *GAIN_DIMS)
 """What a row stands for: a cell of an instance."""
+MEASURED = {f"{run}_{name}": name for run in RUNS for name in VALUES}
+"""Variables of an instance, each with the name that it has in a cell."""
 LISTED = ("step", OPTION)
 """Dims that a table holds as lists."""
 
@@ -104,10 +106,10 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
     per_cell = [name for name in VALUES if name in frame]
     per_example = [name for name in frame if name not in [*ROW, *per_cell]]
     first_rows = frame.iloc[:: math.prod(cells)]
-    measured = [name for name in per_example if name.startswith("vanilla")]
+    measured = [name for name in per_example if name in MEASURED or name.startswith("vanilla")]
     variables: dict[str, Any] = {}
     for name in [*per_cell, *measured]:
-        said = attrs_of(name.removeprefix("vanilla_"), attrs.get("score_unit"))
+        said = attrs_of(MEASURED.get(name, name), attrs.get("score_unit"))
         dims, rows, sizes = (ROW, frame, shape) if name in per_cell else (ROW[:1], first_rows, shape[:1])
         if dim := _listed_along(name):
             variables[name] = ([*dims, dim], _from_lists(rows[name].to_numpy(), sizes), said)

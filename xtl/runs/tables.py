@@ -42,8 +42,12 @@ VALUES = {
     "tokens": pa.list_(pa.int32()),
     **EACH,
     **dict.fromkeys(OPTION_LOGPROBS, OPTIONS_KIND),
+    "agrees_with_vanilla": pa.bool_(),
+    "agrees_with_source": pa.bool_(),
 }
-"""What a map may hold for each cell, and for vanilla under the name `vanilla_...` (but for `gain`)."""
+"""What a map may hold for each cell, and of `RUNS` for what each is named after."""
+RUNS = ("vanilla", "source")
+"""Runs without a transplant of a pair, in the table `vanilla`: `vanilla_score`, `source_score`, ..."""
 PER_PAIR = {"verified_cells": pa.int32(), "verified_largest_difference": pa.float64()}
 """Attributes of a map that differ from pair to pair; columns of `vanilla`."""
 PROMPTS = ("source", "target", "gold")
@@ -76,8 +80,9 @@ def encode_map(result: xr.Dataset, job: Job, model: str) -> tuple[bytes, bytes]:
     for name, kind in VALUES.items():
         if name in result:
             cells[name] = _column(result[name].values, n_cells, kind)
-        if (own := f"vanilla_{name}") in result:
-            vanilla[own] = _column(result[own].values, 1, kind)
+        for own in (f"{run}_{name}" for run in RUNS):
+            if own in result:
+                vanilla[own] = _column(result[own].values, 1, kind)
     for name, kind in PER_PAIR.items():
         vanilla[name] = pa.array([result.attrs.get(name)], kind)
     attrs = {key: value for key, value in result.attrs.items() if key not in (*PER_PAIR, "source", "target")}

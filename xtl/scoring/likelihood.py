@@ -19,7 +19,7 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from xtl.backend import Model
@@ -121,6 +121,17 @@ class Question:
         values = self.values(logprobs, normalise)
         return values - torch.logsumexp(values, dim=-1, keepdim=True)
 
+    def choice(self, logprobs: Float[Tensor, "*cells option"], normalise: str | None = None) -> Int[Tensor, "*cells"]:
+        """The place of the likeliest option; -1 where two are tied at the top, so that none is.
+
+        >>> two = Question(continuations=((5,), (6,)), gold=0, has_options=True)
+        >>> two.choice(torch.tensor([[-1.0, -2.0], [-2.0, -1.0], [-1.0, -1.0]])).tolist()
+        [0, 1, -1]
+        """
+        top, places = self.values(logprobs.double(), normalise).topk(2, dim=-1)
+        tied = top[..., 0] - top[..., 1] <= TIE / min(self.lengths(normalise or self.normalise))
+        return places[..., 0].masked_fill(tied, -1)
+
     def correct(
         self, logprobs: Float[Tensor, "*cells continuation"], normalise: str | None = None
     ) -> Bool[Tensor, "*cells"]:
@@ -130,9 +141,7 @@ class Question:
         >>> two.correct(torch.tensor([[-1.0, -2.0], [-1.0, -1.0]])).tolist()
         [True, False]
         """
-        values = self.values(logprobs.double(), normalise)
-        others = torch.cat([values[..., : self.gold], values[..., self.gold + 1 :]], dim=-1)
-        return values[..., self.gold] - others.amax(dim=-1) > TIE / min(self.lengths(normalise or self.normalise))
+        return self.choice(logprobs, normalise) == self.gold
 
     def described(self) -> str:
         """The continuations as JSON, for a result: of each its text, tokens, UTF-8 bytes, and whether it was tokenised alone."""

@@ -278,7 +278,7 @@ class Benchmark:
             target=target.prompt,
             source_lang=source_side.language,
             target_lang=target_side.language,
-            options=tuple(f"{space}({key})" for key in target.keys) or None,
+            options=_tags(target.prompt, target.keys),
             gold=gold,
             answer=space + target.answers[0] if target.answers and not target.keys else None,
             labels=target.labels or None,
@@ -297,7 +297,15 @@ class Benchmark:
                 **target.meta,
                 "notes": (*source.meta.get("notes", ()), *target.meta.get("notes", ())),
             },
+            source_options=_tags(source.prompt, source.keys) if len(source.keys) == len(target.keys) else None,
+            source_labels=source.labels if source.labels and len(source.labels) == len(target.labels) else None,
+            source_answers=source.answers or None,
         )
+
+
+def _tags(prompt: str, keys: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Options as they continue a prompt; None without."""
+    return tuple(f"{separator(prompt)}({key})" for key in keys) or None
 
 
 def _rank(draw: str, instance: Instance) -> float:

@@ -97,6 +97,9 @@ class CountryCards:
     ) -> ParallelPair:
         right = self.answers[country]
         keys = self._option_keys(country, seed, n_options)
+        options = [
+            tuple(card_option(self.answer_name(key, lang), lang) for key in keys) for lang in (source_lang, target_lang)
+        ]
         prompts = [
             card_prompt(country_name(country, lang), self.field, lang, template) for lang in (source_lang, target_lang)
         ]
@@ -105,7 +108,7 @@ class CountryCards:
             target=prompts[1],
             source_lang=source_lang,
             target_lang=target_lang,
-            options=tuple(card_option(self.answer_name(key, target_lang), target_lang) for key in keys),
+            options=options[1],
             gold=keys.index(right),
             id=f"{self.name}/{country}",
             meta={
@@ -115,6 +118,7 @@ class CountryCards:
                 "template": template,
                 "cldr": cldr_version(),
             },
+            source_options=options[0],
         )
 
     def _option_keys(self, country: str, seed: int, n_options: int) -> list[str]:

@@ -28,7 +28,8 @@ from xtl.tasks.gold import find_gold
 from xtl.tasks.json_values import parse_json
 
 TEXTS = ("source", "target", "source_lang", "target_lang", "answer")
-LISTS = ("options", "answers", "labels", "distribution")
+OF_SOURCE = ("source_options", "source_labels", "source_answers")
+LISTS = ("options", "answers", "labels", "distribution", *OF_SOURCE)
 COLUMNS = ("id", *TEXTS, "gold", "gold_index", *LISTS)
 REQUIRED = ("source", "target", "source_lang", "target_lang")
 MOST_BYTES = 2 * 10**9
@@ -191,6 +192,7 @@ def pair_of(row: dict[str, Any], default_id: str = "0") -> ParallelPair:
         distribution=_shares(lists["distribution"]) if "distribution" in lists else None,
         id=str(row.get("id", default_id)),
         meta={column: value for column, value in row.items() if column not in COLUMNS},
+        **{column: tuple(lists[column]) for column in OF_SOURCE if column in lists},
     )
 
 
