@@ -35,10 +35,10 @@ from analyses._activations import check_layers_match, check_pairs, check_same_mo
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model
 from xtl.errors import InputError, check_choice
+from xtl.languages import arrow
 from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
-from xtl.plots.style import arrow
 from xtl.results import Maps, as_results, check_computed, model_name, score_unit, with_directions
 from xtl.results.axes import diagonal
 from xtl.runs.activations import ActivationCache, open_cache

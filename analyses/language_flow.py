@@ -36,11 +36,11 @@ from xtl.backend import Model, forward_without_logits
 from xtl.engine.head import Head
 from xtl.errors import InputError, check_choice
 from xtl.hooks import Hooks, capture
+from xtl.languages import arrow
 from xtl.models.info import model_info
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
-from xtl.plots.style import arrow
 from xtl.results import check_computed, model_name
 from xtl.stats.examples import MIN_INSTANCES
 from xtl.stats.intervals import bracket, mean_interval

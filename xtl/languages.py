@@ -36,6 +36,15 @@ def by_resource(languages: list[str]) -> list[str]:
     return sorted(languages, key=lambda code: (-(-1 if (level := resource_level(code)) is None else level), code))
 
 
+def arrow(direction: object) -> str:
+    """A direction as it is shown to readers.
+
+    >>> arrow("en->es")
+    'en → es'
+    """
+    return str(direction).replace("->", " → ")
+
+
 def english_name(code: str) -> str:
     """English name of a language, for sentences; the code itself where CLDR has none.
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyses import linear_probes
+from analyses import _probes, linear_probes
 from tests.synthetic import synthetic_results
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
@@ -118,21 +118,21 @@ def test_controls_stay_at_chance_where_a_group_holds_one_class_of_a_label() -> N
 @given(st.integers(2, 6), st.integers(0, 1000))
 def test_no_instance_is_in_two_folds(n_folds: int, seed: int) -> None:
     clusters = np.unique(INSTANCES, return_inverse=True)[1]
-    fold = linear_probes.folds_by_instance(COLOUR, clusters, n_folds, seed)
+    fold = _probes.folds_by_instance(COLOUR, clusters, n_folds, seed)
     assert all(len(set(fold[clusters == c])) == 1 for c in range(N))
     assert set(fold) == set(range(n_folds))
-    mixed = linear_probes.control_labels(LANGUAGES, clusters, True, seed)
+    mixed = _probes.control_labels(LANGUAGES, clusters, True, seed)
     assert all(sorted(mixed[clusters == c]) == sorted(LANGUAGES[clusters == c]) for c in range(N))
-    dealt = linear_probes.control_labels(COLOUR, clusters, False, seed)
+    dealt = _probes.control_labels(COLOUR, clusters, False, seed)
     assert sorted(dealt) == sorted(COLOUR)
     assert all(len(set(dealt[clusters == c])) == 1 for c in range(N))
 
 
 def test_order_of_samples_and_scale_of_features_do_not_matter() -> None:
     x, fold = planted()[:, 0, 1], np.arange(3 * N) // 3 % 4
-    said = linear_probes.cross_validated(x, LANGUAGES, fold, 5.0)
+    said = _probes.cross_validated(x, LANGUAGES, fold, 5.0)
     order = np.random.default_rng(0).permutation(len(x))
-    again = linear_probes.cross_validated((x * 100 + 7)[order], LANGUAGES[order], fold[order], 5.0)
+    again = _probes.cross_validated((x * 100 + 7)[order], LANGUAGES[order], fold[order], 5.0)
     assert (said[order] == again).mean() > 0.97  # solver tolerance
 
 
@@ -144,7 +144,7 @@ def test_more_features_than_prompts_change_nothing_of_what_a_probe_is() -> None:
     x = rng.normal(size=(30, 100)).astype("float32")
     y = np.where(x[:, 0] + 0.5 * x[:, 1] > 0, "a", "b")
     fold = np.arange(30) % 3
-    said = linear_probes.cross_validated(x, y, fold, 10.0)
+    said = _probes.cross_validated(x, y, fold, 10.0)
     for number in range(3):
         train = fold != number
         scaled = (x - x[train].mean(0)) / x[train].std(0)

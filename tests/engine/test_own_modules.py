@@ -96,7 +96,10 @@ def test_where_an_engine_cannot_take_it_auto_says_so_once_and_goes_on(tiny_model
 @pytest.mark.parametrize(
     ("ends", "message"),
     [
-        (("hook_nowhere", "hook_attn_out"), "needs blocks.0.hook_nowhere"),
+        (
+            ("hook_atn_out", "hook_attn_out"),
+            "unknown hook point read by module 'own': 'hook_atn_out' .did you mean 'hook_attn_out'.*; valid: .*mlp.hook_post",
+        ),
         (
             ("attn.hook_z", "hook_attn_out"),
             r"reads \[\d+, \d+\] at 'attn.hook_z' and writes \[\d+\] at 'hook_attn_out'",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget  # noqa: F401  (plotly's FigureWidget needs it; said here, so that one error names it)
 import ipywidgets as widgets
@@ -14,14 +14,12 @@ import xarray as xr
 
 from xtl import plots
 from xtl.explorer.cells import MEASURES, CellView
-
-if TYPE_CHECKING:
-    from xtl.explorer.explore import Explorer
+from xtl.explorer.explored import Explored
 
 PICKED = "#E69F00"
 
 
-def make_widget(explorer: Explorer) -> widgets.VBox:
+def make_widget(explorer: Explored) -> widgets.VBox:
     """The widget of an explorer. Choices: pair, module, what the map shows, and the two layers (or a click)."""
     return Controls(explorer).box
 
@@ -29,7 +27,7 @@ def make_widget(explorer: Explorer) -> widgets.VBox:
 class Controls:
     """The widget's parts and what they do; `box` is the whole."""
 
-    def __init__(self, explorer: Explorer) -> None:
+    def __init__(self, explorer: Explored) -> None:
         self.explorer = explorer
         names = [f"{pair.direction} {pair.id or ''}".strip() for pair in explorer.pairs]
         result = explorer.result

@@ -5,18 +5,21 @@ from __future__ import annotations
 from torch import Tensor
 
 from xtl.backend import Model, check_hooks_exist, forward_without_logits, is_bridge
-from xtl.errors import InputError
+from xtl.errors import InputError, check_choice
 from xtl.hooks import BUILT_IN, Module, capture
 from xtl.models.positions import remembered
 
 
 def check_module(model: Model, module: Module) -> None:
     """Raise `InputError` where a model lacks a module's hook points, or where what is read does not fit where it is written."""
-    check_hooks_exist(model, module)
-    known = remembered(model, "xtl_modules_checked", dict)
     if module in BUILT_IN:
+        check_hooks_exist(model, module)
         return
+    known = remembered(model, "xtl_modules_checked", dict)
     if module not in known:
+        names = [name.removeprefix("blocks.0.") for name in model.hook_dict if name.startswith("blocks.0.")]
+        check_choice(f"hook point read by module {module.name!r}:", module.read, names)
+        check_choice(f"hook point written by module {module.name!r}:", module.write, names)
         known[module] = _misfit(model, module)
     if known[module]:
         raise InputError(f"module {module.name!r} {known[module]}")

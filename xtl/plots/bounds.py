@@ -15,8 +15,9 @@ import plotly.graph_objects as go
 import xarray as xr
 from plotly.subplots import make_subplots
 
+from xtl.languages import arrow
 from xtl.plots.controls import group_dim
-from xtl.plots.style import CONTROL, REAL, arrow, escape, headline, title_of
+from xtl.plots.style import CONTROL, REAL, escape, headline, title_of
 
 
 def curve(data: xr.Dataset) -> go.Figure:

@@ -19,10 +19,11 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from xtl.errors import InputError, check_choice
+from xtl.languages import arrow
 from xtl.plots.forest import Estimate
 from xtl.plots.forest import forest as estimates
 from xtl.plots.maps import Panel, heatmap_grid
-from xtl.plots.style import arrow, escape, title_of
+from xtl.plots.style import escape, title_of
 from xtl.results import score_unit
 from xtl.stats.summary import DIFFERENCES, QUANTITIES
 

@@ -26,7 +26,8 @@ import xarray as xr
 from plotly.subplots import make_subplots
 
 from xtl.errors import check_choice, check_whole
-from xtl.plots.style import COLOUR_SCALE, arrow, escape, saturation, symmetric_limit, wrap
+from xtl.languages import arrow
+from xtl.plots.style import COLOUR_SCALE, escape, saturation, symmetric_limit, wrap
 from xtl.results import ROLES, Maps, mean_maps, provenance, score_unit, with_directions
 
 _PANEL_WIDTH = {1: 440, 2: 380, 3: 290}  # pixels, by number of columns; more columns: as for 3

@@ -54,11 +54,6 @@ def title_of(what: str, data: xr.Dataset) -> str:
     return f"{what}: {', '.join(provenance(data))}".removesuffix(": ")
 
 
-def arrow(label: object) -> str:
-    """A direction with a real arrow."""
-    return str(label).replace("->", " → ")
-
-
 def symmetric_limit(values: Sequence[xr.DataArray]) -> float:
     """The end of a zero-centred colour scale: the largest gain, or what four of five cells stay within if that is more.
 

@@ -20,8 +20,9 @@ from plotly.subplots import make_subplots
 
 from xtl import plots, stats
 from xtl.errors import InputError
+from xtl.languages import arrow
 from xtl.plots.maps import layer_module_panels
-from xtl.plots.style import COLOURS, DASHES, FONT, arrow
+from xtl.plots.style import COLOURS, DASHES, FONT
 from xtl.results import mean_maps, provenance, score_unit
 
 STYLES = ("paper", "screen")

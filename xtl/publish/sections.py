@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from xtl.errors import InputError
-from xtl.plots.style import arrow
+from xtl.languages import arrow
 from xtl.publish.pack import pack, quantised
 from xtl.results import Maps, as_parts, per_example, score_unit, with_directions
 

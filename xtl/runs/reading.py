@@ -14,6 +14,7 @@ import xarray as xr
 
 from xtl.errors import InputError, check_choice
 from xtl.foreign import printable
+from xtl.languages import arrow
 from xtl.results.details import pad_options
 from xtl.runs.extent import extent_attrs, note_of
 from xtl.runs.lazy import open_run
@@ -139,9 +140,7 @@ def _notes(status: dict[str, Any], progress: str) -> list[str]:
     if status["pairs_done"] < status["pairs"]:
         share = status["pairs_done"] / status["pairs"]
         short = [g for g in status["groups"] if g["done"] < g["pairs"]]
-        named = ", ".join(
-            f"{g['task']} {g['direction'].replace('->', ' → ')} {g['done']} of {g['pairs']}" for g in short[:6]
-        )
+        named = ", ".join(f"{g['task']} {arrow(g['direction'])} {g['done']} of {g['pairs']}" for g in short[:6])
         more = f" and {len(short) - 6} more" if len(short) > 6 else ""
         notes.append(f"This run is unfinished: {progress} ({share:.0%}). Not whole yet: {named}{more}.")
     if status["missing"]:
