@@ -1,7 +1,8 @@
 # make demo   the main job, on the embedded model: report in runs/demo/report.html
 # make quick  what to run while you work: lint, types, the laws, one model a backend; a minute and a half
-# make test   every check: lint, types, tests (with the README's code)
-# make test-newest  a core of the tests on the newest version of everything (in .venv-newest); `make test` runs it too
+# make test   lint, types, all tests (notebooks, docs and the README's code among them)
+# make test-newest  a core of the tests on the newest version of everything (in .venv-newest)
+# make check  every check, as the gate runs them: `make test` and `make test-newest`
 # make test-oldest  the same on the oldest that pyproject.toml allows (in .venv-oldest)
 # make docs   the docs site into site/; a warning fails it
 # make notebooks  run the notebooks, outputs and all
@@ -16,7 +17,7 @@ READY := $(VENV)/.ready
 # Bytecode is kept, whatever the environment says: hundreds of processes would compile the same files anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo quick test test-newest test-oldest lint types tests picture docs gallery notebooks
+.PHONY: setup demo quick check test test-newest test-oldest lint types tests picture docs gallery notebooks
 .SILENT:
 
 setup: $(READY)
@@ -41,7 +42,9 @@ endef
 demo: setup
 	$(BIN)/xtl demo
 
-test: lint types tests test-newest
+check: test test-newest
+
+test: lint types tests
 
 lint: setup
 	$(BIN)/ruff check --quiet .

