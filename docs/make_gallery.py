@@ -20,6 +20,7 @@ DRAWN: dict[str, tuple[str, str | None]] = {
     "layer_profile": (DEMO, None),
     "held_out": (CAPITALS, None),
     "upper_bound": (CAPITALS, "en:fr"),
+    "layer_module": (DEMO, None),
 }
 """Run and direction of each kind of figure."""
 INTRO = """# Gallery

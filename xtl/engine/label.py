@@ -18,12 +18,11 @@ from xtl.hooks import BUILT_IN, Module
 from xtl.models.info import model_info
 from xtl.packages import versions
 from xtl.pairs import ParallelPair, check_prompt
+from xtl.results.axes import GAIN_DIMS
 from xtl.results.units import NORMALISATIONS, UNITS
 from xtl.scoring.distribution import similarity
 from xtl.tokens import decode
 from xtl.transplants import STEPS
-
-DIMS = ("module", "source_layer", "target_layer")
 
 
 def label_scores(model: Model, sweep: Sweep, logprobs: Float[Tensor, "runs continuation"], engine: str) -> xr.Dataset:
@@ -45,7 +44,7 @@ def label_scores(model: Model, sweep: Sweep, logprobs: Float[Tensor, "runs conti
     if question.has_options and sweep.pair.distribution is not None:
         alike = similarity(question.values(logprobs).numpy(), list(sweep.pair.distribution))
         data |= {
-            "similarity": (DIMS, alike[1:].reshape(sweep.plan.shape).astype(np.float32)),
+            "similarity": (GAIN_DIMS, alike[1:].reshape(sweep.plan.shape).astype(np.float32)),
             "vanilla_similarity": np.float32(alike[0]),
         }
     attrs = {"score": question.description, "score_unit": question.unit, "normalise": question.normalise}
@@ -61,8 +60,8 @@ def label_answers(model: Model, sweep: Sweep, answers: Sequence[Generated], engi
         tokens[row, : len(answer.tokens)] = answer.tokens
     texts = np.array([decode(model, answer.tokens) for answer in answers], dtype=object)
     data: dict[str, Any] = {
-        "text": (DIMS, texts[1:].reshape(shape)),
-        "tokens": ((*DIMS, "step"), tokens[1:].reshape(*shape, n_new)),
+        "text": (GAIN_DIMS, texts[1:].reshape(shape)),
+        "tokens": ((*GAIN_DIMS, "step"), tokens[1:].reshape(*shape, n_new)),
         "vanilla_text": texts[0],
         "vanilla_tokens": (("step",), tokens[0]),
     }
@@ -84,15 +83,15 @@ def label_answers(model: Model, sweep: Sweep, answers: Sequence[Generated], engi
 def _score_variables(sweep: Sweep, scores: np.ndarray, unit: str) -> dict[str, Any]:
     cells, shape, attrs = scores[1:], sweep.plan.shape, {"unit": unit}
     return {
-        "score": (DIMS, cells.reshape(shape).astype(np.float32), attrs),
-        "gain": (DIMS, (cells - scores[0]).reshape(shape).astype(np.float32), attrs),
+        "score": (GAIN_DIMS, cells.reshape(shape).astype(np.float32), attrs),
+        "gain": (GAIN_DIMS, (cells - scores[0]).reshape(shape).astype(np.float32), attrs),
         "vanilla_score": ((), np.float32(scores[0]), attrs),
     }
 
 
 def _correct_variables(sweep: Sweep, correct: np.ndarray) -> dict[str, Any]:
     cells = correct[1:].reshape(sweep.plan.shape).copy()  # of its own, with no tensor behind it
-    return {"correct": (DIMS, cells), "vanilla_correct": correct[0]}
+    return {"correct": (GAIN_DIMS, cells), "vanilla_correct": correct[0]}
 
 
 def _gold_text(pair: ParallelPair) -> str:
