@@ -24,7 +24,9 @@ from tests import tiny
 from tests.conftest import DEFAULT_BACKEND, SOURCE, TARGET
 from xtl.backend import backend_name, forward
 from xtl.models import memory
+from xtl.models.hooked import hooked_from_hf
 from xtl.models.names import PAPER, known_names, resolve_name
+from xtl.models.silence import silence_loading
 from xtl.tokens import encode
 
 ONE = {"source": SOURCE, "target": TARGET, "module": "attn", "source_layer": 1, "target_layer": 2, "max_new_tokens": 2}
@@ -173,15 +175,31 @@ def test_the_need_is_counted_from_the_configuration_alone(tiny_folder):
         need = memory.need_of(model.config)
         assert need.n_parameters == sum(parameter.numel() for parameter in model.parameters()), name
         assert need.n_embedding == tiny.VOCAB * 32
-        assert need.bytes(4) == 4 * need.n_parameters < need.bytes(4, hooked=True)
+        assert need.is_tied == model.config.tie_word_embeddings
+        assert need.bytes(4) == 4 * need.n_parameters
+        assert need.bytes(4, hooked=True) == 4 * (need.n_parameters + need.is_tied * need.n_embedding)
         assert need.bytes(2, "4bit") < need.bytes(2, "8bit") < need.bytes(2)
 
 
+@pytest.mark.hooked
+@pytest.mark.parametrize("name", ["llama", "mistral", "qwen2", "gemma3", "smollm2"])
+def test_a_hooked_transformer_and_the_model_that_it_is_checked_against_are_one_in_memory(tiny_folder, name):
+    """What a load holds is `Need`: the weights once, and a second embedding where it is tied."""
+    original = hf_model(tiny_folder(name))
+    need, kept = memory.need_of(original.config), {p.untyped_storage().data_ptr() for p in original.parameters()}
+    with silence_loading():
+        model = hooked_from_hf(original.requires_grad_(False), None, name, "cpu", torch.float32)
+    matrices = [p.untyped_storage() for place, p in model.named_parameters() if ".W_" in place or "._W_" in place]
+    copied = {storage.data_ptr(): storage.nbytes() // 4 for storage in matrices if storage.data_ptr() not in kept}
+    assert sum(copied.values()) == need.is_tied * need.n_embedding
+    assert need.bytes(4, hooked=True) == need.bytes(4) + 4 * sum(copied.values())
+
+
 def test_a_model_that_cannot_fit_is_refused_before_its_weights_are_read(tiny_folder, monkeypatch, capsys):
-    monkeypatch.setattr(memory, "free_memory", lambda device: 100_000)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 90_000)
     monkeypatch.setattr("xtl.models.read.read_hf", lambda *_, **__: pytest.fail("the weights were read"))
     with pytest.raises(
-        xtl.ModelError, match=r"needs \d+ kB in 32 bit, but cpu has 100 kB free; take dtype='bfloat16' \(\d+ kB\)"
+        xtl.ModelError, match=r"needs \d+ kB in 32 bit, but cpu has 90 kB free; take dtype='bfloat16' \(\d+ kB\)"
     ):
         xtl.load_model(tiny_folder("llama"), device="cpu")
     with pytest.raises(

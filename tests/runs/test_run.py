@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 import xtl
@@ -19,7 +21,7 @@ from xtl.progress import SweepProgress
 from xtl.publish.export import export_run
 from xtl.runs import Study, open_run, run_study
 from xtl.runs.activations import ActivationCache
-from xtl.runs.compute import reason
+from xtl.runs.compute import Computer, reason
 from xtl.runs.dry_run import dry_run
 from xtl.runs.status import in_words, run_status
 
@@ -229,6 +231,20 @@ def test_a_dry_run_counts_and_measures(study, tmp_path):
     run_study(study, tmp_path / "run")
     size = sum(path.stat().st_size for table in ("cells", "vanilla") for path in (tmp_path / "run" / table).iterdir())
     assert measured.disk == pytest.approx(size, rel=0.3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a peak can be begun anew on Linux")
+def test_a_dry_run_counts_the_memory_of_maps_and_not_what_a_load_passed_through(study, monkeypatch):
+    big, load = 400 * 10**6, Computer.load
+
+    def load_with_a_peak(self, index):
+        if self._index != index:  # it is asked for again before each map
+            bytearray(big)
+        load(self, index)
+
+    monkeypatch.setattr(Computer, "load", load_with_a_peak)
+    before = psutil.Process().memory_info().rss
+    assert dry_run(Study.read(study | {"limit": 1})).memory < before + big // 2
 
 
 def test_exports_hold_what_the_run_holds(study, tmp_path):

@@ -31,18 +31,20 @@ class Need:
 
     Attributes:
         n_parameters: parameters, tied ones counted once.
-        n_embedding: those of the embedding, of which a HookedTransformer may keep a second copy.
+        n_embedding: those of the embedding.
+        is_tied: whether it is the output matrix too; then a HookedTransformer keeps a second copy of it, and of nothing else.
     """
 
     n_parameters: int
     n_embedding: int
+    is_tied: bool = True
 
     def bytes(self, itemsize: int, quantization: str | None = None, hooked: bool = False) -> int:
         """Bytes at `itemsize` bytes a parameter."""
         if quantization is not None:
             linear = max(self.n_parameters - 2 * self.n_embedding, 0)
             return int(linear * QUANTISED[quantization] * 1.1 + (self.n_parameters - linear) * itemsize)
-        return itemsize * (self.n_parameters + (self.n_embedding if hooked else 0))
+        return itemsize * (self.n_parameters + (self.n_embedding if hooked and self.is_tied else 0))
 
 
 def need_of(config: Any, trust_remote_code: bool = False) -> Need | None:
@@ -55,10 +57,11 @@ def need_of(config: Any, trust_remote_code: bool = False) -> Need | None:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
         model.tie_weights()
-        embedding = model.get_input_embeddings().weight.numel()
+        embedding, output = model.get_input_embeddings().weight, model.get_output_embeddings()
     except Exception:  # an unusual model: its load will say what is wrong with it
         return None
-    return Need(sum(parameter.numel() for parameter in model.parameters()), embedding)
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Need(n_parameters, embedding.numel(), getattr(output, "weight", None) is embedding)
 
 
 def need_by_name(name: str) -> int | None:

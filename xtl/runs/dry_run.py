@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,7 +54,8 @@ class Estimate:
 
     Attributes:
         parts: by model and task.
-        memory: most bytes that the calibration held: on the GPU if there is one, else of this process; None without it.
+        memory: most bytes that the calibration's maps held, the model with them: on the GPU if there is one, else of this
+            process; None without it.
         workers: workers that share the time.
     """
 
@@ -140,10 +143,11 @@ def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True, trust_rem
     jobs = make_jobs(study)
     check_models(study, trust_remote_code)
     computer = Computer(study, groups=jobs.groups, trust_remote_code=trust_remote_code)
-    parts = []
+    parts, memory = [], 0
     for index, spec in enumerate(study.models):
         if calibrate:
             computer.load(index)
+            _forget_peak()
         of_model = [job for job in jobs.all if job.model == index]
         for task in dict.fromkeys(job.task for job in of_model):
             of_task = [job for job in of_model if job.task == task]
@@ -153,7 +157,8 @@ def dry_run(study: Study, *, workers: int = 1, calibrate: bool = True, trust_rem
                 if calibrate
                 else _counted(study, spec, task, of_task)
             )
-    return Estimate(tuple(parts), _memory() if calibrate else None, workers)
+        memory = max(memory, _memory() if calibrate else 0)
+    return Estimate(tuple(parts), memory or None, workers)
 
 
 def _counted(study: Study, spec: ModelSpec, task: str, jobs: list[Job]) -> Part:
@@ -189,6 +194,12 @@ def _bytes(first: bytes, second: bytes, n_maps: int, n_files: int) -> float:
         return float(n_maps * len(second))
     added = len(join_tables([first, second])) - len(first)
     return float(n_maps * added + n_files * (len(first) - added))
+
+
+def _forget_peak() -> None:
+    """Begin the peak of memory anew (Linux): while a model loads, its files count too, which needn't stay in memory."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _memory() -> int:
