@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from xtl.packages import VERSION, lazily
 
 if TYPE_CHECKING:
-    from xtl import controls, plots, stats
+    from xtl import controls, plots, selectors, stats
     from xtl.engine import sweep, sweep_many
     from xtl.errors import ContractError, InputError, ModelError, SlowEngineWarning, XtlError
     from xtl.explorer.explore import explore
@@ -53,6 +53,7 @@ _HOME = {
     "SlowEngineWarning": "xtl.errors",
     "controls": "xtl.controls",
     "plots": "xtl.plots",
+    "selectors": "xtl.selectors",
     "stats": "xtl.stats",
 }
 
@@ -77,6 +78,7 @@ __all__ = [
     "open_run",
     "plots",
     "run_study",
+    "selectors",
     "show",
     "stats",
     "sweep",

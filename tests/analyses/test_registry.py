@@ -30,7 +30,11 @@ def folders(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", [a.name for a in analyses.ANALYSES.values() if a.needs != "model"])
+OF_RUNS = [a.name for a in analyses.ANALYSES.values() if a.needs != "model" and a.name != "selection"]
+"""Those that every run is enough for; `tests/selectors/test_command.py` has the other one."""
+
+
+@pytest.mark.parametrize("name", OF_RUNS)
 def test_an_analysis_of_runs_is_stored_drawn_and_said(run, folders, tmp_path, name) -> None:
     runs = [folders / "real"] + ([folders / "again"] if name == "stability" else [])
     control = ["--control", folders / "control"] if name == "is_it_real" else []
@@ -111,7 +115,6 @@ def test_the_questions_of_several_tasks_are_asked_together() -> None:
     assert [pair.direction for pair in back[:4]] == ["es->en"] * 3 + ["sw->en"]
 
 
-OF_RUNS = [a.name for a in analyses.ANALYSES.values() if a.needs != "model"]
 SMALL = {
     "one instance": lambda data: data.isel(example=[0]),
     "one module": lambda data: data.isel(module=[1]),

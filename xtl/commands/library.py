@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from xtl.models.load import check_asked as check_asked
     from xtl.models.precision import contract_tolerance as contract_tolerance
     from xtl.plots.images import image_bytes as image_bytes
+    from xtl.plots.selection import cost_figure as cost_figure
+    from xtl.plots.selection import gain_figure as gain_figure
     from xtl.protocols.tables import accuracy_table as accuracy_table
     from xtl.protocols.tables import measure_of as measure_of
     from xtl.protocols.tables import write_table as write_table
@@ -52,6 +54,11 @@ if TYPE_CHECKING:
     from xtl.runs.status import run_status as run_status
     from xtl.runs.workers.choose import parse_workers as parse_workers
     from xtl.runs.workers.limits import check_pair_timeout as check_pair_timeout
+    from xtl.selectors import evaluate as evaluate
+    from xtl.selectors import get_selectors as get_selectors
+    from xtl.selectors.aligned import AlignedLayers as AlignedLayers
+    from xtl.selectors.aligned import aligned_layers as aligned_layers
+    from xtl.selectors.table import ACROSS as ACROSS
     from xtl.stats import summary_table as summary_table
     from xtl.stats import summary_wide as summary_wide
     from xtl.stats.selection import STRATEGIES as STRATEGIES
@@ -61,6 +68,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "ACROSS": "xtl.selectors.table",
+        "AlignedLayers": "xtl.selectors.aligned",
         "ENGINES": "xtl.engine",
         "Extent": "xtl.runs.extent",
         "KeptMaps": "xtl.runs",
@@ -70,6 +79,7 @@ __getattr__, __dir__ = lazily(
         "STEPS": "xtl.transplants",
         "STRATEGIES": "xtl.stats.selection",
         "accuracy_table": "xtl.protocols.tables",
+        "aligned_layers": "xtl.selectors.aligned",
         "backend_name": "xtl.backend",
         "best_cells": "xtl.results",
         "chat_pairs": "xtl.models.chat",
@@ -80,11 +90,15 @@ __getattr__, __dir__ = lazily(
         "check_pair_timeout": "xtl.runs.workers.limits",
         "concat_maps": "xtl.results",
         "contract_tolerance": "xtl.models.precision",
+        "cost_figure": "xtl.plots.selection",
         "dry_run": "xtl.runs.dry_run",
+        "evaluate": "xtl.selectors",
         "export_figure": "xtl.publish.figure_files",
         "export_run": "xtl.publish.export",
         "extent_attrs": "xtl.runs.extent",
+        "gain_figure": "xtl.plots.selection",
         "get_modules": "xtl.hooks",
+        "get_selectors": "xtl.selectors",
         "image_bytes": "xtl.plots.images",
         "is_bridge": "xtl.backend",
         "load_model": "xtl.models",
@@ -102,6 +116,7 @@ __getattr__, __dir__ = lazily(
         "run_study": "xtl.runs.run",
         "save_results": "xtl.runs",
         "say_extent": "xtl.runs.reading",
+        "selection_wide": "xtl.selectors.reading:wide_table",
         "status_in_words": "xtl.runs.status:in_words",
         "summary_table": "xtl.stats",
         "summary_wide": "xtl.stats",
