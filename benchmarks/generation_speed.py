@@ -1,6 +1,7 @@
 """How much faster is a map of generated answers than a loop that generates them one by one?
 
     python benchmarks/generation_speed.py [--backend hooked] [--model NAME] [--max-new-tokens 20] [--steps first]
+        [--details confidence]
 
 One process, one machine: the whole map on an engine, and a sample of cells on the loop, scaled to the map. End-of-sequence tokens
 are switched off, so that every cell generates all its tokens.
@@ -8,6 +9,7 @@ are switched off, so that every cell generates all its tokens.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from common import parser, report, seconds
@@ -46,6 +48,7 @@ def main() -> None:
     p.add_argument("--max-new-tokens", type=int, default=20)
     p.add_argument("--steps", default="first")
     p.add_argument("--loop-cells", type=int, default=6)
+    p.add_argument("--details", choices=["confidence", "agreement"])
     arguments = p.parse_args()
 
     model = xtl.load_model(arguments.model, backend=arguments.backend)
@@ -56,6 +59,7 @@ def main() -> None:
         "max_new_tokens": arguments.max_new_tokens,
         "steps": arguments.steps,
         "verify": 0,
+        "details": [arguments.details] if arguments.details else (),
     }
     n_layers = model.cfg.n_layers
     cells = 2 * n_layers**2
@@ -63,7 +67,9 @@ def main() -> None:
     part = seconds(
         lambda: xtl.sweep(model, engine="loop", modules=["attn"], source_layers=[0], target_layers=layers, **question)
     )
+    cpu = time.process_time()
     whole = seconds(lambda: xtl.sweep(model, engine=arguments.engine, **question), warm=False)
+    cpu = time.process_time() - cpu
     loop = part / (len(layers) + 1) * (cells + 1)  # vanilla runs too
     report(
         [
@@ -72,10 +78,12 @@ def main() -> None:
                 "backend": arguments.backend,
                 "engine": arguments.engine,
                 "steps": arguments.steps,
+                "details": arguments.details or "none",
                 "cells": cells,
                 "tokens": f"{len(encode(model, SOURCE))} + {len(encode(model, TARGET))}",
                 "new_tokens": arguments.max_new_tokens,
                 "map_s": round(whole, 2),
+                "map_cpu_s": round(cpu, 1),
                 "loop_s_scaled": round(loop, 1),
                 "loop_over_map": round(loop / whole, 1),
             }

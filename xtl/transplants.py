@@ -8,7 +8,7 @@ patched: later tokens run unpatched, over keys and values that keep what the pat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -219,6 +219,7 @@ def generate(
     max_new_tokens: int,
     prompt_hooks: Hooks | None = None,
     step_hooks: Hooks | None = None,
+    told: Callable[[Float[Tensor, " d_vocab"]], None] | None = None,
 ) -> Answer:
     """Greedy tokens, up to and with the end-of-sequence token.
 
@@ -229,6 +230,7 @@ def generate(
         prompt_hooks: hooks of the pass over the prompt; where no KV cache can be gone on with, of each pass over prompt and
             answer.
         step_hooks: hooks of each later, one-token pass.
+        told: called with the logits of each token.
     """
     ends = model_info(model).eos_token_ids
     lost, n_cached = why_no_cache(model), len(prompt_ids)
@@ -238,6 +240,8 @@ def generate(
     finite = True
     while True:
         best, token = logits.max(dim=-1)
+        if told is not None:
+            told(logits)
         tokens.append(int(token))
         finite = finite and bool(torch.isfinite(best))
         if len(tokens) == max_new_tokens or tokens[-1] in ends:

@@ -9,12 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xtl
+from tests import tiny
 from tests.conftest import SOURCE, TARGET
+from xtl.backend import forward
 from xtl.engine.loop import score_loop
+from xtl.engine.plan import Confidence
 from xtl.engine.prepare import SweepSettings, check_cells, prepare
+from xtl.models.info import ModelInfo
 from xtl.results import gold_option
 from xtl.results.units import NORMALISATIONS, UNITS
 from xtl.scoring.likelihood import TIE, Question
+from xtl.tokens import encode
 
 ENGINES = ("loop", "batched", "packed")
 BACKENDS = ("hooked", "bridge")
@@ -115,13 +120,18 @@ def test_maps_with_and_without_details_do_not_come_together(tiny_model):
 def test_details_that_mean_nothing_are_refused(tiny_model, untyped):
     model = tiny_model("llama")
     with pytest.raises(
-        xtl.InputError, match=r"unknown details 'option' \(did you mean 'options'\?\); valid: options, agreement"
+        xtl.InputError,
+        match=r"unknown details 'option' \(did you mean 'options'\?\); valid: options, confidence, agreement",
     ):
         xtl.sweep(model, PAIR, details="option")
-    with pytest.raises(xtl.InputError, match="details must be names, got True; valid: options, agreement"):
+    with pytest.raises(xtl.InputError, match="details must be names, got True; valid: options, confidence, agreement"):
         xtl.sweep(model, PAIR, details=True)
     with pytest.raises(xtl.InputError, match="details 'options' is of likelihood among options"):
         xtl.sweep(model, PAIR, details=["options"], max_new_tokens=2)
+    with pytest.raises(
+        xtl.InputError, match="details 'confidence' is of generated answers: leave it out where likelihood"
+    ):
+        xtl.sweep(model, PAIR, details=["confidence"])
     with pytest.raises(xtl.InputError, match="details 'options' needs options; this pair has an answer alone"):
         xtl.sweep(model, source=SOURCE, target=TARGET, answer="x", details="options")
     with pytest.raises(xtl.InputError, match="results do not say what their options were"):
@@ -225,3 +235,47 @@ def test_own_options_that_do_not_fit_are_told_before_the_map(tiny_model):
         xtl.InputError, match=r"'agreement', the source prompt's own answer: target with 'y+' has 224 tok"
     ):
         xtl.sweep(tiny_model("llama"), pair, details="agreement")
+
+
+# --- confidence
+
+
+def by_hand(model, tokens):
+    """Mean log-probability, margin and entropy of vanilla's answer, from one pass over prompt and answer."""
+    prompt, said = encode(model, TARGET), [int(token) for token in tokens if token >= 0]
+    logits = forward(model, [*prompt, *said[:-1]], keep=len(said)).double()
+    logprobs, first = logits.log_softmax(dim=-1), logits[0].sort().values
+    own = logprobs[torch.arange(len(said)), said].mean()
+    return [float(own), float(first[-1] - first[-2]), float(-(logprobs[0].exp() * logprobs[0]).sum())]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("steps", ["first", "every"])
+def test_every_engine_says_how_sure_the_model_is(tiny_model, monkeypatch, backend, engine, steps):
+    """Answers of different lengths, some of which end."""
+    model = tiny_model("llama", backend)
+    monkeypatch.setattr(model, "xtl_info", ModelInfo("tiny", eos_token_ids=tuple(range(0, tiny.VOCAB, 7))))
+    asked = {"source": SOURCE, "target": TARGET, "max_new_tokens": 6, "steps": steps, "source_layers": [0, 2]}
+    found, loop = (xtl.sweep(model, **asked, engine=one, details="confidence", verify=0) for one in (engine, "loop"))
+    assert len(np.unique((found.tokens >= 0).sum("step"))) > 1
+    own = [float(found[f"vanilla_{name}"]) for name in Confidence._fields]
+    np.testing.assert_allclose(own, by_hand(model, found.vanilla_tokens.values), atol=2e-4)
+    for name in Confidence._fields:
+        assert found[name].dtype == np.float32
+        assert found[name].dims == ("module", "source_layer", "target_layer")
+        np.testing.assert_allclose(found[name], loop[name], atol=2e-4, err_msg=name)
+    assert float(found.answer_logprob.max()) <= 0
+    assert float(found.first_margin.min()) >= 0
+    assert 0 <= float(found.first_entropy.min()) <= float(found.first_entropy.max()) <= np.log(tiny.VOCAB) + 1e-5
+    plain = xtl.sweep(model, **asked, engine=engine, verify=0)
+    assert plain.identical(found[list(plain.data_vars)])
+
+
+def test_the_source_run_says_it_too(tiny_model):
+    asked = {"source": SOURCE, "target": TARGET, "max_new_tokens": 3, "source_layers": [0]}
+    found = xtl.sweep(tiny_model("llama"), **asked, details=["agreement", "confidence"])
+    own = xtl.sweep(tiny_model("llama"), **(asked | {"target": SOURCE}), details="confidence")
+    for name in Confidence._fields:
+        np.testing.assert_allclose(found[f"source_{name}"], own[f"vanilla_{name}"], atol=2e-5)
+    np.testing.assert_array_equal(found.source_tokens, own.vanilla_tokens)

@@ -11,6 +11,7 @@ from tests.models.test_caching import forget_on_bridges
 from xtl.backend import forward, new_cache
 from xtl.engine.batched import Batched
 from xtl.engine.engines import ENGINES, resolve_engine, why_slow
+from xtl.engine.greedy import Greedy
 from xtl.engine.probe import why_not_exact
 from xtl.models.caching import why_no_cache
 from xtl.tokens import encode
@@ -128,8 +129,8 @@ def test_an_engine_that_is_wrong_in_one_cell_is_found_out(tiny_model, backend, r
 def test_an_engine_that_is_wrong_in_what_it_generates_is_found_out(tiny_model, backend, token):
     class Wrong(Batched):
         def generate(self, cells, sources, ends):
-            tokens, logits = super().generate(cells, sources, ends)
+            tokens, logits, _ = super().generate(cells, sources, ends)
             tokens[:, token] = (tokens[:, token] + 1) % self.model.cfg.d_vocab
-            return tokens, logits
+            return Greedy(tokens, logits)
 
     assert why_not_exact(tiny_model("llama", backend), Wrong, 3, "takes", "differs") == "differs"

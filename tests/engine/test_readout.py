@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import xtl
 from xtl.backend import forward
+from xtl.engine.greedy import best_of
 from xtl.engine.logit_scale import LogitScale, logit_scale
 from xtl.engine.packed import why_not_packable
 from xtl.engine.readout import SCREENING_TILE, VOCABULARY_TILE, Readout
@@ -42,6 +43,27 @@ def test_a_look_in_bfloat16_first_does_not_change_the_likeliest_token(seed, d_vo
     plain_tokens, plain = one.argmax(normed)  # too few rows for a screening
     torch.testing.assert_close(best, plain, rtol=1e-6, atol=1e-5)
     assert (plain_tokens == want_tokens).all() or spread < 1e-2
+
+
+@pytest.mark.parametrize("d_vocab", [100, 3 * VOCABULARY_TILE + 77])
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 30.0])
+@pytest.mark.parametrize("n_rows", [3, 20])
+def test_how_sure_the_model_is_read_tile_by_tile_is_what_all_logits_say(d_vocab, spread, n_rows):
+    """From all but even to all but certain; also where the largest logit is looked for in bfloat16."""
+    random = torch.Generator().manual_seed(0)
+    one = readout(spread * torch.randn(d_vocab, 24, generator=random), torch.randn(d_vocab, generator=random) * spread)
+    normed = torch.randn(n_rows, 24, generator=random)
+    got = one.first(normed, confidence=True)
+    want = best_of(one.logits(normed, slice(None)).double(), confidence=True)
+    assert (got.tokens == want.tokens).all()
+    for values, right in zip(got[1:], want[1:], strict=True):
+        torch.testing.assert_close(values.double(), right, rtol=1e-5, atol=2e-4)
+    logprobs = one.logits(normed, slice(None)).double().log_softmax(dim=-1)
+    torch.testing.assert_close(got.entropies.double(), -(logprobs.exp() * logprobs).sum(dim=-1), rtol=1e-4, atol=2e-4)
+    assert (got.margins >= 0).all()
+    after = one.next(normed, confidence=True)
+    torch.testing.assert_close(after.normalisers, got.normalisers)
+    assert one.first(normed, confidence=False)[2:] == one.next(normed, confidence=False)[2:] == (None, None, None)
 
 
 def test_few_tiles_are_looked_at_twice(monkeypatch):

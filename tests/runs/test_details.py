@@ -12,6 +12,7 @@ import xarray as xr
 
 import xtl
 from tests.runs.filling import content, jobs_of, map_of
+from xtl.engine.plan import Confidence
 from xtl.publish.export import export_run
 from xtl.runs import load_results, open_run, run_study, save_results
 from xtl.runs.jobs import hash_pairs
@@ -62,6 +63,7 @@ SETTINGS = (
     {"details": ["options", "agreement"], "normalise": "byte"},
     {"details": ["agreement"]},
     {"details": ["agreement"], "max_new_tokens": 2},
+    {"details": ["confidence", "agreement"], "max_new_tokens": 3},
 )
 
 
@@ -86,7 +88,7 @@ def test_a_sweep_that_goes_on_has_them_too(tiny_model, tmp_path, settings, monke
         assert swept(model, **settings, keep=xtl.KeptMaps(tmp_path / "maps")).identical(straight)
         monkeypatch.setattr("xtl.engine.driver.compute", None)
     plain = {key: value for key, value in settings.items() if key != "details"}
-    if "agreement" in settings["details"]:
+    if settings["details"] != ["options"]:
         with pytest.raises(TypeError, match="not callable"):
             swept(model, **plain, keep=xtl.KeptMaps(tmp_path / "maps"))
     else:
@@ -146,7 +148,7 @@ def test_other_details_are_another_study_and_a_run_of_an_earlier_version_opens_a
 
 
 def test_details_are_refused_where_the_study_has_none_to_keep(study):
-    with pytest.raises(xtl.InputError, match=r"unknown details 'opt' .*valid: options, agreement"):
+    with pytest.raises(xtl.InputError, match=r"unknown details 'opt' .*valid: options, confidence, agreement"):
         xtl.Study.read(study | {"details": "opt"})
     with pytest.raises(xtl.InputError, match="details 'options' is of likelihood among options"):
         xtl.Study.read(study | {"details": ["options"], "score": "none"})
@@ -170,21 +172,37 @@ def test_the_flag_is_the_key(study, tmp_path, run):
     assert open_run(tmp_path / "run").option_logprob.sizes["option"] == 4
 
 
-def test_a_cell_takes_at_most_4_bytes_an_option_more():
-    """Random shares, which pack worst."""
-    random, sizes = np.random.default_rng(0), {}
-    for n_options in (0, 2, 4):
-        files = []
-        for job in jobs_of(limit=50, directions=["en:es"]).all:
-            result = map_of(job, layers=18)
-            if n_options:
-                shares = np.log(random.dirichlet(np.ones(n_options), result.score.shape)).astype("float32")
-                result["option_logprob"] = ((*result.score.dims, "option"), shares)
-                result["vanilla_option_logprob"] = ("option", shares.reshape(-1, n_options)[0])
-            files.append(encode_map(result, job, "gemma-3-270m"))
-        sizes[n_options] = sum(len(join_tables([pair[table] for pair in files])) for table in (0, 1)) / (50 * 2 * 18**2)
-    assert sizes[2] - sizes[0] <= 8
-    assert sizes[4] - sizes[0] <= 16
+def bytes_a_cell(of_map):
+    """Of maps of 648 cells with what a function adds to each."""
+    files = []
+    for job in jobs_of(limit=50, directions=["en:es"]).all:
+        result = map_of(job, layers=18)
+        files.append(encode_map(result.assign(of_map(result.score)), job, "gemma-3-270m"))
+    return sum(len(join_tables([pair[table] for pair in files])) for table in (0, 1)) / (50 * 2 * 18**2)
+
+
+def test_a_cell_takes_at_most_4_bytes_an_option_more_and_12_for_confidence():
+    """Random numbers, which pack worst."""
+    random = np.random.default_rng(0)
+
+    def shares(n_options):
+        def add(score):
+            drawn = np.log(random.dirichlet(np.ones(n_options), score.shape)).astype("float32")
+            cells = xr.DataArray(drawn, dims=(*score.dims, "option"))
+            return {"option_logprob": cells, "vanilla_option_logprob": cells[0, 0, 0]}
+
+        return add
+
+    def confidence(score):
+        return {name: (score.dims, random.normal(size=score.shape).astype("float32")) for name in Confidence._fields}
+
+    def agreement(score):
+        names = ("agrees_with_vanilla", "agrees_with_source")
+        return {name: (score.dims, random.normal(size=score.shape) > 0) for name in names}
+
+    plain = bytes_a_cell(lambda score: {})
+    added = [bytes_a_cell(add) - plain for add in (shares(2), shares(4), confidence, agreement)]
+    assert np.all(np.array(added) <= [8, 16, 12, 0.5]), added
 
 
 def test_a_sweep_on_the_command_line_keeps_them_too(loaded, tmp_path, run):
@@ -195,4 +213,4 @@ def test_a_sweep_on_the_command_line_keeps_them_too(loaded, tmp_path, run):
     code, _, err = run("sweep", *given, "--details", "all", "--out", tmp_path)
     assert code == 2
     assert err.count("\n") == 1
-    assert "unknown details 'all'; valid: options, agreement" in err
+    assert "unknown details 'all'; valid: options, confidence, agreement" in err

@@ -21,7 +21,7 @@ from xtl.backend import (
     select_rows,
     upcast,
 )
-from xtl.engine.greedy import Best, greedy
+from xtl.engine.greedy import Best, Greedy, best_of, greedy
 from xtl.engine.memory import rows_that_fit
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.probe import SHORT, why_not_exact
@@ -57,13 +57,11 @@ class Batched:
                     rows[:, index] = logprobs[:, torch.arange(len(ids)), list(ids)].sum(dim=1).cpu()
         return rows
 
-    def generate(
-        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]
-    ) -> tuple[Int[Tensor, "row token"], Float[Tensor, "row token"]]:
-        """Greedy tokens of vanilla (row 0) and of each cell, -1 after the end, and the logit of each; a row stops at its end."""
+    def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
+        """Greedy answers of vanilla (row 0) and of each cell; a row stops at its end."""
         logits, cache = self.run_prompt(cells, sources, ())
         batch = Batch(self.model, cache, self.plan, cells, sources)
-        return greedy(batch, best_of(logits[:, -1]), self.plan.max_new_tokens or 0, ends)
+        return greedy(batch, best_of(logits[:, -1], self.plan.confidence), self.plan.max_new_tokens or 0, ends)
 
     def run_prompt(
         self, cells: list[Cell], sources: Float[Tensor, "cell ..."], path: tuple[int, ...]
@@ -93,7 +91,8 @@ class Batch:
     def next(self, tokens: Int[Tensor, " row"], live: Int[Tensor, " row"]) -> Best:
         """Run one more token of each row, patched with `steps="every"`."""
         hooks = write_hooks(self.cells, self.sources, live.tolist(), True) if self.plan.every_step else []
-        return best_of(forward_batch(self.model, tokens[:, None], hooks=hooks, cache=self.cache, keep=1)[:, -1])
+        logits = forward_batch(self.model, tokens[:, None], hooks=hooks, cache=self.cache, keep=1)
+        return best_of(logits[:, -1], self.plan.confidence)
 
 
 def write_hooks(cells: list[Cell], sources: Tensor, numbers: list[int], and_after: bool) -> Hooks:
@@ -103,12 +102,6 @@ def write_hooks(cells: list[Cell], sources: Tensor, numbers: list[int], and_afte
         return transplant_batch(sources[which], torch.tensor(places, device=sources.device), and_after=and_after)
 
     return hooks_by_site(cells, numbers, hook)
-
-
-def best_of(logits: Float[Tensor, "row d_vocab"]) -> Best:
-    """The likeliest token of each row, and its logit (NaN where any is)."""
-    best, tokens = upcast(logits).max(dim=-1)
-    return tokens, best
 
 
 def why_not_batchable(model: Model) -> str | None:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xtl.backend import Model
-from xtl.engine.plan import Generated, Outputs
+from xtl.engine.plan import Confidence, Generated, Outputs
 from xtl.engine.prepare import Sweep
 from xtl.results.concat import GAIN_DIMS
 from xtl.results.details import OPTION, attrs_of
@@ -26,6 +26,8 @@ def with_details(model: Model, sweep: Sweep, outputs: Outputs, result: xr.Datase
         assert sweep.question is not None
         result = result.assign(_options(sweep, sweep.question, outputs.logprobs.double()))
         result = result.assign_coords({OPTION: np.arange(len(sweep.question.continuations))})
+    if sweep.plan.confidence:
+        result = result.assign(_confidence(sweep, outputs))
     if sweep.source_run is not None:
         generated = outputs.logprobs is None
         found = _texts_agree(model, sweep, outputs, result) if generated else _options_agree(sweep, outputs)
@@ -42,6 +44,19 @@ def _options(sweep: Sweep, question: Question, logprobs: Float[Tensor, "runs opt
         cells = shares[1:].reshape(*sweep.plan.shape, -1)
         data[f"option_logprob{suffix}"] = ((*GAIN_DIMS, OPTION), cells, attrs)
         data[f"vanilla_option_logprob{suffix}"] = ((OPTION,), shares[0], attrs)
+    return data
+
+
+def _confidence(sweep: Sweep, outputs: Outputs) -> dict[str, Any]:
+    """How sure the model is of each answer, of vanilla's, and of the source run's if there is one."""
+    data: dict[str, Any] = {}
+    cells = np.array([answer.confidence for answer in outputs.answers or ()], dtype=np.float32)
+    own = outputs.source.confidence if isinstance(outputs.source, Generated) else None
+    for place, name in enumerate(Confidence._fields):
+        attrs = attrs_of(name, None)
+        data[name] = (GAIN_DIMS, cells[1:, place].reshape(sweep.plan.shape), attrs)
+        data[f"vanilla_{name}"] = ((), cells[0, place], attrs)
+        data |= {} if own is None else {f"source_{name}": ((), np.float32(own[place]), attrs)}
     return data
 
 

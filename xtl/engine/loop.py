@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xtl.backend import Model, forward, upcast
-from xtl.engine.plan import Cell, Generated, Plan
+from xtl.engine.greedy import Best, best_of
+from xtl.engine.plan import Cell, Confidence, Generated, Plan
 from xtl.hooks import Hooks, transplant_at
 from xtl.transplants import generate, read_activations
 
@@ -47,9 +48,18 @@ def generate_cells(model: Model, plan: Plan, cells: Iterable[Cell]) -> Iterator[
         yield cell, _generate(model, plan, hooks, step_hooks)
 
 
-def _generate(model: Model, plan: Plan, *hooks: Hooks) -> Generated:
-    answer = generate(model, plan.target_ids, plan.max_new_tokens or 0, *hooks)
-    return Generated(answer.tokens, answer.finite)
+def _generate(model: Model, plan: Plan, hooks: Hooks | None = None, step_hooks: Hooks | None = None) -> Generated:
+    steps: list[Best] = []
+    told = (lambda logits: steps.append(best_of(logits[None], confidence=True))) if plan.confidence else None
+    answer = generate(model, plan.target_ids, plan.max_new_tokens or 0, hooks, step_hooks, told)
+    return Generated(answer.tokens, answer.finite, _confidence(steps) if steps else None)
+
+
+def _confidence(steps: list[Best]) -> Confidence:
+    """How sure the model is of an answer, from each of its tokens."""
+    logprobs = [float(step.logits - step.normalisers) for step in steps if step.normalisers is not None]
+    first = [float(values) for values in (steps[0].margins, steps[0].entropies) if values is not None]
+    return Confidence(sum(logprobs) / len(logprobs), *first)
 
 
 def write_hooks(model: Model, plan: Plan, cells: Iterable[Cell]) -> Iterator[tuple[Cell, Hooks, Hooks]]:

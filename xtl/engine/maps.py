@@ -71,7 +71,8 @@ def sweep(
             attributes hold the largest difference.
         chunk_size: cells at a time; "auto" keeps their activations under half a GB. Where memory runs
             out all the same, the chunk is halved and a warning says so.
-        details: what to keep beside the score: "options", "agreement" (see `xtl.results.details`). Nothing by default.
+        details: what to keep beside the score: "options", "confidence", "agreement" (see `xtl.results.details`). Nothing by
+            default.
         activations: write these instead of what the source prompt gives, by module name and (0-based) source layer.
         progress: called after each cell with (cells done, cells in all).
 
@@ -85,7 +86,8 @@ def sweep(
         place), the log-probability of each option among the options. Generated: `text`, `tokens` (int32, with a dim `step`; -1
         after the end), `vanilla_text`, `vanilla_tokens`, and with `text_score` also `score`, `gain` (from 0 to 1) and `correct`.
         With details="agreement" also `agrees_with_vanilla`, `agrees_with_source` (bool), and of the source prompt's own answer
-        `source_score` and `source_correct`, or `source_text`. Coords for languages, prompts and gold; attributes that say
+        `source_score` and `source_correct`, or `source_text`; with details="confidence" `answer_logprob`, `first_margin` and
+        `first_entropy` (float32), and vanilla's. Coords for languages, prompts and gold; attributes that say
         model, backend, engine, score and versions.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -36,6 +37,7 @@ class Plan:
         up_to_constant: whether every score stays the same when a constant is added to all continuations' log-probabilities
             (so among options of equal lengths); an engine may then leave out what all of them share.
         max_new_tokens: most tokens to generate; None when continuations are scored.
+        confidence: whether to say of each generated answer how sure the model is of it.
         every_step: whether tokens after the prompt are patched too (`steps="every"`).
         chunk_size: cells at a time; None leaves it to the engine.
         activations: what to write, by module name and source layer, `[d_model]` each; None reads them from the source prompt.
@@ -49,6 +51,7 @@ class Plan:
     continuations: tuple[tuple[int, ...], ...] = ()
     up_to_constant: bool = False
     max_new_tokens: int | None = None
+    confidence: bool = False
     every_step: bool = False
     chunk_size: int | None = None
     activations: Mapping[tuple[str, int], Float[Tensor, "*unit"]] | None = None
@@ -71,6 +74,20 @@ class Plan:
                     yield Cell(module, source_layer, target_layer)
 
 
+class Confidence(NamedTuple):
+    """How sure the model is of a greedy answer.
+
+    Attributes:
+        answer_logprob: mean log-probability of its tokens, with the end-of-sequence token, in nats.
+        first_margin: the first token's logit minus the second largest one.
+        first_entropy: entropy of the first token's distribution, in nats.
+    """
+
+    answer_logprob: float
+    first_margin: float
+    first_entropy: float
+
+
 @dataclass(frozen=True)
 class Generated:
     """A greedy answer.
@@ -78,10 +95,12 @@ class Generated:
     Attributes:
         tokens: up to and with the end-of-sequence token.
         finite: whether the logits of every step were numbers.
+        confidence: where the plan asks for it.
     """
 
     tokens: list[int]
     finite: bool = True
+    confidence: Confidence | None = None
 
 
 @dataclass(frozen=True)

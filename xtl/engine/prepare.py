@@ -164,6 +164,7 @@ def prepare(model: Model, pair: ParallelPair, settings: SweepSettings, cells: Ce
         continuations=question.continuations if question else (),
         up_to_constant=question.up_to_constant if question else False,
         max_new_tokens=n_new,
+        confidence="confidence" in settings.details,
         every_step=settings.steps == "every",
         chunk_size=settings.cells_at_a_time,
     )

@@ -103,7 +103,7 @@ def _deviations(model: Model, make: MakeRows, plan: Plan) -> list[float]:
     sources = torch.stack([source_activations(model, plan)[cell.module.name, cell.source_layer] for cell in cells])
     no_end = torch.zeros(0, dtype=torch.long, device=model.cfg.device)
     # Of one cell alone: each of its tokens costs a look at the whole vocabulary.
-    tokens, logits = make(model, plan).generate(cells[-1:], sources[-1:], no_end)
+    tokens, logits, _ = make(model, plan).generate(cells[-1:], sources[-1:], no_end)
     *path, last = tokens[1].tolist()
     ends = (last, *_text(model, 2, seed=1))
     scored = make(model, replace(plan, continuations=tuple((*path, end) for end in ends))).logprobs(cells, sources)

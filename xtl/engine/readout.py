@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xtl.backend import Model, upcast
+from xtl.engine.greedy import Best
 from xtl.engine.logit_scale import logit_scale
 from xtl.engine.tree import Tree
 
@@ -94,6 +95,34 @@ class Readout:
             best = torch.where(better, logits, best)
             tokens = torch.where(better, columns + start, tokens)
         return tokens, best
+
+    def first(self, normed: Float[Tensor, "row d_model"], confidence: bool) -> Best:
+        """The likeliest first token of each row; with `confidence` how sure the model is of it, in one more pass of tiles."""
+        best = Best(*self.argmax(normed))
+        return self.spread(normed, best) if confidence else best
+
+    def next(self, normed: Float[Tensor, "row d_model"], confidence: bool) -> Best:
+        """The likeliest next token of each row; with `confidence` its normaliser too."""
+        return Best(*self.argmax(normed), self.normaliser(normed) if confidence else None)
+
+    def spread(self, normed: Float[Tensor, "row d_model"], best: Best) -> Best:
+        """The same tokens with normalisers, margins and entropies; the logits are never there as a whole.
+
+        All is reckoned from the largest logit, so that what a float32 of hundreds can't tell apart does not count.
+        """
+        nothing = torch.full_like(best.logits, -torch.inf)
+        total, second, mean = nothing, nothing, torch.zeros_like(best.logits)
+        for start in range(0, self.weight.shape[0], VOCABULARY_TILE):
+            tile = self.logits(normed, slice(start, start + VOCABULARY_TILE)) - best.logits[:, None]
+            inside, before = tile.logsumexp(dim=-1), total
+            total = torch.logaddexp(total, inside)
+            own = (tile.softmax(dim=-1) * tile.clamp_min(torch.finfo(tile.dtype).min)).sum(dim=-1)
+            mean = mean * (before - total).exp() + own * (inside - total).exp()
+            here = (best.tokens >= start) & (best.tokens < start + tile.shape[1])
+            tile[here, best.tokens[here] - start] = -torch.inf
+            second = torch.maximum(second, tile.amax(dim=-1))
+        # Tiles of other sizes round otherwise: the second one of a tie may come out as the larger one.
+        return Best(*best[:2], best.logits + total, (-second).clamp_min(0), (total - mean).clamp_min(0))
 
     def screening(self, normed: Float[Tensor, "row d_model"]) -> bool:
         """Whether a look in bfloat16 first pays: float32 on a CPU that multiplies bfloat16 matrices faster, several rows."""

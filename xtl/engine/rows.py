@@ -15,8 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xtl.backend import Model
+from xtl.engine.greedy import Greedy
 from xtl.engine.loop import source_activations
-from xtl.engine.plan import Cell, Generated, Plan
+from xtl.engine.plan import Cell, Confidence, Generated, Plan
 from xtl.engine.staging import in_branch_order
 from xtl.hooks import HookFunction, Hooks
 from xtl.models.info import model_info
@@ -37,10 +38,8 @@ class Rows(Protocol):
     def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row continuation"]:
         """Log-probability of each continuation, vanilla and then the cells."""
 
-    def generate(
-        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]
-    ) -> tuple[Int[Tensor, "row token"], Float[Tensor, "row token"]]:
-        """Greedy tokens of vanilla and of the cells, -1 after one of `ends`, and the logit of each."""
+    def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
+        """Greedy answers of vanilla and of the cells, each up to one of `ends`."""
 
 
 MakeRows = Callable[[Model, Plan], Rows]
@@ -61,9 +60,11 @@ def generate_rows(model: Model, plan: Plan, make: MakeRows) -> Iterator[tuple[Ce
     ends = torch.tensor(model_info(model).eos_token_ids, device=model.cfg.device, dtype=torch.long)
     answers: dict[int, Generated] = {}
     for numbers, values in _chunks(model, plan, make, lambda rows, cells, sources: rows.generate(cells, sources, ends)):
-        for number, tokens, logits in zip(numbers, *values, strict=True):
+        sure = [None] * len(numbers) if values.confidence is None else values.confidence.tolist()
+        for number, tokens, logits, row in zip(numbers, values.tokens, values.logits, sure, strict=True):
             written = [int(token) for token in tokens if token >= 0]
-            answers[number] = Generated(written, bool(torch.isfinite(logits).all()))
+            confidence = None if row is None else Confidence(*row)
+            answers[number] = Generated(written, bool(torch.isfinite(logits).all()), confidence)
     yield from ((cell, answers[number]) for number, cell in enumerate([None, *plan.cells()]))
 
 

@@ -5,6 +5,10 @@ option *among the options*, v_k - log sum_k exp(v_k) of the values v_k that the 
 What all options share cancels in it: it is the same by every engine, and costs no forward pass. The score is its value at the
 gold option.
 
+`confidence` keeps how sure the model is of each generated answer: the mean log-probability of its tokens, `answer_logprob`, and
+the margin and entropy of the first one, `first_margin` and `first_entropy`. These take sums over the vocabulary (what that costs
+is measured in docs/performance.md).
+
 `agreement` keeps whether each cell chose what vanilla chose, `agrees_with_vanilla`, and what the source prompt itself is
 answered, `agrees_with_source`; with that answer's own score, `source_score` and `source_correct`: asking in the source language.
 A run whose two likeliest options tie, or whose text names none, has chosen nothing and agrees with none.
@@ -26,17 +30,21 @@ from xtl.results.units import NORMALISATIONS, UNITS
 
 DETAILS = {
     "options": "the log-probability of each option among the options",
+    "confidence": "how sure the model is of a generated answer",
     "agreement": "whether a cell's answer is vanilla's, and that of the source prompt itself",
 }
 """What can be kept, by name."""
-OF_LIKELIHOOD = ("options",)
-"""Details of scores among options."""
+OF_LIKELIHOOD, OF_GENERATED = ("options",), ("confidence",)
+"""Details of scores among options alone, and of generated answers alone."""
 OPTION = "option"
 """The dim of options: an option's place among those of its pair, from 0."""
 OPTION_LOGPROBS = ("option_logprob", *(f"option_logprob_{suffix}" for suffix in NORMALISATIONS.values()))
 """Variables with that dim: by the chosen normalisation, and where one is asked for, raw and by each."""
 ATTRS = {
     "option_logprob": {"description": "log-probability of each option among the options"},
+    "answer_logprob": {"unit": "nats per token", "description": "mean log-probability of the answer's tokens"},
+    "first_margin": {"unit": "logits", "description": "logit of the answer's first token minus the second largest one"},
+    "first_entropy": {"unit": "nats", "description": "entropy of the distribution of the answer's first token"},
     "agrees_with_vanilla": {"description": "whether the answer is the one without a transplant"},
     "agrees_with_source": {"description": "whether the answer is the source prompt's own"},
 }
@@ -58,17 +66,20 @@ def check_details(details: object, generated: bool) -> tuple[str, ...]:
     >>> check_details("option", generated=False)
     Traceback (most recent call last):
     ...
-    xtl.errors.InputError: unknown details 'option' (did you mean 'options'?); valid: options, agreement
+    xtl.errors.InputError: unknown details 'option' (did you mean 'options'?); valid: options, confidence, agreement
     """
     if isinstance(details, str):
         details = [details]
     if not isinstance(details, Collection):
         raise InputError(f"details must be names, got {details!r}; valid: {', '.join(DETAILS)}")
     names = [check_choice("details", one, DETAILS) for one in details]
-    if generated and (wrong := [name for name in names if name in OF_LIKELIHOOD]):
-        raise InputError(
-            f"details {wrong[0]!r} is of likelihood among options: leave it out where answers are generated"
-        )
+    for name in names:
+        if generated and name in OF_LIKELIHOOD:
+            raise InputError(
+                f"details {name!r} is of likelihood among options: leave it out where answers are generated"
+            )
+        if not generated and name in OF_GENERATED:
+            raise InputError(f"details {name!r} is of generated answers: leave it out where likelihood is scored")
     return tuple(name for name in DETAILS if name in names)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from xtl.backend import Model
-from xtl.engine.plan import Generated, Outputs
+from xtl.engine.plan import Confidence, Generated, Outputs, Plan
 from xtl.engine.prepare import Sweep
 from xtl.files import check_can_write, gone, sha256, writing
 from xtl.models.identity import identity_key
@@ -63,8 +63,10 @@ class KeptMaps:
         if sweep.plan.max_new_tokens is None:
             of_source = None if source is None else torch.tensor(source, dtype=values.dtype)
             return Outputs(values, None, n_verified, difference, of_source)
-        answers = [Generated([token for token in row if token >= 0]) for row in values.tolist()]
-        return Outputs(None, answers, n_verified, difference, None if source is None else Generated(source))
+        answers = [_generated(row, sweep.plan) for row in values.tolist()]
+        return Outputs(
+            None, answers, n_verified, difference, None if source is None else _generated(source, sweep.plan)
+        )
 
     def put(self, model: Model, sweep: Sweep, engine: str, outputs: Outputs) -> None:
         """Keep what a sweep gave. Once this returns it is on disk for good.
@@ -80,16 +82,14 @@ class KeptMaps:
             raise gone(self.folder)
         values = outputs.logprobs
         if values is None:
-            answers = outputs.answers or ()
-            values = torch.full((len(answers), sweep.plan.max_new_tokens or 0), -1, dtype=torch.int32)
-            for row, answer in enumerate(answers):
-                values[row, : len(answer.tokens)] = torch.tensor(answer.tokens, dtype=torch.int32)
+            kind = torch.float64 if sweep.plan.confidence else torch.int32
+            values = torch.tensor([_row(answer, sweep.plan) for answer in outputs.answers or ()], dtype=kind)
         write_tensor(
             self._path(model, sweep, engine),
             values,
             n_verified=str(outputs.n_verified),
             largest_difference=repr(outputs.largest_difference),
-            **({} if outputs.source is None else {"source": _as_json(outputs.source)}),
+            **({} if outputs.source is None else {"source": json.dumps(_listed(outputs.source, sweep.plan))}),
         )
 
     def _path(self, model: Model, sweep: Sweep, engine: str) -> Path:
@@ -112,6 +112,8 @@ class KeptMaps:
             "verify": sweep.verify,
             "gold": sweep.pair.gold if sweep.question else None,  # the check compares scores, which depend on it
         }
+        if plan.confidence:
+            decides["confidence"] = True
         if sweep.source_run is not None:
             decides["source_run"] = [plan.source_ids, sweep.source_run.plan.continuations]
         return self.folder / f"{sha256(json.dumps(decides).encode())[:32]}.safetensors"
@@ -124,6 +126,21 @@ class KeptMaps:
         return self._models[id(model)][1]
 
 
-def _as_json(source: Tensor | Generated) -> str:
-    """Of a source run, the log-probabilities or the tokens."""
-    return json.dumps(source.tokens if isinstance(source, Generated) else source.tolist())
+def _listed(source: Tensor | Generated, plan: Plan) -> list[int | float]:
+    """A source run as numbers."""
+    return _row(source, plan) if isinstance(source, Generated) else source.tolist()
+
+
+def _row(answer: Generated, plan: Plan) -> list[int | float]:
+    """A generated answer as numbers: its tokens, -1 after the end, and how sure the model is of it if the plan asks for that."""
+    n_left = (plan.max_new_tokens or 0) - len(answer.tokens)
+    return [*answer.tokens, *[-1] * n_left, *(answer.confidence or ())]
+
+
+def _generated(row: list[int | float], plan: Plan) -> Generated:
+    """The reverse."""
+    n_new = plan.max_new_tokens or 0
+    return Generated(
+        [int(token) for token in row[:n_new] if token >= 0],
+        confidence=Confidence(*row[n_new:]) if plan.confidence else None,
+    )

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
+from xtl.engine.plan import Confidence
 from xtl.results import GAIN_DIMS
 from xtl.results.details import OPTION_LOGPROBS
 from xtl.results.units import NORMALISATIONS
@@ -42,6 +43,7 @@ VALUES = {
     "tokens": pa.list_(pa.int32()),
     **EACH,
     **dict.fromkeys(OPTION_LOGPROBS, OPTIONS_KIND),
+    **dict.fromkeys(Confidence._fields, pa.float32()),
     "agrees_with_vanilla": pa.bool_(),
     "agrees_with_source": pa.bool_(),
 }

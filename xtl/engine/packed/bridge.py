@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from xtl.backend import Model, forward_without_logits
-from xtl.engine.greedy import Best, greedy
+from xtl.engine.greedy import Best, Greedy, greedy
 from xtl.engine.memory import MEMORY, cells_that_fit, key_bytes
 from xtl.engine.packed.bridge_stages import Stages
 from xtl.engine.packed.groups import Groups, assign_groups, best_number_of_groups
@@ -69,12 +69,10 @@ class PackedBridge:
         with self.run(cells, sources) as normed:
             return self.readout.logprobs(normed, self.tree, self.plan.up_to_constant)
 
-    def generate(
-        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]
-    ) -> tuple[Int[Tensor, "row token"], Float[Tensor, "row token"]]:
-        """Greedy tokens of vanilla (row 0) and of each cell, -1 after the end, and the logit of each; a row stops at its end."""
+    def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
+        """Greedy answers of vanilla (row 0) and of each cell; a row stops at its end."""
         with self.run(cells, sources) as normed:
-            first = self.readout.argmax(normed[:, 0])
+            first = self.readout.first(normed[:, 0], self.plan.confidence)
             rows = PackedBridgeRows(self, cells, sources, self.assign(cells))
             return greedy(rows, first, self.plan.max_new_tokens or 0, ends)
 
@@ -263,7 +261,7 @@ class PackedBridgeRows:
             ),
         )
         self.n_steps += 1
-        return packed.readout.argmax(kept["normed"].flatten(0, 1)[: self.n_rows])
+        return packed.readout.next(kept["normed"].flatten(0, 1)[: self.n_rows], packed.plan.confidence)
 
     def hook(self, places: list[int], which: list[int]) -> HookFunction:
         """What the cells `which` write at the rows `places`."""

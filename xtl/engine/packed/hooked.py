@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xtl.backend import Model
-from xtl.engine.greedy import Best, greedy
+from xtl.engine.greedy import Best, Greedy, greedy
 from xtl.engine.memory import cells_that_fit
 from xtl.engine.packed.hooked_attention import OwnTokens, Prefix, packed_attention
 from xtl.engine.plan import Cell, Plan
@@ -44,14 +44,12 @@ class PackedHooked:
         normed = self.norm(self.run_prompt(cells, sources, self.tree))
         return self.readout.logprobs(normed, self.tree, self.plan.up_to_constant)
 
-    def generate(
-        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]
-    ) -> tuple[Int[Tensor, "row token"], Float[Tensor, "row token"]]:
-        """Greedy tokens of vanilla (row 0) and of each cell, -1 after the end, and the logit of each; a row stops at its end."""
+    def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
+        """Greedy answers of vanilla (row 0) and of each cell; a row stops at its end."""
         own = OwnTokens()
         residual = self.run_prompt(cells, sources, build_tree(self.plan.target_ids[-1], ()), own)
         own.select(torch.arange(1 + len(cells), device=residual.device))
-        first = self.readout.argmax(self.norm(residual)[:, 0])
+        first = self.readout.first(self.norm(residual)[:, 0], self.plan.confidence)
         return greedy(PackedRows(self, cells, sources, own), first, self.plan.max_new_tokens or 0, ends)
 
     def norm(self, residual: Float[Tensor, "row node d_model"]) -> Float[Tensor, "row node d_model"]:
@@ -128,7 +126,8 @@ class PackedRows:
                 start_at_layer=0,
                 stop_at_layer=model.cfg.n_layers,
             )
-        return packed.readout.argmax(packed.norm(rearrange(out, "1 row d -> row 1 d"))[:, 0])
+        normed = packed.norm(rearrange(out, "1 row d -> row 1 d"))[:, 0]
+        return packed.readout.next(normed, packed.plan.confidence)
 
     def hook(self, places: list[int], which: list[int]) -> HookFunction:
         """What the cells `which` write at the rows `places`."""
