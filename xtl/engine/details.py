@@ -12,7 +12,7 @@ from torch import Tensor
 from xtl.backend import Model
 from xtl.engine.plan import Confidence, Generated, Outputs
 from xtl.engine.prepare import Sweep
-from xtl.results.concat import GAIN_DIMS
+from xtl.results.axes import GAIN_DIMS
 from xtl.results.details import OPTION, attrs_of
 from xtl.results.units import NORMALISATIONS
 from xtl.scoring.likelihood import Question
