@@ -17,9 +17,9 @@ from xtl.selectors.registry import SELECTORS
 from xtl.selectors.wrappers import Smoothed
 from xtl.stats.selection import split_halves
 
-PLANTED = selectors.simulate(n_questions=40, n_layers=3, planted={("attn", 1, 2): 3.0, ("attn", 1, 1): 2.0})
+PLANTED = selectors.simulate(n_questions=30, n_layers=3, planted={("attn", 1, 2): 3.0, ("attn", 1, 1): 2.0})
 LUCK = selectors.simulate(n_questions=40, n_layers=3)
-QUICK = {"n_splits": 3, "seed": 1}
+QUICK = {"n_splits": 2, "seed": 1}
 LEARNS_CELLS = [name for name in SELECTORS if name not in ("confidence", "calibrated", "vote", "smoothed_confidence")]
 
 
@@ -85,7 +85,7 @@ def test_neighbours_that_help_together_are_found_by_smoothing() -> None:
 @pytest.mark.parametrize("name", list(SELECTORS))
 def test_what_choose_gives_does_not_depend_on_golds_that_it_is_not_given(name: str) -> None:
     world = read_maps(*PLANTED)
-    learn, test = world.take(np.arange(0, 40)), world.take(np.arange(40, 80))
+    learn, test = world.take(np.arange(30)), world.take(np.arange(30, 60))
     one = tuned(SELECTORS[name](), learn, seed=0)
     before = one.choose(test.maps)
     other = test.with_gold((test.gold + 1) % 4)
@@ -139,7 +139,7 @@ def test_no_question_is_on_both_sides_of_any_split_or_fold(across: str) -> None:
 
 def test_across_languages_fits_on_some_and_measures_on_the_others() -> None:
     world = read_maps(*PLANTED)
-    halves = split_halves(40, 2, seed=0)
+    halves = split_halves(30, 2, seed=0)
     pairs = []
 
     @dataclass
@@ -191,7 +191,7 @@ def test_the_control_in_the_real_run_s_place_keeps_the_other_controls() -> None:
     control = world.as_control()
     np.testing.assert_array_equal(control.maps.logprob, world.maps.controls[0])
     np.testing.assert_array_equal(control.maps.controls, world.maps.controls[1:])
-    np.testing.assert_array_equal(control.labels, PLANTED[1][0]["correct"].values.reshape(80, -1))
+    np.testing.assert_array_equal(control.labels, PLANTED[1][0]["correct"].values.reshape(60, -1))
     assert (control.gold == world.gold).all()
 
 
@@ -199,7 +199,7 @@ def test_unequal_numbers_of_options() -> None:
     """Half of the questions have three options: no selector chooses the fourth."""
     real, controls = (PLANTED[0].copy(), [one.copy() for one in PLANTED[1]])
     gold = np.array([int(text[-1]) for text in real["gold"].values])
-    few = (np.arange(80) // 2 % 2 == 0) & (gold < 3)
+    few = (np.arange(60) // 2 % 2 == 0) & (gold < 3)
     cut = []
     for one in (real, *controls):
         keep = xr.DataArray(~few, dims="example") | (one["option"] < 3)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from xtl.packages import lazily
 
 if TYPE_CHECKING:
+    from xtl.selectors.activations import question_features
     from xtl.selectors.base import Choice, Selector
     from xtl.selectors.maps import Development, MapView, read_maps
     from xtl.selectors.registry import SELECTORS, get_selectors
@@ -35,6 +36,7 @@ __all__ = [
     "Selector",
     "evaluate",
     "get_selectors",
+    "question_features",
     "read_maps",
     "simulate",
 ]
@@ -49,6 +51,7 @@ __getattr__, __dir__ = lazily(
         "Selector": "xtl.selectors.base",
         "evaluate": "xtl.selectors.table",
         "get_selectors": "xtl.selectors.registry",
+        "question_features": "xtl.selectors.activations",
         "read_maps": "xtl.selectors.maps",
         "simulate": "xtl.selectors.simulation",
     },

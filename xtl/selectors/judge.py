@@ -78,8 +78,8 @@ def tuned(selector: Selector, development: Development, seed: int) -> Selector:
     """The candidate that is right most often on folds of the development questions, fitted on all of them."""
     candidates = selector.candidates()
     if len(candidates) > 1:
-        folds = question_folds(development, seed)
-        scores = [_score(one, development, folds) for one in candidates]
+        folds = split_folds(development, seed)
+        scores = [_score(one, folds) for one in candidates]
         candidates = [candidates[int(np.argmax(np.round(scores, 9)))]]
     return fitted(candidates[0], development)
 
@@ -91,20 +91,17 @@ def fitted(selector: Selector, development: Development) -> Selector:
     return one
 
 
-def question_folds(development: Development, seed: int) -> Int[np.ndarray, " examples"]:
-    """The fold of each example: a question's examples share one."""
+def split_folds(development: Development, seed: int) -> list[tuple[Development, Development]]:
+    """What to learn on and what to measure on, fold by fold: a question's examples share one."""
     names, places = np.unique(development.maps.questions, return_inverse=True)
-    return (generator(seed, "folds").permutation(len(names)) % FOLDS)[places]
+    fold = (generator(seed, "folds").permutation(len(names)) % FOLDS)[places]
+    sides = [(np.flatnonzero(fold != one), np.flatnonzero(fold == one)) for one in range(FOLDS)]
+    return [(development.take(learned), development.take(measured)) for learned, measured in sides]
 
 
-def _score(selector: Selector, development: Development, folds: np.ndarray) -> float:
+def _score(selector: Selector, folds: list[tuple[Development, Development]]) -> float:
     """Right answers on folds that the selector was not fitted on."""
-    found = 0.0
-    for fold in range(FOLDS):
-        test = development.take(np.flatnonzero(folds == fold))
-        choice = fitted(selector, development.take(np.flatnonzero(folds != fold))).choose(test.maps)
-        found += rate(choice, test)[0].sum()
-    return float(found) / len(folds)
+    return float(sum(rate(fitted(selector, learned).choose(test.maps), test)[0].sum() for learned, test in folds))
 
 
 def rate(choice: Choice, truth: Development) -> tuple[np.ndarray, np.ndarray]:

@@ -82,7 +82,7 @@ class Smoothed(Wrapper):
 
     width: float = 1.0
     prefix: ClassVar[str] = "smoothed"
-    grid: ClassVar = {"width": (0.5, 1.0, 2.0)}
+    grid: ClassVar = {"width": (0.7, 1.5)}
 
     def fit(self, development: Development) -> None:
         """Fit the inner one on smoothed maps and labels."""
