@@ -1,6 +1,6 @@
 """What does bfloat16 cost in exactness? The same maps in both precisions: do they rank the cells alike?
 
-    python benchmarks/low_precision.py [--source-lang en] [--target-lang es] [--limit 10] [--dtype bfloat16]
+    python benchmarks/low_precision.py [--source-lang en] [--target-lang es] [--limit 10] [--dtype bfloat16] [--layers 0:28:4]
 
 For each instance of the capitals task: Spearman's rank correlation of the cells' gains, whether the best cell is the same one,
 how many of the ten best are shared, and the differences of gains in nats; likewise for the map averaged over instances.
@@ -37,12 +37,14 @@ def main() -> None:
     p.add_argument("--source-lang", default="en")
     p.add_argument("--target-lang", default="es")
     p.add_argument("--limit", type=int, default=10)
+    p.add_argument("--layers", help="source and target layers; all by default")
     arguments = p.parse_args()
     pairs = xtl.get_task("capitals").pairs(arguments.source_lang, arguments.target_lang, limit=arguments.limit)
     maps = []
     for dtype in ("float32", arguments.dtype):
         model = xtl.load_model(arguments.model, backend=arguments.backend, dtype=dtype)
-        maps.append(xtl.concat_maps(xtl.sweep_many(model, pairs)))
+        layers = dict.fromkeys(("source_layers", "target_layers"), arguments.layers)
+        maps.append(xtl.concat_maps(xtl.sweep_many(model, pairs, **layers)))
     exact, low = maps
     rows = []
     for module in exact.module.values:

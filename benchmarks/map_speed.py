@@ -1,14 +1,20 @@
 """How long does a whole map take, in plain forward passes and against the plain loop?
 
     python benchmarks/map_speed.py [--backend hooked] [--model NAME] [--source-tokens 80] [--target-tokens 111] [--json FILE]
+    python benchmarks/map_speed.py --model qwen2.5-coder-1.5b-instruct-q4_k_m.gguf --dtype bfloat16 --target-tokens 120 --cpu-time
 
 One process, one machine: the map (source pass and prefix included, self-check off), a plain forward pass over the target prompt
-without unembedding, and a sample of the loop's cells, scaled to the whole map. Medians over `--repeats`.
+without unembedding, and a sample of the loop's cells, scaled to the whole map. Medians over `--repeats`. On a machine that other
+work uses, `--cpu-time` counts this process's own time on all its threads (give it one: OMP_NUM_THREADS=1).
 """
 
 from __future__ import annotations
 
-from common import parser, random_prompt, report, seconds
+import time
+from functools import partial
+
+from common import parser, random_prompt, report
+from common import seconds as median_seconds
 
 import xtl
 from xtl.backend import forward, forward_without_logits
@@ -22,9 +28,12 @@ def main() -> None:
     p.add_argument("--target-tokens", type=int, default=111)
     p.add_argument("--loop-cells", type=int, default=12)
     p.add_argument("--repeats", type=int, default=5)
+    p.add_argument("--dtype", default="float32")
+    p.add_argument("--cpu-time", action="store_true")
     arguments = p.parse_args()
 
-    model = xtl.load_model(arguments.model, backend=arguments.backend)
+    seconds = partial(median_seconds, clock=time.process_time if arguments.cpu_time else time.perf_counter)
+    model = xtl.load_model(arguments.model, backend=arguments.backend, dtype=arguments.dtype)
     target = random_prompt(model, arguments.target_tokens, 1)
     question = {
         "source": random_prompt(model, arguments.source_tokens, 0),
@@ -45,6 +54,8 @@ def main() -> None:
     row = {
         "model": model.xtl_info.name,
         "backend": arguments.backend,
+        "dtype": arguments.dtype,
+        "tokens": f"{arguments.source_tokens} + {arguments.target_tokens}",
         "cells": cells,
         "map_s": round(whole, 3),
         "plain_forward_s": round(plain, 4),

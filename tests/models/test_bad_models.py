@@ -129,7 +129,7 @@ def test_shards_are_a_model_too(copy):
         (b"not a GGUF file at all, but text", "take the model's safetensors instead"),
     ],
 )
-def test_gguf_files_that_are_none(tmp_path, content, message):
+def test_gguf_files_that_are_none(own_cache, tmp_path, content, message):
     file = tmp_path / "model.gguf"
     file.write_bytes(content)
     with pytest.raises(xtl.ModelError, match=r"the GGUF file .* cannot be loaded") as caught:
@@ -137,7 +137,7 @@ def test_gguf_files_that_are_none(tmp_path, content, message):
     assert "\n" not in str(caught.value)
 
 
-def test_gguf_of_an_architecture_that_transformers_does_not_read(tiny_folder, tmp_path):
+def test_gguf_of_an_architecture_that_transformers_does_not_read(own_cache, tiny_folder, tmp_path):
     file = tiny.build_gguf(tmp_path / "model.gguf", tiny_folder("llama"), architecture="grok")
     with pytest.raises(
         xtl.ModelError, match="architecture grok is not supported yet; take the model's safetensors instead"

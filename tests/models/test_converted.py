@@ -22,10 +22,8 @@ Usage = namedtuple("Usage", ("total", "used", "free"))
 
 
 @pytest.fixture
-def converted(monkeypatch, tmp_path):
-    """A cache of its own; the conversions, in order."""
-    monkeypatch.setenv("XTL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(trust, "record_file", lambda: tmp_path / "state" / "converted.json")
+def converted(own_cache, monkeypatch):
+    """The conversions, in order."""
     calls, real = [], gguf_files.convert
     monkeypatch.setattr(gguf_files, "convert", lambda file, *rest: calls.append(file.name) or real(file, *rest))
     return calls
@@ -149,7 +147,7 @@ def test_a_disk_or_a_memory_that_is_too_small_is_told_before(converted, gguf_fil
     with monkeypatch.context() as patched:
         patched.setattr(gguf_files.shutil, "disk_usage", lambda _: Usage(10**9, 9 * 10**8, 10**8))
         with pytest.raises(
-            xtl.ModelError, match=r"takes 100 MB as safetensors, but '.*cache' has 100 MB free; make room, or"
+            xtl.ModelError, match=r"takes 100 MB as safetensors, but '.*' has 100 MB free; make room, or"
         ):
             xtl.load_model(gguf_file)
     monkeypatch.setattr(gguf_files, "free_memory", lambda _: 1000)

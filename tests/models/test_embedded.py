@@ -27,9 +27,8 @@ class Built(list):
 
 
 @pytest.fixture
-def small_weights(monkeypatch, tmp_path, tiny_folder):
+def small_weights(own_cache, monkeypatch, tiny_folder):
     """The cache in a folder of its own, with a tiny model in place of the real conversion; counts the conversions."""
-    monkeypatch.setenv("XTL_CACHE", str(tmp_path / "cache of äöü"))
     built = Built()
 
     def convert(file, new, dtype):
@@ -42,7 +41,6 @@ def small_weights(monkeypatch, tmp_path, tiny_folder):
     monkeypatch.setattr(gguf_files, "weights_bytes", lambda file, dtype: 0)
     monkeypatch.setattr(embedded_model, "_assemble", lambda work: work / "w.gguf")
     monkeypatch.setattr(embedded_model, "_weights_sha256", lambda: package.EXPECTED_SHA256)
-    monkeypatch.setattr(trust, "record_file", lambda: tmp_path / "state" / "converted.json")
     built.package = package
     return built
 

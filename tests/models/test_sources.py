@@ -36,7 +36,7 @@ def hf_model(folder, **options):
     return AutoModelForCausalLM.from_pretrained(folder, **options)
 
 
-def test_a_gguf_file_is_the_model_that_it_was_made_of(tiny_folder, tmp_path):
+def test_a_gguf_file_is_the_model_that_it_was_made_of(own_cache, tiny_folder, tmp_path):
     file = tiny.build_gguf(tmp_path / "tiny model.gguf", tiny_folder("llama"))
     model, original = xtl.load_model(file), xtl.load_model(tiny_folder("llama"))
     assert backend_name(model) == DEFAULT_BACKEND
