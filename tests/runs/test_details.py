@@ -14,8 +14,10 @@ import xtl
 from tests.runs.filling import content, jobs_of, map_of
 from xtl.engine.plan import Confidence
 from xtl.publish.export import export_run
+from xtl.results import gold_option
 from xtl.runs import load_results, open_run, run_study, save_results
 from xtl.runs.jobs import hash_pairs
+from xtl.runs.reading import open_results
 from xtl.runs.tables import encode_map, join_tables
 
 SMALL = {"modules": ["mlp"], "source_layers": [0, 2]}
@@ -145,6 +147,21 @@ def test_other_details_are_another_study_and_a_run_of_an_earlier_version_opens_a
     with pytest.raises(xtl.InputError, match="changed: details none -> options"):
         run_study(study | {"details": "options"}, tmp_path / "run")
     assert run_study(study, tmp_path / "run").n_done == 4
+
+
+def test_tasks_of_unequal_numbers_of_options_open_together(study, tmp_path):
+    tasks = ["capitals", {"name": "official_languages", "n_options": 3}]
+    run_study(study | {"tasks": tasks, "limit": 1, "details": "options"}, tmp_path / "run")
+    found = open_run(tmp_path / "run")
+    missing = found.option_logprob.isel(option=3).isnull().all(["module", "source_layer", "target_layer"])
+    assert missing.values.tolist() == (found.task == "official_languages").values.tolist() == [False, False, True, True]
+    assert open_results(tmp_path / "run").option_logprob.equals(found.option_logprob)
+    assert gold_option(found).dtype == int
+
+
+def test_none_takes_a_files_details_away(study):
+    assert xtl.Study.read(study | {"details": ["options"]}, details="none").details == ()
+    assert xtl.Study.read(study | {"details": ["agreement", "options", "options"]}).details == ("options", "agreement")
 
 
 def test_details_are_refused_where_the_study_has_none_to_keep(study):

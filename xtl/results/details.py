@@ -57,7 +57,7 @@ def check_details(details: object, generated: bool) -> tuple[str, ...]:
     """The names of details, each once, in the order of `DETAILS`.
 
     Args:
-        details: a name, or several.
+        details: a name, or several; "none" for none.
         generated: whether answers are generated, not scored by likelihood.
 
     Raises:
@@ -70,6 +70,8 @@ def check_details(details: object, generated: bool) -> tuple[str, ...]:
     """
     if isinstance(details, str):
         details = [details]
+    if isinstance(details, Collection) and list(details) == ["none"]:
+        return ()
     if not isinstance(details, Collection):
         raise InputError(f"details must be names, got {details!r}; valid: {', '.join(DETAILS)}")
     names = [check_choice("details", one, DETAILS) for one in details]
