@@ -2,6 +2,7 @@
 
     python benchmarks/map_speed.py [--backend hooked] [--model NAME] [--source-tokens 80] [--target-tokens 111] [--json FILE]
     python benchmarks/map_speed.py --model qwen2.5-coder-1.5b-instruct-q4_k_m.gguf --dtype bfloat16 --target-tokens 120 --cpu-time
+    python benchmarks/map_speed.py --cpu-time --details agreement
 
 One process, one machine: the map (source pass and prefix included, self-check off), a plain forward pass over the target prompt
 without unembedding, and a sample of the loop's cells, scaled to the whole map. Medians over `--repeats`. On a machine that other
@@ -30,6 +31,7 @@ def main() -> None:
     p.add_argument("--repeats", type=int, default=5)
     p.add_argument("--dtype", default="float32")
     p.add_argument("--cpu-time", action="store_true")
+    p.add_argument("--details", nargs="*", choices=["options", "agreement"], default=[])
     arguments = p.parse_args()
 
     seconds = partial(median_seconds, clock=time.process_time if arguments.cpu_time else time.perf_counter)
@@ -47,6 +49,12 @@ def main() -> None:
     some = [round(i * (n_layers - 1) / max(side - 1, 1)) for i in range(side)]
 
     whole = seconds(lambda: xtl.sweep(model, engine="packed", verify=0, **question), arguments.repeats)
+    kept = whole
+    if arguments.details:
+        details = arguments.details
+        kept = seconds(
+            lambda: xtl.sweep(model, engine="packed", verify=0, details=details, **question), arguments.repeats
+        )
     plain = seconds(lambda: forward_without_logits(model, target), arguments.repeats)
     full = seconds(lambda: forward(model, target), arguments.repeats)
     part = seconds(lambda: xtl.sweep(model, engine="loop", source_layers=some, target_layers=some, **question))
@@ -58,6 +66,7 @@ def main() -> None:
         "tokens": f"{arguments.source_tokens} + {arguments.target_tokens}",
         "cells": cells,
         "map_s": round(whole, 3),
+        **({f"map_with_{'_and_'.join(arguments.details)}_s": round(kept, 3)} if arguments.details else {}),
         "plain_forward_s": round(plain, 4),
         "forward_with_logits_s": round(full, 4),
         "loop_s_scaled": round(loop, 1),
