@@ -1,7 +1,7 @@
 """The source run: the source prompt's own answer, without a transplant; what the source language says to the question.
 
 It is the vanilla run of another pair, whose target prompt is the source prompt (`ParallelPair.in_source`), by the engine that
-runs the map: about two forward passes.
+runs the map: one to two forward passes.
 """
 
 from __future__ import annotations
