@@ -5,8 +5,8 @@
 
 `xtl run`, and then `xtl run --control shuffled_source`, do the same work one after the other. Here an instance of each language
 is computed with its own source and with that of another instance, then the next one; each source prompt is run once for both.
-The same command goes on where it was stopped (SIGTERM or Ctrl-C). Written to --out: `real.nc` and `control.nc`, and `maps/`, the
-maps so far.
+The same command goes on where it was stopped (SIGTERM or Ctrl-C). Written to --out: `real/` and `control/`, for `xtl summary`,
+and `maps/`, the maps so far.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ from common import parser
 
 import xtl
 from xtl.controls import Sources, shuffled_source
+from xtl.runs import save_results
 
 
 def main() -> None:
     p = parser(__doc__)
     p.add_argument("--task", default="xcopa")
-    p.add_argument("--data")
+    p.add_argument("--data", help="the released data")
     p.add_argument("--languages", default="sw,zh,id,tr,vi,it")
     p.add_argument("--model")
     p.add_argument("--dtype", default="float32")
@@ -39,47 +41,45 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
+    task, options = xtl.get_task(arguments.task), {"split": "sample", "limit": arguments.limit}
+    options |= {"folder": arguments.data} if arguments.data else {}
+    pairs = [task.pairs("en", language, **options) for language in arguments.languages.split(",")]
     model = xtl.load_model(arguments.model, dtype=arguments.dtype)
+    pairs = [xtl.chat_pairs(model, of_language, arguments.chat) for of_language in pairs]
+    cells = {"source_layers": arguments.layers, "target_layers": arguments.layers}
     maps: dict[str, list[xr.Dataset]] = {"real": [], "control": []}
     start = time.perf_counter()
     try:
-        for number, pairs in enumerate(rounds(model, arguments, out), start=1):
-            for name, of_round in pairs.items():
-                maps[name] += of_round
+        for number, of_round in enumerate(rounds(model, pairs, xtl.KeptMaps(out / "maps"), verify=0, **cells), start=1):
+            for name, datasets in of_round.items():
+                maps[name] += datasets
+            write(maps, out)
             print(
                 f"{number} of {arguments.limit} instances a language, {time.perf_counter() - start:.0f} s", flush=True
             )
-            write(maps, out)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
 
 
-def rounds(model: Any, arguments: Any, out: Path) -> Any:
-    """For one instance after the other: its maps in all languages, real and control."""
-    task, options = xtl.get_task(arguments.task), {"folder": arguments.data} if arguments.data else {}
-    by_language = {
-        language: xtl.chat_pairs(
-            model, task.pairs("en", language, limit=arguments.limit, split="sample", **options), arguments.chat
+def rounds(
+    model: Any, by_language: list[list[xtl.ParallelPair]], keep: Any = None, **settings: Any
+) -> Iterator[dict[str, list[xr.Dataset]]]:
+    """For one instance after the other: its maps in all languages, `real` and `control`."""
+    sources = Sources(model, [pair for pairs in by_language for pair in pairs], {}, settings, seed=0)
+    own, others = (lambda pair: sources.read(pair.source)), shuffled_source(sources)
+    for pairs in zip(*by_language, strict=True):
+        real, control = (
+            list(xtl.sweep_many(model, list(pairs), activations=written, keep=keep, **settings))
+            for written in (own, others)
         )
-        for language in arguments.languages.split(",")
-    }
-    cells = {"source_layers": arguments.layers, "target_layers": arguments.layers}
-    sources = Sources(model, [pair for pairs in by_language.values() for pair in pairs], {}, cells, seed=0)
-    written = {"real": lambda pair: sources.read(pair.source), "control": shuffled_source(sources)}
-    keep = xtl.KeptMaps(out / "maps")
-    for number in range(arguments.limit):
-        pairs = [of_language[number] for of_language in by_language.values()]
-        yield {
-            name: list(xtl.sweep_many(model, pairs, activations=activations, keep=keep, verify=0, **cells))
-            for name, activations in written.items()
-        }
+        yield {"real": real, "control": [one.assign_attrs(control="shuffled_source", seed=0) for one in control]}
 
 
 def write(maps: dict[str, list[xr.Dataset]], out: Path) -> None:
-    """Both results, each moved in whole."""
+    """Both results, as `xtl summary` reads them."""
     for name, datasets in maps.items():
-        xtl.concat_maps(datasets).to_netcdf(out / f"{name}.new")
-        (out / f"{name}.new").replace(out / f"{name}.nc")
+        (out / name).mkdir(exist_ok=True)
+        save_results(xtl.concat_maps(datasets), out / name / "results.parquet")
 
 
 if __name__ == "__main__":

@@ -76,15 +76,14 @@ def folder_of(source: Source) -> Path:
     from filelock import FileLock
 
     folder = cache_folder() / source.name
-    trust.tell_if_others_may_write(source.what, folder.parent, folder, *_files(folder))
-    if is_intact(folder, source):
-        return folder
     try:
+        trust.tell_if_others_may_write(source.what, folder.parent, folder, *_files(folder))
+        if is_intact(folder, source):
+            return folder
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         with FileLock(folder.parent / f"{source.name}.lock"):
-            if not is_intact(folder, source) and not _brought_up_to_date(
-                folder, source
-            ):  # another process may have built it
+            # Another process may have built it meanwhile.
+            if not is_intact(folder, source) and not _brought_up_to_date(folder, source):
                 _build(folder, source)
     except OSError as error:
         raise ModelError(
