@@ -122,6 +122,9 @@ def in_words(data: xr.Dataset, across: str) -> list[str]:
         f"The best fixed cell has {fixed['accuracy']:.0%} for {fixed['passes']:.1f} passes; {name} takes {best['passes']:.1f} "
         f"and is better with p = {best['p_fixed']:.2g}.",
     ]
+    habit = rows["vanilla_contrast"]["accuracy"]
+    if np.isfinite(habit):
+        words.append(f"Vanilla less the control's habits, which needs no source, has {habit:.0%}.")
     return words + _of_headroom(rows, name) + _of_nulls(best)
 
 
@@ -152,7 +155,12 @@ def _of_nulls(best: dict[str, Any]) -> list[str]:
     verdict = (
         "its nulls hold" if best["null_holds"] == 1 else "a null does not hold, so the gain is not the question's own"
     )
-    return [f"Trained and judged in the same way it gains {' and '.join(said)}: {verdict}."]
+    real = (
+        f" On the real maps it is better than on the control's with p = {best['p_null']:.2g}."
+        if best["p_null"] >= 0
+        else ""
+    )
+    return [f"Trained and judged in the same way it gains {' and '.join(said)}: {verdict}.{real}"]
 
 
 def _points(row: dict[str, Any], name: str) -> str:

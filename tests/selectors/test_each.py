@@ -13,12 +13,13 @@ from xtl.errors import InputError
 from xtl.selectors.aligned import AlignedLayers, aligned_layers
 from xtl.selectors.base import VANILLA, log_softmax, margin, passes
 from xtl.selectors.confidence import Calibrated, Confidence
+from xtl.selectors.contrast import Contrast, ContrastPool, VanillaContrast
 from xtl.selectors.fixed import Fixed, SourceAnswer, Vanilla
 from xtl.selectors.headroom import headroom, lucky, share
 from xtl.selectors.judge import fitted
 from xtl.selectors.learned import Router
 from xtl.selectors.maps import read_maps
-from xtl.selectors.votes import Contrast, Pool, Vote, VoteOfBest, _loss
+from xtl.selectors.votes import Pool, Vote, VoteOfBest, _loss
 from xtl.selectors.wrappers import Corrected, Gate, Smoothed
 
 REAL, CONTROLS = selectors.simulate(n_questions=30, n_layers=3, planted={("attn", 1, 2): 2.0})
@@ -72,6 +73,34 @@ def test_contrast_is_zero_where_real_and_control_agree() -> None:
     same = replace(WORLD, maps=replace(WORLD.maps, controls=WORLD.maps.logprob[None]))
     chosen = fitted(Contrast(best=3, vanilla=1.0), same).choose(same.maps).options
     np.testing.assert_array_equal(chosen, WORLD.maps.vanilla.argmax(-1))
+
+
+def test_habit_is_taken_from_vanilla_without_any_source() -> None:
+    found = fitted(VanillaContrast(best=2), WORLD)
+    habit = WORLD.maps.controls[:, :, found.cells].mean((0, 2))  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(found.choose(WORLD.maps).options, (WORLD.maps.vanilla - habit).argmax(-1))
+    other = replace(WORLD.maps, logprob=WORLD.maps.logprob[::-1])
+    np.testing.assert_array_equal(found.choose(other).options, found.choose(WORLD.maps).options)
+
+
+def test_a_pool_with_controls_takes_them_off_and_weighs_them_at_least_at_zero() -> None:
+    pool = fitted(ContrastPool(best=3), WORLD)
+    assert pool.weights.shape == (1 + 3 + 3,)  # type: ignore[attr-defined]
+    assert (pool.weights >= 0).all()  # type: ignore[attr-defined]
+    parts = pool._parts(WORLD.maps)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(parts[:, 4:], -WORLD.maps.controls.mean(0)[:, pool.habits], rtol=1e-6)  # type: ignore[attr-defined]
+
+
+def test_a_tilt_that_real_and_control_share_is_seen_through_by_contrasts() -> None:
+    """Cells that like the first option whatever is asked: their contrast doesn't."""
+    tilt = np.array([9.0, 0, 0, 0], "float32")
+    maps = replace(
+        WORLD.maps, logprob=log_softmax(WORLD.maps.logprob + tilt), controls=log_softmax(WORLD.maps.controls + tilt)
+    )
+    world = replace(WORLD, maps=maps)
+    assert (maps.logprob.argmax(-1) == 0).mean() > 0.95
+    right = (fitted(Contrast(best=1), world).choose(maps).options == WORLD.gold).mean()
+    assert right == pytest.approx((fitted(Contrast(best=1), WORLD).choose(WORLD.maps).options == WORLD.gold).mean())
 
 
 def test_the_pool_s_weights_are_at_least_zero_and_its_gradient_is_that_of_its_loss() -> None:

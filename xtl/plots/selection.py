@@ -3,7 +3,7 @@
 >>> from xtl import selectors
 >>> table = selectors.evaluate(*selectors.simulate(planted={("attn", 1, 2): 3.0}), ["vote", "vote_best"], n_splits=3)
 >>> len(cost_figure(table).data), len(gain_figure(table).data)
-(5, 3)
+(6, 3)
 """
 
 from __future__ import annotations

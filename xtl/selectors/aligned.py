@@ -19,8 +19,9 @@ import xarray as xr
 
 from xtl.errors import InputError, check_choice, check_whole
 from xtl.selectors.base import Choice, Selector
+from xtl.selectors.contrast import contrasts
 from xtl.selectors.maps import MapView
-from xtl.selectors.votes import ballots, contrasts
+from xtl.selectors.votes import ballots
 
 
 def aligned_layers(

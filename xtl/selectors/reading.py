@@ -13,7 +13,7 @@ PERCENT = {"accuracy": ("right", ".0f"), "gain": ("over vanilla", "+.0f"), "shar
 
 
 def wide_table(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a selector: accuracy, gain, share of the headroom, p against the best fixed cell, both nulls, passes, notes.
+    """A row a selector: accuracy, gain, share of the headroom, p-values, both nulls, passes, notes.
 
     Args:
         table: result of `xtl.selectors.evaluate`.
@@ -28,7 +28,8 @@ def wide_table(table: pd.DataFrame) -> pd.DataFrame:
     columns = {
         title: [_percent(row, name, spec) for _, row in table.iterrows()] for name, (title, spec) in PERCENT.items()
     }
-    columns["p over fixed"] = ["" if np.isnan(p) else f"{p:.2g}" for p in table["p_fixed"].astype(float)]
+    for name in ("vanilla", "fixed", "null"):
+        columns[f"p over {name}"] = ["" if np.isnan(p) else f"{p:.2g}" for p in table[f"p_{name}"].astype(float)]
     columns["passes"] = ["" if np.isnan(one) else f"{one:.1f}" for one in table["passes"].astype(float)]
     columns["settings"] = [text if isinstance(text, str) else "" for text in table["settings"]]
     columns["note"] = [text if isinstance(text, str) else "" for text in table["reason"]]

@@ -11,20 +11,21 @@ from collections.abc import Callable, Sequence
 from xtl.errors import InputError, check_choice
 from xtl.selectors.base import Selector
 from xtl.selectors.confidence import Calibrated, Confidence
+from xtl.selectors.contrast import Contrast, ContrastPool, VanillaContrast
 from xtl.selectors.fixed import Fixed, SourceAnswer, Vanilla
 from xtl.selectors.learned import Router, Verifier
-from xtl.selectors.votes import Contrast, Pool, Vote, VoteOfBest
+from xtl.selectors.votes import Pool, Vote, VoteOfBest
 from xtl.selectors.wrappers import Corrected, Gate, Smoothed
 
 MAKERS: tuple[Callable[[], Selector], ...] = (
-    Confidence, Calibrated, Contrast, Vote, VoteOfBest, Pool, Router, Verifier,
+    Confidence, Calibrated, Contrast, ContrastPool, Vote, VoteOfBest, Pool, Router, Verifier,
     lambda: Gate(Fixed()), lambda: Gate(Contrast()),
     lambda: Smoothed(Fixed()), lambda: Smoothed(Contrast()), lambda: Smoothed(Confidence()),
     lambda: Corrected(Fixed()), lambda: Corrected(Contrast()), lambda: Corrected(VoteOfBest()), lambda: Corrected(Gate(Fixed())),
 )  # fmt: skip
 SELECTORS: dict[str, Callable[[], Selector]] = {make().name: make for make in MAKERS}
 """What makes each."""
-BASELINES: tuple[Callable[[], Selector], ...] = (Vanilla, SourceAnswer, Fixed)
+BASELINES: tuple[Callable[[], Selector], ...] = (Vanilla, SourceAnswer, Fixed, VanillaContrast)
 """What every table begins with."""
 
 
@@ -43,7 +44,7 @@ def get_selectors(selectors: str | Sequence[str | Selector]) -> list[Selector]:
     names = [make().name for make in BASELINES] + [one.name for one in found]
     if twice := [name for index, name in enumerate(names) if name in names[:index]]:
         raise InputError(
-            f"selectors names {twice[0]!r} twice, or it is among the baselines already: {', '.join(names[:3])}"
+            f"selectors names {twice[0]!r} twice, or it is among the baselines already: {', '.join(names[:4])}"
         )
     return found
 

@@ -6,9 +6,10 @@ A row a selector, after the baselines and the bounds:
   that also knows of the choice (`xtl.stats.selection.held_out_interval`);
 - `share` of the chance-corrected headroom: gain over (corrected bound less vanilla; see `xtl.selectors.headroom`), with
   Fieller's interval;
-- `p_fixed`: sign flips of questions, is it better than the best fixed cell?
+- `p_vanilla`, `p_fixed`: sign flips of questions, is it better than vanilla, than the best fixed cell?
 - `shuffled`: its gain over vanilla when it is trained and judged in the same way on the control's maps; `permuted`: when the
-  golds that it learns from are those of other questions. Neither may be above 0: `null_holds`.
+  golds that it learns from are those of other questions, each with its interval and p. Neither may be above 0: `null_holds`
+  (p >= 0.05). `p_null`: is the selector better on the real maps than on the control's?
 - `passes`: forward passes a question.
 """
 
@@ -36,12 +37,14 @@ from xtl.stats.paired_tests import sign_flips
 from xtl.stats.seeds import generator
 from xtl.stats.selection import held_out_interval, split_halves
 
+UNTRAINED = ("vanilla", "source_answer")
+"""What has no null: nothing of it comes from maps."""
 ACROSS = ("none", "language", "task")
 """What else than questions a selector may be new to when it is judged."""
 COLUMNS = (
     "kind", "accuracy", "accuracy_low", "accuracy_high", "gain", "gain_low", "gain_high", "share", "share_low", "share_high",
-    "p_fixed", "shuffled", "shuffled_low", "shuffled_high", "permuted", "permuted_low", "permuted_high", "null_holds",
-    "score_gain", "passes", "settings", "reason",
+    "p_vanilla", "p_fixed", "p_null", "shuffled", "shuffled_low", "shuffled_high", "shuffled_p", "permuted", "permuted_low",
+    "permuted_high", "permuted_p", "null_holds", "score_gain", "passes", "settings", "reason",
 )  # fmt: skip
 
 
@@ -149,7 +152,7 @@ class _Bench:
         if selector.name == "fixed":
             self.fixed = found
         row |= self._measured(found)
-        return row | (self._nulls(selector) if self.nulls and selector.name not in ("vanilla", "source_answer") else {})
+        return row | (self._nulls(selector, found) if self.nulls and selector.name not in UNTRAINED else {})
 
     def _judge(self, selector: Selector, learn: Development, measure: Development) -> Outcomes:
         return judge(selector, learn, measure, self.halves, apart=self.apart, seed=self.seed)
@@ -163,12 +166,17 @@ class _Bench:
             ends = share(self._mean(over), self.room, self.world.maps.questions, confidence=self.confidence,
                          stretch=self._stretch(over))  # fmt: skip
             row |= dict(zip(("share", "share_low", "share_high"), ends, strict=True))
+        row["p_vanilla"] = self._p(over)
         if self.fixed is not None and found is not self.fixed:
-            sums = cluster_sums(self._mean(found.right - self.fixed.right)[:, None], self.world.maps.questions)
-            row["p_fixed"] = float(sign_flips(sums, alternative="greater", seed=self.seed).p[0])
+            row["p_fixed"] = self._p(found.right - self.fixed.right)
         return row
 
-    def _nulls(self, selector: Selector) -> dict[str, Any]:
+    def _p(self, difference: Float[np.ndarray, "fits examples"]) -> float:
+        """Sign flips of questions: is the mean difference above 0?"""
+        sums = cluster_sums(self._mean(difference)[:, None], self.world.maps.questions)
+        return float(sign_flips(sums, alternative="greater", seed=self.seed).p[0])
+
+    def _nulls(self, selector: Selector, found: Outcomes) -> dict[str, Any]:
         """Gains over vanilla with the control in the real run's place, and with other questions' golds to learn from."""
         row: dict[str, Any] = {}
         if len(self.world.maps.controls):
@@ -176,15 +184,17 @@ class _Bench:
             if lacking := selector.lacks(control.maps):
                 row["reason"] = f"its null on the control needs {lacking}: give a second control, of another seed"
             else:
-                row |= self._null("shuffled", self._judge(selector, control, control))
+                null = self._judge(selector, control, control)
+                row |= self._null("shuffled", null) | {"p_null": self._p(found.right - null.right)}
         if selector.learns:
             permuted = self.world.with_gold(permuted_gold(self.world, self.seed))
             row |= self._null("permuted", self._judge(selector, permuted, self.world))
-        lows = [row[name] for name in ("shuffled_low", "permuted_low") if name in row]
-        return row | ({"null_holds": bool(max(lows) <= 0)} if lows else {})
+        found_p = [row[name] for name in ("shuffled_p", "permuted_p") if name in row]
+        return row | ({"null_holds": bool(min(found_p) >= 1 - self.confidence)} if found_p else {})
 
     def _null(self, name: str, found: Outcomes) -> dict[str, Any]:
-        return self._interval(name, found.right - self.world.vanilla_correct, DIFFERENCE)
+        over = found.right - self.world.vanilla_correct
+        return self._interval(name, over, DIFFERENCE) | {f"{name}_p": self._p(over)}
 
     def _interval(
         self, name: str, picked: Float[np.ndarray, "fits examples"], bounds: tuple[float, float]

@@ -1,9 +1,8 @@
-"""Many cells, one answer: a majority, a learned pool, and what only the real source says.
+"""Many cells, one answer: a majority, and a learned pool.
 
 A majority over cells is the null to beat: plain voting over a model's answers in many languages does not reach their upper bound
 (arXiv 2504.11833). The pool is a logistic one: the option's log-probabilities in several cells and in vanilla, weighted by
-numbers that are at least 0. The contrast takes from each cell what it says with another question's activations, option by option:
-what is left, the question itself brought.
+numbers that are at least 0.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
@@ -64,39 +63,6 @@ class VoteOfBest(Selector):
     def choose(self, maps: MapView) -> Choice:
         """The option that most of them choose."""
         return Choice.of_scores(ballots(maps.logprob[:, self.cells], maps.vanilla), maps, cells=len(self.cells))
-
-
-@dataclass
-class Contrast(Selector):
-    """Real minus the mean of the controls, option by option, over the best cells; vanilla's own view may count as well.
-
-    Attributes:
-        best: how many cells.
-        vanilla: weight of vanilla's log-probabilities beside the mean contrast.
-    """
-
-    name = "contrast"
-    best: int = 10
-    vanilla: float = 0.0
-    grid: ClassVar = {"best": BEST, "vanilla": (0.0, 0.3, 1.0)}
-
-    def fit(self, development: Development) -> None:
-        """The cells that count."""
-        self.cells = development.best_cells(self.best)
-
-    def choose(self, maps: MapView) -> Choice:
-        """The option that the question's own activations speak for."""
-        scores = contrasts(maps, self.cells).mean(1) + self.vanilla * maps.vanilla
-        return Choice.of_scores(scores, maps, cells=len(self.cells), controls=len(maps.controls))
-
-    def lacks(self, maps: MapView) -> str:
-        """A control, of course."""
-        return "" if len(maps.controls) else "a control to contrast with"
-
-
-def contrasts(maps: MapView, cells: Int[np.ndarray, " cells"]) -> Float[np.ndarray, "examples cells options"]:
-    """Real minus the mean over the controls."""
-    return maps.logprob[:, cells] - maps.controls[:, :, cells].mean(0)
 
 
 @dataclass
