@@ -121,10 +121,12 @@ def test_details_that_mean_nothing_are_refused(tiny_model, untyped):
     model = tiny_model("llama")
     with pytest.raises(
         xtl.InputError,
-        match=r"unknown details 'option' \(did you mean 'options'\?\); valid: options, confidence, agreement",
+        match=r"unknown details 'option' \(did you mean 'options'\?\); valid: options, lens, state, confidence, agreement",
     ):
         xtl.sweep(model, PAIR, details="option")
-    with pytest.raises(xtl.InputError, match="details must be names, got True; valid: options, confidence, agreement"):
+    with pytest.raises(
+        xtl.InputError, match="details must be names, got True; valid: options, lens, state, confidence, agreement"
+    ):
         xtl.sweep(model, PAIR, details=True)
     with pytest.raises(xtl.InputError, match="details 'options' is of likelihood among options"):
         xtl.sweep(model, PAIR, details=["options"], max_new_tokens=2)

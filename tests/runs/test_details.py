@@ -55,13 +55,15 @@ def same(found, want):
         np.testing.assert_array_equal(found[name].values, want[name].values, err_msg=str(name))
         assert found[name].attrs == want[name].attrs, name
         assert found[name].dims == want[name].dims, name
-    assert ("option" in found.coords) == ("option" in want.coords)
-    if "option" in want.coords:
-        assert found["option"].values.tolist() == want["option"].values.tolist()
+    for dim in ("option", "component"):
+        assert (dim in found.coords) == (dim in want.coords)
+        if dim in want.coords:
+            assert found[dim].values.tolist() == want[dim].values.tolist()
 
 
 SETTINGS = (
     {"details": ["options"]},
+    {"details": ["options", "lens", "state"]},
     {"details": ["options", "agreement"], "normalise": "byte"},
     {"details": ["agreement"]},
     {"details": ["agreement"], "max_new_tokens": 2},
@@ -165,7 +167,9 @@ def test_none_takes_a_files_details_away(study):
 
 
 def test_details_are_refused_where_the_study_has_none_to_keep(study):
-    with pytest.raises(xtl.InputError, match=r"unknown details 'opt' .*valid: options, confidence, agreement"):
+    with pytest.raises(
+        xtl.InputError, match=r"unknown details 'opt' .*valid: options, lens, state, confidence, agreement"
+    ):
         xtl.Study.read(study | {"details": "opt"})
     with pytest.raises(xtl.InputError, match="details 'options' is of likelihood among options"):
         xtl.Study.read(study | {"details": ["options"], "score": "none"})
@@ -230,4 +234,4 @@ def test_a_sweep_on_the_command_line_keeps_them_too(loaded, tmp_path, run):
     code, _, err = run("sweep", *given, "--details", "all", "--out", tmp_path)
     assert code == 2
     assert err.count("\n") == 1
-    assert "unknown details 'all'; valid: options, confidence, agreement" in err
+    assert "unknown details 'all'; valid: options, lens, state, confidence, agreement" in err

@@ -47,7 +47,9 @@ NormaliseOption = Annotated[
 ]
 DetailsOption = Annotated[
     str | None,
-    typer.Option("--details", help="Keep more of each cell than its score: options, agreement, separated by commas."),
+    typer.Option(
+        "--details", help="Keep more of each cell than its score: options, lens, state, agreement, separated by commas."
+    ),
 ]
 SourceLayersOption = Annotated[
     str | None,

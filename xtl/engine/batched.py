@@ -25,6 +25,7 @@ from xtl.engine.greedy import Best, Greedy, best_of, greedy
 from xtl.engine.memory import rows_that_fit
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.probe import SHORT, why_not_exact
+from xtl.engine.readings import Readings
 from xtl.engine.rows import hooks_by_site
 from xtl.hooks import HookFunction, Hooks, transplant_batch
 
@@ -39,6 +40,8 @@ class Batched:
     def __init__(self, model: Model, plan: Plan) -> None:
         self.model = model
         self.plan = plan
+        self.readings = Readings(model, plan)
+        self.seen: dict[int, Tensor] = {}
         self.prefix = new_cache(model)
         if len(plan.target_ids) > 1:
             forward_without_logits(model, plan.target_ids[:-1], cache=self.prefix)
@@ -46,8 +49,8 @@ class Batched:
         n_after = plan.max_new_tokens or n_read
         self.chunk_size = rows_that_fit(model, len(plan.target_ids) + n_after, n_read)
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row continuation"]:
-        """Log-probability of each continuation, vanilla (row 0) and then the cells."""
+    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row number"]:
+        """Log-probability of each continuation (and what else is read), vanilla (row 0) and then the cells."""
         continuations = self.plan.continuations
         rows = torch.zeros(1 + len(cells), len(continuations), dtype=upcast(sources[:0]).dtype)
         for path in dict.fromkeys(ids[:-1] for ids in continuations):
@@ -55,7 +58,7 @@ class Batched:
             for index, ids in enumerate(continuations):
                 if ids[:-1] == path:
                     rows[:, index] = logprobs[:, torch.arange(len(ids)), list(ids)].sum(dim=1).cpu()
-        return rows
+        return self.readings.beside(rows, self.seen)
 
     def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
         """Greedy answers of vanilla (row 0) and of each cell; a row stops at its end."""
@@ -70,7 +73,9 @@ class Batched:
         n_rows = 1 + len(cells)
         cache = repeat_cache(self.model, self.prefix, n_rows)
         tokens = torch.tensor([[self.plan.target_ids[-1], *path]] * n_rows, device=self.model.cfg.device)
-        hooks = write_hooks(cells, sources, list(range(n_rows)), self.plan.every_step)
+        hooks = write_hooks(cells, sources, list(range(n_rows)), self.plan.every_step) + self.readings.hooks(
+            self.seen, 0
+        )
         return forward_batch(self.model, tokens, hooks=hooks, cache=cache, keep=1 + len(path)), cache
 
 

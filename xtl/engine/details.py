@@ -12,8 +12,9 @@ from torch import Tensor
 from xtl.backend import Model
 from xtl.engine.plan import Confidence, Generated, Outputs
 from xtl.engine.prepare import Sweep
+from xtl.engine.readings import N_COMPONENTS
 from xtl.results.axes import GAIN_DIMS
-from xtl.results.details import OPTION, attrs_of
+from xtl.results.details import ALONG, OPTION, attrs_of
 from xtl.results.units import NORMALISATIONS
 from xtl.scoring.likelihood import Question
 from xtl.scoring.read_as import read_as
@@ -26,6 +27,8 @@ def with_details(model: Model, sweep: Sweep, outputs: Outputs, result: xr.Datase
         assert sweep.question is not None
         result = result.assign(_options(sweep, sweep.question, outputs.logprobs.double()))
         result = result.assign_coords({OPTION: np.arange(len(sweep.question.continuations))})
+    if outputs.readings is not None:
+        result = result.assign(_readings(sweep, outputs.readings))
     if sweep.plan.confidence:
         result = result.assign(_confidence(sweep, outputs))
     if sweep.source_run is not None:
@@ -44,6 +47,21 @@ def _options(sweep: Sweep, question: Question, logprobs: Float[Tensor, "runs opt
         cells = shares[1:].reshape(*sweep.plan.shape, -1)
         data[f"option_logprob{suffix}"] = ((*GAIN_DIMS, OPTION), cells, attrs)
         data[f"vanilla_option_logprob{suffix}"] = ((OPTION,), shares[0], attrs)
+    return data
+
+
+def _readings(sweep: Sweep, readings: Float[Tensor, "runs number"]) -> dict[str, Any]:
+    """What was read of the residual stream: log shares of the options' first tokens, and the final state."""
+    data: dict[str, Any] = {}
+    n_options = len(sweep.plan.continuations)
+    for name in sweep.plan.readings:
+        n, variable = (n_options, "lens_option_logprob") if name == "lens" else (N_COMPONENTS, "final_state")
+        own, readings = readings[:, :n].double(), readings[:, n:]
+        values = (own.log_softmax(dim=1) if name == "lens" else own).numpy().astype(np.float32)
+        dim, attrs = ALONG[variable], attrs_of(variable, None)
+        data[variable] = ((*GAIN_DIMS, dim), values[1:].reshape(*sweep.plan.shape, -1), attrs)
+        data[f"vanilla_{variable}"] = ((dim,), values[0], attrs)
+        data[dim] = np.arange(n)
     return data
 
 

@@ -20,6 +20,7 @@ from xtl.engine.loop import source_activations
 from xtl.engine.own_modules import engine_for_modules
 from xtl.engine.plan import Cell, Generated, Outputs, Plan
 from xtl.engine.prepare import Sweep, SweepSettings, prepare
+from xtl.engine.readings import n_readings
 from xtl.engine.source_run import run_source
 from xtl.engine.verify import verify_answers, verify_scores
 from xtl.errors import ModelError
@@ -107,14 +108,15 @@ def compute(model: Model, sweep: Sweep, engine: str, progress: Progress | None =
 
     difference = 0.0
     if sweep.question is not None:
-        logprobs: list[Float[Tensor, " continuation"]] = []
+        scored: list[Float[Tensor, " number"]] = []
         for cell, values in ENGINES[engine].score(model, plan):
             count(cell, bool(torch.isfinite(values).all()))
-            logprobs.append(values)
-        table = torch.stack(logprobs)
+            scored.append(values)
+        table = torch.stack(scored)
         if n_checked:
             difference = verify_scores(model, plan, sweep.question, table, n_checked)
-        return Outputs(table, None, n_checked, difference, source)
+        logprobs, readings = table.split([len(plan.continuations), n_readings(plan)], dim=1)
+        return Outputs(logprobs, None, n_checked, difference, source, readings if plan.readings else None)
     answers: list[Generated] = []
     for cell, generated in ENGINES[engine].generate(model, plan):
         count(cell, generated.finite)

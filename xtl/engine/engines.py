@@ -29,14 +29,14 @@ class Engine:
     """How the cells of a plan are run. Both iterators begin with vanilla (cell None) and follow the plan's order.
 
     Attributes:
-        score: yields log-probabilities of the plan's continuations.
+        score: yields log-probabilities of the plan's continuations, and behind them what else it reads (`xtl.engine.readings`).
         generate: yields greedy answers.
         why_not: why it can't run a model; None if it can.
         times: how many times as long as "packed" it takes for a whole map of a model of so many layers, about
             (docs/performance.md).
     """
 
-    score: Callable[[Model, Plan], Iterator[tuple[Cell | None, Float[Tensor, " continuation"]]]]
+    score: Callable[[Model, Plan], Iterator[tuple[Cell | None, Float[Tensor, " number"]]]]
     generate: Callable[[Model, Plan], Iterator[tuple[Cell | None, Generated]]]
     why_not: Callable[[Model], str | None]
     times: Callable[[int], float] = lambda n_layers: 1.0

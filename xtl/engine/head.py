@@ -43,6 +43,14 @@ class Frozen:
         return terms * self.weight
 
 
+@torch.no_grad()
+def final_norm(model: Model, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
+    """The model's final norm; a model without one leaves the residual stream as it is."""
+    if not hasattr(model, "ln_final") or not (is_bridge(model) or model.cfg.normalization_type is not None):
+        return residual
+    return model.ln_final(residual[None])[0]
+
+
 class Head:
     """What follows a model's last block.
 
@@ -68,12 +76,8 @@ class Head:
     @torch.no_grad()
     def norm(self, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
         """The model's final norm, on the CPU in float32."""
-        if not is_bridge(self.model) and self.model.cfg.normalization_type is None:
-            return residual
-        if not hasattr(self.model, "ln_final"):
-            return residual
         weight = self.readout.weight
-        return self.model.ln_final(residual.to(weight.device, weight.dtype)[None])[0].float().cpu()
+        return final_norm(self.model, residual.to(weight.device, weight.dtype)).float().cpu()
 
     def frozen(self, residual: Float[Tensor, " d_model"]) -> Frozen:
         """The norm at this residual vector.

@@ -11,6 +11,7 @@ from torch import Tensor
 from xtl.backend import Model, forward, upcast
 from xtl.engine.greedy import Best, best_of
 from xtl.engine.plan import Cell, Confidence, Generated, Plan
+from xtl.engine.readings import Readings
 from xtl.hooks import Hooks, transplant_at
 from xtl.transplants import generate, read_activations
 
@@ -22,18 +23,25 @@ def source_activations(model: Model, plan: Plan) -> Mapping[tuple[str, int], Flo
     return read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
 
 
-def score_loop(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Float[Tensor, " continuation"]]]:
-    """Log-probabilities of the continuations for vanilla (cell None) and for each cell of the plan, one at a time."""
-    yield None, continuation_logprobs(model, plan.target_ids, plan.continuations)
+def score_loop(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Float[Tensor, " number"]]]:
+    """Log-probabilities of the continuations, and what else the plan reads, for vanilla (cell None) and for each cell."""
+    yield None, _score(model, plan, Readings(model, plan), [])
     yield from score_cells(model, plan, plan.cells())
 
 
-def score_cells(
-    model: Model, plan: Plan, cells: Iterable[Cell]
-) -> Iterator[tuple[Cell, Float[Tensor, " continuation"]]]:
+def score_cells(model: Model, plan: Plan, cells: Iterable[Cell]) -> Iterator[tuple[Cell, Float[Tensor, " number"]]]:
     """The same for some cells of the plan, without vanilla."""
+    readings = Readings(model, plan)
     for cell, hooks, _ in write_hooks(model, plan, cells):
-        yield cell, continuation_logprobs(model, plan.target_ids, plan.continuations, hooks)
+        yield cell, _score(model, plan, readings, hooks)
+
+
+def _score(model: Model, plan: Plan, readings: Readings, hooks: Hooks) -> Float[Tensor, " number"]:
+    """Log-probabilities of the continuations, and what else the plan reads, under hooks."""
+    seen: dict[int, Tensor] = {}
+    looking = readings.hooks(seen, len(plan.target_ids) - 1)
+    logprobs = continuation_logprobs(model, plan.target_ids, plan.continuations, [*hooks, *looking])
+    return readings.beside(logprobs[None], seen)[0].cpu()
 
 
 def generate_loop(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Generated]]:

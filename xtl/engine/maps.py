@@ -71,8 +71,8 @@ def sweep(
             attributes hold the largest difference.
         chunk_size: cells at a time; "auto" keeps their activations under half a GB. Where memory runs
             out all the same, the chunk is halved and a warning says so.
-        details: what to keep beside the score: "options", "confidence", "agreement" (see `xtl.results.details`). Nothing by
-            default.
+        details: what to keep beside the score: "options", "lens", "state", "confidence", "agreement" (see
+            `xtl.results.details`). Nothing by default.
         activations: write these instead of what the source prompt gives, by module name and (0-based) source layer.
         progress: called after each cell with (cells done, cells in all).
 
@@ -83,7 +83,8 @@ def sweep(
         `options` is JSON that says of each option its tokens, its bytes and whether it was tokenised alone. For a pair with a
         `distribution` also `similarity` and `vanilla_similarity` (1 - Jensen-Shannon distance of the options' probabilities from
         it). With details="options" also `option_logprob` and `vanilla_option_logprob` (float32, dim `option`: an option's
-        place), the log-probability of each option among the options. Generated: `text`, `tokens` (int32, with a dim `step`; -1
+        place), the log-probability of each option among the options; with details="lens" `lens_option_logprob`, with "state"
+        `final_state` (dim `component`), and vanilla's. Generated: `text`, `tokens` (int32, with a dim `step`; -1
         after the end), `vanilla_text`, `vanilla_tokens`, and with `text_score` also `score`, `gain` (from 0 to 1) and `correct`.
         With details="agreement" also `agrees_with_vanilla`, `agrees_with_source` (bool), and of the source prompt's own answer
         `source_score` and `source_correct`, or `source_text`; with details="confidence" `answer_logprob`, `first_margin` and

@@ -38,6 +38,7 @@ class Plan:
             (so among options of equal lengths); an engine may then leave out what all of them share.
         max_new_tokens: most tokens to generate; None when continuations are scored.
         confidence: whether to say of each generated answer how sure the model is of it.
+        readings: what else is read of each cell that is scored; names of `xtl.engine.readings.READINGS`.
         every_step: whether tokens after the prompt are patched too (`steps="every"`).
         chunk_size: cells at a time; None leaves it to the engine.
         activations: what to write, by module name and source layer, `[d_model]` each; None reads them from the source prompt.
@@ -52,6 +53,7 @@ class Plan:
     up_to_constant: bool = False
     max_new_tokens: int | None = None
     confidence: bool = False
+    readings: tuple[str, ...] = ()
     every_step: bool = False
     chunk_size: int | None = None
     activations: Mapping[tuple[str, int], Float[Tensor, "*unit"]] | None = None
@@ -113,6 +115,7 @@ class Outputs:
         n_verified: cells that the loop computed again.
         largest_difference: of those cells from the loop's.
         source: of the source run, where it was asked for: log-probabilities of its options, or its answer.
+        readings: what else was read of each run (`xtl.engine.readings`), where the plan asks for it.
     """
 
     logprobs: Float[Tensor, "runs continuation"] | None = None
@@ -120,3 +123,4 @@ class Outputs:
     n_verified: int = 0
     largest_difference: float = 0.0
     source: Float[Tensor, " option"] | Generated | None = None
+    readings: Float[Tensor, "runs number"] | None = None

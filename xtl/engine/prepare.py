@@ -16,6 +16,7 @@ from torch import Tensor
 
 from xtl.backend import Model
 from xtl.engine.plan import Plan
+from xtl.engine.readings import READINGS
 from xtl.engine.source_run import SourceRun, prepare_source_run
 from xtl.errors import InputError, Whole, as_whole, check_choice, check_whole
 from xtl.hooks import Module, get_modules
@@ -165,6 +166,7 @@ def prepare(model: Model, pair: ParallelPair, settings: SweepSettings, cells: Ce
         up_to_constant=question.up_to_constant if question else False,
         max_new_tokens=n_new,
         confidence="confidence" in settings.details,
+        readings=tuple(name for name in READINGS if name in settings.details),
         every_step=settings.steps == "every",
         chunk_size=settings.cells_at_a_time,
     )

@@ -18,6 +18,7 @@ from xtl.backend import Model
 from xtl.engine.greedy import Greedy
 from xtl.engine.loop import source_activations
 from xtl.engine.plan import Cell, Confidence, Generated, Plan
+from xtl.engine.readings import n_readings
 from xtl.engine.staging import in_branch_order
 from xtl.hooks import HookFunction, Hooks
 from xtl.models.info import model_info
@@ -35,8 +36,8 @@ class Rows(Protocol):
 
     chunk_size: int
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row continuation"]:
-        """Log-probability of each continuation, vanilla and then the cells."""
+    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row number"]:
+        """Log-probability of each continuation (and what else is read), vanilla and then the cells."""
 
     def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
         """Greedy answers of vanilla and of the cells, each up to one of `ends`."""
@@ -45,11 +46,9 @@ class Rows(Protocol):
 MakeRows = Callable[[Model, Plan], Rows]
 
 
-def score_rows(
-    model: Model, plan: Plan, make: MakeRows
-) -> Iterator[tuple[Cell | None, Float[Tensor, " continuation"]]]:
-    """Log-probabilities of the continuations for vanilla (cell None) and for each cell, in the plan's order."""
-    table = torch.empty(1 + plan.n_cells, len(plan.continuations), dtype=torch.float64)
+def score_rows(model: Model, plan: Plan, make: MakeRows) -> Iterator[tuple[Cell | None, Float[Tensor, " number"]]]:
+    """Log-probabilities of the continuations, and what else is read, of vanilla (cell None) and the cells, in order."""
+    table = torch.empty(1 + plan.n_cells, len(plan.continuations) + n_readings(plan), dtype=torch.float64)
     for numbers, values in _chunks(model, plan, make, lambda rows, cells, sources: rows.logprobs(cells, sources)):
         table[numbers] = values.double()
     yield from zip([None, *plan.cells()], table, strict=True)

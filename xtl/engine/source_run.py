@@ -60,6 +60,7 @@ def prepare_source_run(model: Model, pair: ParallelPair, plan: Plan, normalise: 
         target_layers=plan.target_layers[-1:],  # the less is to compute, the later
         continuations=question.continuations if question else (),
         up_to_constant=question.up_to_constant if question else False,
+        readings=(),
         chunk_size=None,
     )
     return SourceRun(own, one_cell, question)

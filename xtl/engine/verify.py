@@ -11,6 +11,7 @@ from torch import Tensor
 from xtl.backend import Model, forward, upcast
 from xtl.engine.loop import generate_cells, score_cells, write_hooks
 from xtl.engine.plan import Cell, Generated, Plan
+from xtl.engine.readings import n_readings
 from xtl.errors import ModelError
 from xtl.models.precision import engine_tolerance
 from xtl.results.units import UNITS
@@ -18,7 +19,7 @@ from xtl.scoring.likelihood import Question
 
 
 def verify_scores(
-    model: Model, plan: Plan, question: Question, logprobs: Float[Tensor, "runs continuation"], n_cells: int
+    model: Model, plan: Plan, question: Question, table: Float[Tensor, "runs number"], n_cells: int
 ) -> float:
     """Compare the scores of `n_cells` cells with the loop's, all that are kept; return the largest difference, in nats.
 
@@ -26,7 +27,7 @@ def verify_scores(
         model: HookedTransformer or TransformerBridge.
         plan: the map's plan.
         question: what is scored.
-        logprobs: the engine's, vanilla first and then the cells in the plan's order.
+        table: the engine's log-probabilities and readings, vanilla first and then the cells in the plan's order.
         n_cells: how many cells to draw; the same ones for the same plan.
 
     Raises:
@@ -35,10 +36,11 @@ def verify_scores(
     drawn = _draw(plan, n_cells)
     largest = 0.0
     for index, (cell, want) in zip(drawn, score_cells(model, plan, drawn.values()), strict=True):
-        allowed = engine_tolerance(model) * max(1.0, float(want.abs().max()))
+        values, read = want.double().split([len(plan.continuations), n_readings(plan)])
+        allowed = engine_tolerance(model) * max(1.0, float(values.abs().max()))
         for normalise in question.kept or ("none",):
-            got = float(question.score(logprobs[1 + index].double(), normalise))
-            reference = float(question.score(want.double(), normalise))
+            got = float(question.score(table[1 + index, : len(values)].double(), normalise))
+            reference = float(question.score(values, normalise))
             difference = abs(got - reference)
             if not difference <= allowed / min(question.lengths(normalise)):
                 raise ModelError(
@@ -46,7 +48,19 @@ def verify_scores(
                     f"{reference:.6g} ({UNITS[normalise]}); use engine='loop' and please report the model"
                 )
             largest = max(largest, difference)
+        _check_read(model, cell, table[1 + index, len(values) :].double(), read)
     return largest
+
+
+def _check_read(model: Model, cell: Cell, got: Float[Tensor, " number"], want: Float[Tensor, " number"]) -> None:
+    """Raise `ModelError` where what an engine read of a cell beside the score is not what the loop read."""
+    if len(want) and not (off := float((got - want).abs().max())) <= engine_tolerance(model) * max(
+        1.0, float(want.abs().max())
+    ):
+        raise ModelError(
+            f"the engine's map failed its check: what details read of cell {cell} is off by {off:.3g} from the plain loop; "
+            "use engine='loop' and please report the model"
+        )
 
 
 def verify_answers(model: Model, plan: Plan, answers: Sequence[Generated], n_cells: int) -> float:

@@ -17,9 +17,9 @@ from xtl.errors import InputError, check_choice
 from xtl.files import check_file, write_whole
 from xtl.foreign import for_csv, for_latex, printable
 from xtl.results import best_cells, mean_maps
-from xtl.results.details import OPTION_LOGPROBS
+from xtl.results.details import ALONG
 from xtl.runs.extent import check_whole_or_partial, note_of
-from xtl.runs.lazy import most_options, open_run
+from xtl.runs.lazy import open_run, sizes_along
 from xtl.runs.results import MEASURED
 from xtl.runs.run_files import RunFiles
 from xtl.runs.tables import PROMPTS
@@ -113,21 +113,21 @@ def _tables(
             vanilla = vanilla[vanilla[column] == wanted]
     beside = [name for name in map(str, vanilla) if name in MEASURED and MEASURED[name] != "tokens"]
     vanilla = vanilla[["pair", *beside, *PROMPTS]]
-    most = most_options(vanilla)
+    sizes = sizes_along(vanilla)
     for home in files.homes(vanilla["pair"]):
         cells = files.read(home)
         cells = cells.drop_columns([name for name in ("tokens",) if name in cells.column_names])
-        joined = _in_columns(cells.to_pandas().merge(vanilla, on="pair", how="inner"), most)
+        joined = _in_columns(cells.to_pandas().merge(vanilla, on="pair", how="inner"), sizes)
         if extent:
             joined["extent"] = extent
         yield pa.Table.from_pandas(joined, preserve_index=False)
 
 
-def _in_columns(table: pd.DataFrame, n_options: int) -> pd.DataFrame:
-    """The same with a column an option (`option_logprob_0`, ...) in place of lists; empty where a pair has fewer."""
-    for name in [name for name in map(str, table) if MEASURED.get(name, name) in OPTION_LOGPROBS]:
+def _in_columns(table: pd.DataFrame, sizes: dict[str, int]) -> pd.DataFrame:
+    """The same with a column a number (`option_logprob_0`, ...) in place of lists; empty where a pair has fewer options."""
+    for name in [name for name in map(str, table) if MEASURED.get(name, name) in ALONG]:
         lists = table.pop(name)
-        for place in range(n_options):
+        for place in range(sizes[ALONG[MEASURED.get(name, name)]]):
             table[f"{name}_{place}"] = pd.Series(
                 [one[place] if place < len(one) else None for one in lists], dtype="float32"
             )

@@ -9,6 +9,13 @@ gold option.
 the margin and entropy of the first one, `first_margin` and `first_entropy`. These take sums over the vocabulary (what that costs
 is measured in docs/performance.md).
 
+`lens` keeps the same shares of the options' first tokens if the model ended after three quarters of its layers,
+`lens_option_logprob` (the logit lens): outside English the last layers are a poor judge of what the model knows. Options that
+begin alike are alike in it, and a cell that writes above that layer is vanilla in it.
+
+`state` keeps the residual stream of the prompt's last token after the last block, scaled to length 1, on 32 random directions,
+`final_state`: what a probe needs that tells right from wrong answers.
+
 `agreement` keeps whether each cell chose what vanilla chose, `agrees_with_vanilla`, and what the source prompt itself is
 answered, `agrees_with_source`; with that answer's own score, `source_score` and `source_correct`: asking in the source language.
 A run whose two likeliest options tie, or whose text names none, has chosen nothing and agrees with none.
@@ -30,18 +37,29 @@ from xtl.results.units import NORMALISATIONS, UNITS
 
 DETAILS = {
     "options": "the log-probability of each option among the options",
+    "lens": "the same of their first tokens, read after three quarters of the layers",
+    "state": "the final residual stream, on random directions",
     "confidence": "how sure the model is of a generated answer",
     "agreement": "whether a cell's answer is vanilla's, and that of the source prompt itself",
 }
 """What can be kept, by name."""
-OF_LIKELIHOOD, OF_GENERATED = ("options",), ("confidence",)
+OF_LIKELIHOOD, OF_GENERATED = ("options", "lens", "state"), ("confidence",)
 """Details of scores among options alone, and of generated answers alone."""
 OPTION = "option"
 """The dim of options: an option's place among those of its pair, from 0."""
 OPTION_LOGPROBS = ("option_logprob", *(f"option_logprob_{suffix}" for suffix in NORMALISATIONS.values()))
 """Variables with that dim: by the chosen normalisation, and where one is asked for, raw and by each."""
+COMPONENT = "component"
+"""The dim of a state's random directions."""
+ALONG = {**dict.fromkeys(OPTION_LOGPROBS, OPTION), "lens_option_logprob": OPTION, "final_state": COMPONENT}
+"""Variables that hold several numbers of a cell, each with their dim."""
 ATTRS = {
     "option_logprob": {"description": "log-probability of each option among the options"},
+    "lens_option_logprob": {
+        "unit": "nats",
+        "description": "log-probability of each option's first token among them, read after three quarters of the layers",
+    },
+    "final_state": {"unit": "of length 1", "description": "final residual stream on random directions"},
     "answer_logprob": {"unit": "nats per token", "description": "mean log-probability of the answer's tokens"},
     "first_margin": {"unit": "logits", "description": "logit of the answer's first token minus the second largest one"},
     "first_entropy": {"unit": "nats", "description": "entropy of the distribution of the answer's first token"},
@@ -66,7 +84,7 @@ def check_details(details: object, generated: bool) -> tuple[str, ...]:
     >>> check_details("option", generated=False)
     Traceback (most recent call last):
     ...
-    xtl.errors.InputError: unknown details 'option' (did you mean 'options'?); valid: options, confidence, agreement
+    xtl.errors.InputError: unknown details 'option' (did you mean 'options'?); valid: options, lens, state, confidence, agreement
     """
     if isinstance(details, str):
         details = [details]

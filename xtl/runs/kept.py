@@ -18,6 +18,7 @@ from torch import Tensor
 from xtl.backend import Model
 from xtl.engine.plan import Confidence, Generated, Outputs, Plan
 from xtl.engine.prepare import Sweep
+from xtl.engine.readings import n_readings
 from xtl.files import check_can_write, gone, sha256, writing
 from xtl.models.identity import identity_key
 from xtl.packages import versions
@@ -62,7 +63,8 @@ class KeptMaps:
         source = json.loads(said["source"]) if sweep.source_run else None
         if sweep.plan.max_new_tokens is None:
             of_source = None if source is None else torch.tensor(source, dtype=values.dtype)
-            return Outputs(values, None, n_verified, difference, of_source)
+            logprobs, readings = values.split([len(sweep.plan.continuations), n_readings(sweep.plan)], dim=1)
+            return Outputs(logprobs, None, n_verified, difference, of_source, readings if sweep.plan.readings else None)
         answers = [_generated(row, sweep.plan) for row in values.tolist()]
         return Outputs(
             None, answers, n_verified, difference, None if source is None else _generated(source, sweep.plan)
@@ -84,6 +86,8 @@ class KeptMaps:
         if values is None:
             kind = torch.float64 if sweep.plan.confidence else torch.int32
             values = torch.tensor([_row(answer, sweep.plan) for answer in outputs.answers or ()], dtype=kind)
+        elif outputs.readings is not None:
+            values = torch.cat([values, outputs.readings], dim=1)
         write_tensor(
             self._path(model, sweep, engine),
             values,
@@ -114,6 +118,8 @@ class KeptMaps:
         }
         if plan.confidence:
             decides["confidence"] = True
+        if plan.readings:
+            decides["readings"] = plan.readings
         if sweep.source_run is not None:
             decides["source_run"] = [plan.source_ids, sweep.source_run.plan.continuations]
         return self.folder / f"{sha256(json.dumps(decides).encode())[:32]}.safetensors"

@@ -20,7 +20,7 @@ from xarray.core import indexing
 
 from xtl.errors import InputError, check_choice
 from xtl.results import GAIN_DIMS
-from xtl.results.details import OPTION, OPTION_LOGPROBS, attrs_of
+from xtl.results.details import ALONG, attrs_of
 from xtl.runs.extent import extent_attrs
 from xtl.runs.run_files import RunFiles
 from xtl.runs.tables import EACH, OPTIONS, PROMPTS, RUNS, VALUES
@@ -61,7 +61,8 @@ def open_run(path: str | os.PathLike[str], *, model: str | None = None, task: st
     numbers = table["pair"].to_numpy()
     files.check_alike(table)
     columns = files.columns(int(numbers[0]))
-    widths = {"tokens": ("step", files.max_new_tokens), **dict.fromkeys(OPTION_LOGPROBS, (OPTION, most_options(table)))}
+    sizes = sizes_along(table)
+    widths = {"tokens": ("step", files.max_new_tokens)} | {name: (dim, sizes[dim]) for name, dim in ALONG.items()}
     unit = files.shared_attr("score_unit")
     data: dict[str, Any] = {}
     for name in VALUES:
@@ -78,8 +79,7 @@ def open_run(path: str | os.PathLike[str], *, model: str | None = None, task: st
     named = [*COORDS, *([OPTIONS] if OPTIONS in table and table[OPTIONS].notna().all() else [])]
     coords = {name: ("example", table[name].to_numpy(dtype=object)) for name in named}
     coords = {name: (dim, values.astype(str)) for name, (dim, values) in coords.items()}
-    if any(OPTION in one.dims for one in data.values()):
-        axes[OPTION] = list(range(most_options(table)))
+    axes |= {dim: list(range(size)) for dim, size in sizes.items() if any(dim in one.dims for one in data.values())}
     attrs = files.attrs(table) | extent_attrs(extent)
     return xr.Dataset(
         data, coords={"example": table["example"].to_numpy(dtype=object).astype(str), **coords, **axes}, attrs=attrs
@@ -117,7 +117,7 @@ class CellArray(BackendArray):
         shape = self.shape[1:]
         if self.column == "tokens":
             return _padded(values, shape[-1]).reshape(shape)
-        if self.column in OPTION_LOGPROBS:
+        if self.column in ALONG:
             return _as_wide(values, shape[-1]).reshape(shape)
         block = np.empty(len(values), dtype=self.dtype)
         block[:] = values
@@ -134,10 +134,13 @@ def _choose(table: pd.DataFrame, column: str, wanted: str | None, needed: bool) 
     return table[table[column] == wanted].reset_index(drop=True)
 
 
-def most_options(table: pd.DataFrame) -> int:
-    """Options of the pair that has most of them, as far as the run kept them."""
-    kept = table.get("vanilla_option_logprob")
-    return 0 if kept is None else int(kept.dropna().map(len).max() or 0)
+def sizes_along(table: pd.DataFrame) -> dict[str, int]:
+    """Of each dim of `ALONG` its size in the pair that has most, as far as the run kept such numbers."""
+    sizes = dict.fromkeys(ALONG.values(), 0)
+    for name, dim in ALONG.items():
+        lengths = table.get(f"vanilla_{name}", pd.Series(dtype=object)).dropna().map(len)
+        sizes[dim] = max(sizes[dim], int(lengths.max()) if len(lengths) else 0)
+    return sizes
 
 
 def _without_transplant(
@@ -157,7 +160,7 @@ def _without_transplant(
 
 
 def _as_wide(rows: np.ndarray, width: int) -> np.ndarray:
-    """Options of some cells, NaN behind the last one."""
+    """Numbers of some cells, one an option, NaN behind the last one."""
     return np.pad(rows, [(0, 0), (0, width - rows.shape[1])], constant_values=np.nan)
 
 

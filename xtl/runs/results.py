@@ -22,14 +22,14 @@ import xarray as xr
 from xtl.errors import InputError
 from xtl.files import write_whole
 from xtl.results import GAIN_DIMS, Maps, as_results
-from xtl.results.details import OPTION, attrs_of
+from xtl.results.details import ALONG, attrs_of
 from xtl.runs.tables import METADATA, RUNS, VALUES
 
 ROW = ("example", *GAIN_DIMS)
 """What a row stands for: a cell of an instance."""
 MEASURED = {f"{run}_{name}": name for run in RUNS for name in VALUES}
 """Variables of an instance, each with the name that it has in a cell."""
-LISTED = ("step", OPTION)
+LISTED = ("step", *dict.fromkeys(ALONG.values()))
 """Dims that a table holds as lists."""
 
 
@@ -48,19 +48,19 @@ def to_table(results: Maps) -> pd.DataFrame:
 
 
 def _as_lists(results: xr.Dataset) -> xr.Dataset:
-    """Tokens and options, which have a dim `step` or `option`, as one list a cell (or an instance)."""
+    """Tokens and others that have one of the dims `LISTED`, as one list a cell (or an instance)."""
     for name, dim in [(name, dim) for name in results.data_vars for dim in LISTED if dim in results[name].dims]:
         rows = results[name].transpose(..., dim)
         lists = np.empty(rows.shape[:-1], dtype=object)
         for place in np.ndindex(lists.shape):
             lists[place] = rows.values[place]
         results = results.assign({name: (rows.dims[:-1], lists)})
-    return results.drop_vars(OPTION, errors="ignore")
+    return results.drop_vars(LISTED, errors="ignore")
 
 
 def _listed_along(name: str) -> str | None:
     """The dim of what a variable holds in lists, if it does."""
-    return "step" if name.endswith("tokens") else OPTION if "option_logprob" in name else None
+    return "step" if name.endswith("tokens") else ALONG.get(MEASURED.get(name, name))
 
 
 def _from_lists(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -113,8 +113,8 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
         dims, rows, sizes = (ROW, frame, shape) if name in per_cell else (ROW[:1], first_rows, shape[:1])
         if dim := _listed_along(name):
             variables[name] = ([*dims, dim], _from_lists(rows[name].to_numpy(), sizes), said)
-            if dim == OPTION:
-                axes[OPTION] = list(range(variables[name][1].shape[-1]))
+            if dim != "step":
+                axes[dim] = list(range(variables[name][1].shape[-1]))
         else:
             variables[name] = (dims, rows[name].to_numpy().reshape(sizes), said)
     return xr.Dataset(

@@ -22,7 +22,7 @@ from xtl.results import GAIN_DIMS
 from xtl.runs.extent import Extent, extent_of
 from xtl.runs.folder import LOG, PENDING, TABLES, read_manifest
 from xtl.runs.journal import Journal
-from xtl.runs.tables import EACH, METADATA, OPTIONS_KIND, PER_PAIR, rows_by_pair
+from xtl.runs.tables import EACH, METADATA, NUMBERS, PER_PAIR, rows_by_pair
 
 SHARD = re.compile(r"\d{5}_")
 """How the names of shards begin."""
@@ -214,7 +214,7 @@ class RunFiles:
     def _by_pair(self, home: str, column: str) -> dict[int, Any]:
         table = self.read(home, ["pair", column]).combine_chunks()
         kind = table.schema.field(column).type
-        if kind == OPTIONS_KIND:  # a number an option, alike within a pair
+        if kind == NUMBERS:  # a number an option, alike within a pair
             lists = table[column].chunk(0)
             return {
                 number: lists[rows].flatten().to_numpy().reshape(rows.stop - rows.start, -1)

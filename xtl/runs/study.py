@@ -70,9 +70,9 @@ class Study(Strict):
         engine: auto, packed, batched or loop.
         verify: cells of each map that the loop computes again.
         chunk_size: cells at a time, or auto.
-        details: what to keep of each cell beside its score: options (each one's log-probability), confidence (of generated
-            answers), agreement (with vanilla's answer and the source prompt's own); see `xtl.results.details`; nothing by
-            default.
+        details: what to keep of each cell beside its score: options (each one's log-probability), lens (the same at a
+            middle layer), state (of the residual stream), confidence (of generated answers), agreement (with vanilla's answer
+            and the source prompt's own); see `xtl.results.details`; nothing by default.
     """
 
     models: tuple[ModelSpec, ...] = Field((ModelSpec(),), min_length=1)

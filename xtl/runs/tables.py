@@ -20,14 +20,14 @@ import xarray as xr
 
 from xtl.engine.plan import Confidence
 from xtl.results import GAIN_DIMS
-from xtl.results.details import OPTION_LOGPROBS
+from xtl.results.details import ALONG
 from xtl.results.units import NORMALISATIONS
 from xtl.runs.jobs import Job
 
 KEYS = ("pair", "model", "task", "source_lang", "target_lang", "example")
 """Columns that both tables begin with."""
-OPTIONS_KIND = pa.list_(pa.float32())
-"""A number an option, as many as the pair has."""
+NUMBERS = pa.list_(pa.float32())
+"""Several numbers of a cell: one an option, as many as the pair has."""
 EACH = {
     f"{name}_{suffix}": kind
     for suffix in NORMALISATIONS.values()
@@ -42,7 +42,7 @@ VALUES = {
     "text": pa.string(),
     "tokens": pa.list_(pa.int32()),
     **EACH,
-    **dict.fromkeys(OPTION_LOGPROBS, OPTIONS_KIND),
+    **dict.fromkeys(ALONG, NUMBERS),
     **dict.fromkeys(Confidence._fields, pa.float32()),
     "agrees_with_vanilla": pa.bool_(),
     "agrees_with_source": pa.bool_(),
@@ -94,8 +94,8 @@ def encode_map(result: xr.Dataset, job: Job, model: str) -> tuple[bytes, bytes]:
 def to_bytes(table: pa.Table, attrs: dict[str, Any]) -> bytes:
     """A table as Parquet in one row group: zstd, dictionaries for texts and labels; `attrs` in the file's metadata."""
     kinds = {name: table.schema.field(name).type for name in table.column_names}
-    floats = [name for name, kind in kinds.items() if kind in (pa.float32(), OPTIONS_KIND)]
-    leaves = [f"{name}.list.element" if kinds[name] == OPTIONS_KIND else name for name in floats]
+    floats = [name for name, kind in kinds.items() if kind in (pa.float32(), NUMBERS)]
+    leaves = [f"{name}.list.element" if kinds[name] == NUMBERS else name for name in floats]
     schema = table.schema.with_metadata({METADATA: json.dumps(attrs, ensure_ascii=False).encode()})
     sink = io.BytesIO()
     pq.write_table(
@@ -148,7 +148,7 @@ def _constant(value: str | int, n: int) -> pa.Array:
 
 
 def _column(values: np.ndarray, n: int, kind: pa.DataType) -> pa.Array:
-    if kind == OPTIONS_KIND:
+    if kind == NUMBERS:
         ends = np.arange(n + 1, dtype=np.int32) * (values.size // n)
         return pa.ListArray.from_arrays(ends, pa.array(values.reshape(-1), pa.float32()), kind)
     if pa.types.is_list(kind):

@@ -26,6 +26,7 @@ from xtl.engine.memory import MEMORY, cells_that_fit, key_bytes
 from xtl.engine.packed.bridge_stages import Stages
 from xtl.engine.packed.groups import Groups, assign_groups, best_number_of_groups
 from xtl.engine.plan import Cell, Plan
+from xtl.engine.readings import Readings
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
 from xtl.engine.tree import build_tree
@@ -54,6 +55,7 @@ class PackedBridge:
         if self.prefix:
             forward_without_logits(model, self.prefix, cache=self.cache)
         self.readout = Readout(model)
+        self.readings = Readings(model, plan)
         self.most_groups = max(1, MEMORY // 2 // max(1, key_bytes(model) * len(self.prefix)))
         slots = GENERATING if plan.max_new_tokens else GROUP // len(self.tree)
         self.chunk_size = min(
@@ -61,13 +63,14 @@ class PackedBridge:
             cells_that_fit(model, len(self.prefix) + GROUP, len(self.tree), plan.max_new_tokens or 0),
         )
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row continuation"]:
-        """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in branch order.
+    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row number"]:
+        """Log-probability of each continuation (and what else is read), vanilla (row 0) and then the cells, in branch order.
 
         Where the score allows it, up to one constant a row.
         """
-        with self.run(cells, sources) as normed:
-            return self.readout.logprobs(normed, self.tree, self.plan.up_to_constant)
+        seen = dict.fromkeys(self.readings.layers.values(), torch.empty(0))
+        with self.run(cells, sources, seen) as normed:
+            return self.readings.beside(self.readout.logprobs(normed, self.tree, self.plan.up_to_constant), seen)
 
     def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
         """Greedy answers of vanilla (row 0) and of each cell; a row stops at its end."""
@@ -77,8 +80,13 @@ class PackedBridge:
             return greedy(rows, first, self.plan.max_new_tokens or 0, ends)
 
     @contextmanager
-    def run(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Iterator[Float[Tensor, "row node d_model"]]:
-        """Residual stream after the final norm, of vanilla and of each cell; while it lasts, the cache holds their keys too."""
+    def run(
+        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], seen: dict[int, Tensor] | None = None
+    ) -> Iterator[Float[Tensor, "row node d_model"]]:
+        """Residual stream after the final norm, of vanilla and of each cell; while it lasts, the cache holds their keys too.
+
+        The layers in `seen` are given the residual stream after them, of each row's first node.
+        """
         device, n_nodes = self.model.cfg.device, len(self.tree)
         assigned = self.assign(cells)
         n_groups, n_slots = assigned.numbers.shape
@@ -87,6 +95,7 @@ class PackedBridge:
         positions = torch.tensor(self.tree.depths * (1 + n_slots), device=device) + len(self.prefix)
         kept: dict[str, Tensor] = {}
         stages = Stages(self.model, self.tree, len(self.prefix), self.plan, alike, sources[assigned.numbers])
+        stages.seen.update(seen or {})
         with self.prefix_of_groups(n_groups):
             with stages.branching():
                 forward_without_logits(
@@ -98,6 +107,10 @@ class PackedBridge:
                     attention_mask=self.masks(1 + n_slots, n_groups),
                 )
             normed = kept.pop("normed").unflatten(1, (1 + n_slots, n_nodes))
+            for layer, states in stages.seen.items():
+                later = states[:, :1].expand(-1, 1 + n_slots - states.shape[1], -1)  # vanilla still
+                states = torch.cat([states, later], dim=1)
+                (seen or {})[layer] = torch.cat([states[:1, 0], states[assigned.groups, 1 + assigned.slots]])
             yield torch.cat([normed[:1, 0], normed[assigned.groups, 1 + assigned.slots]])
 
     def assign(self, cells: list[Cell]) -> Groups:

@@ -26,6 +26,7 @@ class Stages:
 
     Attributes:
         hooks: for `run_with_hooks`: the writes of cells that branch off before a block, and what those after it need of vanilla.
+        seen: by layers that are looked at, `[group, row, d_model]`: the first node of each row that there is after it.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Stages:
         self.cells = cells
         self.sources = sources
         self.vanilla: dict[str, Tensor] = {}
+        self.seen: dict[int, Tensor] = {}
         self.hooks: Hooks = []
         self.branch_points = branch_points(cells, model.cfg.n_layers)
         for layer, point in enumerate(self.branch_points):
@@ -110,9 +112,10 @@ class Stages:
         sources = self.sources[:, first : first + point.after]
 
         def branch(block: Any, args: tuple, output: Any) -> Any:
-            if not cells:
-                return output
             hidden = output[0] if isinstance(output, tuple) else output
+            if not cells:
+                self.look(layer, hidden)
+                return output
             vanilla = hidden[0, : self.n_nodes]
             site = f"blocks.{layer}."
             if f"{site}hook_attn_out" in self.vanilla:
@@ -121,9 +124,15 @@ class Stages:
                 mid = torch.zeros_like(vanilla)  # no cell writes a feed-forward output here
             rows = rows_after_block(vanilla, mid, cells, sources, self.every_step)
             hidden = torch.cat([hidden, rows.flatten(1, 2)], dim=1)
+            self.look(layer, hidden)
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
         return branch
+
+    def look(self, layer: int, hidden: Float[Tensor, "group token d_model"]) -> None:
+        """Keep each row's first node, if the layer is looked at."""
+        if layer in self.seen:
+            self.seen[layer] = hidden[:, :: self.n_nodes].clone()
 
     def cut(self, value: Any, n_tokens: int) -> Any:
         """An argument of a block, for its first `n_tokens` packed tokens: masks, positions, rotary angles; others as they are."""

@@ -13,6 +13,7 @@ from xtl.engine.greedy import Best, Greedy, greedy
 from xtl.engine.memory import cells_that_fit
 from xtl.engine.packed.hooked_attention import OwnTokens, Prefix, packed_attention
 from xtl.engine.plan import Cell, Plan
+from xtl.engine.readings import Readings
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
 from xtl.engine.staging import branch_points, rows_after_block, sites_before_block
@@ -33,16 +34,18 @@ class PackedHooked:
         self.tree = build_tree(plan.target_ids[-1], plan.continuations)
         self.prefix = Prefix(model, plan.target_ids[:-1])
         self.readout = Readout(model)
+        self.readings = Readings(model, plan)
         n_keys = self.prefix.length + len(self.tree)
         self.chunk_size = cells_that_fit(model, n_keys, len(self.tree), plan.max_new_tokens or 0)
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row continuation"]:
-        """Log-probability of each continuation, vanilla (row 0) and then the cells, which are in branch order.
+    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row number"]:
+        """Log-probability of each continuation (and what else is read), vanilla (row 0) and then the cells, in branch order.
 
         Where the score allows it, up to one constant a row.
         """
-        normed = self.norm(self.run_prompt(cells, sources, self.tree))
-        return self.readout.logprobs(normed, self.tree, self.plan.up_to_constant)
+        seen: dict[int, Tensor] = {}
+        normed = self.norm(self.run_prompt(cells, sources, self.tree, seen=seen))
+        return self.readings.beside(self.readout.logprobs(normed, self.tree, self.plan.up_to_constant), seen)
 
     def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
         """Greedy answers of vanilla (row 0) and of each cell; a row stops at its end."""
@@ -57,9 +60,17 @@ class PackedHooked:
         return self.model.ln_final(residual) if self.model.cfg.normalization_type is not None else residual
 
     def run_prompt(
-        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], tree: Tree, own: OwnTokens | None = None
+        self,
+        cells: list[Cell],
+        sources: Float[Tensor, "cell ..."],
+        tree: Tree,
+        own: OwnTokens | None = None,
+        seen: dict[int, Tensor] | None = None,
     ) -> Float[Tensor, "row node d_model"]:
-        """Final residual stream of vanilla (row 0) and of each cell (see `xtl.engine.staging`)."""
+        """Final residual stream of vanilla (row 0) and of each cell (see `xtl.engine.staging`).
+
+        `seen` is given what the plan reads: the first node of each row that there is after a layer.
+        """
         model, every_step = self.model, self.plan.every_step
         residual = self.embed(torch.tensor([tree.tokens], device=model.cfg.device), tree.depths)
         with packed_attention(model, self.prefix, tree, own):
@@ -86,6 +97,8 @@ class PackedHooked:
                     mid = (vanilla["hook_resid_pre"] + vanilla["hook_attn_out"])[0]
                     rows = rows_after_block(residual[0], mid, cells[here], sources[here], every_step)
                     residual = torch.cat([residual, rows])
+                if seen is not None and layer in self.readings.layers.values():
+                    seen[layer] = residual[:, 0]
         return residual
 
     def embed(self, tokens: Int[Tensor, "row node"], depths: list[int]) -> Float[Tensor, "row node d_model"]:
