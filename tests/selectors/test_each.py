@@ -16,9 +16,10 @@ from xtl.selectors.confidence import Calibrated, Confidence
 from xtl.selectors.contrast import Contrast, ContrastPool, VanillaContrast
 from xtl.selectors.fixed import Fixed, SourceAnswer, Vanilla
 from xtl.selectors.headroom import headroom, lucky, share
+from xtl.selectors.inside import LensConfidence, StateVerifier
 from xtl.selectors.judge import fitted
 from xtl.selectors.learned import Router
-from xtl.selectors.maps import read_maps
+from xtl.selectors.maps import Development, read_maps
 from xtl.selectors.votes import Pool, Vote, VoteOfBest, _loss
 from xtl.selectors.wrappers import Corrected, Gate, Smoothed
 
@@ -198,3 +199,33 @@ def test_passes_count_prompts_and_cells() -> None:
     assert passes(1) == 2
     assert passes(648) == pytest.approx(5.6, abs=0.1)
     assert passes(100, 3) > passes(100) + 3
+
+
+def with_inside(world: Development, lens: np.ndarray, states: np.ndarray) -> Development:
+    """The same in the real run and in each control."""
+    runs = 1 + len(world.maps.controls)
+    return replace(world, maps=replace(world.maps, lens=np.stack([lens] * runs), states=np.stack([states] * runs)))
+
+
+def test_the_lens_decides_which_cell_is_sure_and_the_cell_says_the_answer() -> None:
+    sure = np.arange(N) % WORLD.maps.n_cells
+    lens = np.full(WORLD.maps.logprob.shape, -np.log(4.0), "float32")
+    lens[np.arange(N), sure] = log_softmax(np.array([[0.0, 3.0, 0.0, 0.0]], "float32"))[0]
+    world = with_inside(WORLD, lens, np.zeros((N, WORLD.maps.n_cells, 2), "float32"))
+    assert (LensConfidence().choose(world.maps).cells == sure).all()
+    assert "--details lens" in LensConfidence().lacks(WORLD.maps)
+    assert LensConfidence().lacks(world.take(np.arange(5)).as_control().maps) == ""
+
+
+def test_a_state_that_tells_right_from_wrong_is_read() -> None:
+    """One direction of the residual stream says whether the cell is right: where any is, its answer is taken."""
+    states = np.random.default_rng(0).normal(size=(N, WORLD.maps.n_cells, 8)).astype("float32")
+    states[..., 3] += 6 * WORLD.labels
+    world = with_inside(WORLD, WORLD.maps.logprob, states)
+    half = np.arange(N) < N // 2
+    chosen = (
+        fitted(StateVerifier(), world.take(np.flatnonzero(half))).choose(world.maps.take(np.flatnonzero(~half))).options
+    )
+    right = chosen == world.gold[~half]
+    assert right[world.labels[~half].any(1)].mean() > 0.95
+    assert "--details state" in StateVerifier().lacks(WORLD.maps)

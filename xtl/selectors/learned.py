@@ -75,13 +75,17 @@ class Verifier(Selector):
         from sklearn.linear_model import LogisticRegression  # half a second, and few need it
 
         self.accuracy = development.labels.mean(0)
-        features = of_cells(development.maps, self.accuracy)
+        features = self.features(development.maps)
         self.scale = standard(features)
         rows = ((features - self.scale[0]) / self.scale[1]).reshape(-1, features.shape[-1])
         right, step = development.labels.ravel() > 0.5, -(-len(rows) // MOST_ROWS)
         self.model = (
             LogisticRegression(C=self.strength).fit(rows[::step], right[::step]) if right[::step].any() else None
         )
+
+    def features(self, maps: MapView) -> Float[np.ndarray, "examples cells features"]:
+        """What is known of each cell."""
+        return of_cells(maps, self.accuracy)
 
     def choose(self, maps: MapView) -> Choice:
         """The answer of the cells that are likely right."""
@@ -91,7 +95,7 @@ class Verifier(Selector):
         return Choice.of_scores(scores, maps, cells=maps.n_cells, controls=len(maps.controls))
 
     def _likely(self, maps: MapView) -> Float[np.ndarray, "examples cells"]:
-        features = (of_cells(maps, self.accuracy) - self.scale[0]) / self.scale[1]
+        features = (self.features(maps) - self.scale[0]) / self.scale[1]
         if self.model is None:
             return np.broadcast_to(self.accuracy, features.shape[:2])
         return self.model.predict_proba(features.reshape(-1, features.shape[-1]))[:, 1].reshape(features.shape[:2])

@@ -47,6 +47,9 @@ class MapView:
         languages: target language of each example.
         questions: number of the question of each example: one in several languages is one question.
         features: further numbers of the vanilla run, such as activations; None for none.
+        lens: log shares of the options' first tokens by a logit lens (details "lens"), of the run and then its controls; None
+            where any lacks them.
+        states: the final residual stream on random directions (details "state"); likewise.
     """
 
     logprob: Float[np.ndarray, "examples cells options"]
@@ -59,6 +62,8 @@ class MapView:
     languages: np.ndarray
     questions: Int[np.ndarray, " examples"]
     features: Float[np.ndarray, "examples features"] | None = None
+    lens: Float[np.ndarray, "runs examples cells options"] | None = None
+    states: Float[np.ndarray, "runs examples cells components"] | None = None
 
     @property
     def n(self) -> int:
@@ -73,9 +78,13 @@ class MapView:
     def take(self, index: np.ndarray) -> MapView:
         """These examples alone."""
         own = {one.name: getattr(self, one.name) for one in fields(self)}
-        kept = ("shape", "source_layers", "controls")
-        taken = {name: value[index] for name, value in own.items() if name not in kept and value is not None}
-        return replace(self, **taken, controls=self.controls[:, index])
+        kept, by_run = ("shape", "source_layers"), ("controls", "lens", "states")
+        taken = {
+            name: value[:, index] if name in by_run else value[index]
+            for name, value in own.items()
+            if name not in kept and value is not None
+        }
+        return replace(self, **taken)
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,11 @@ class Development:
 
     def as_control(self) -> Development:
         """The first control in the place of the real run; the others stay controls."""
-        maps = replace(self.maps, logprob=self.maps.controls[0], controls=self.maps.controls[1:])
+        maps = self.maps
+        maps = replace(
+            maps, logprob=maps.controls[0], controls=maps.controls[1:],
+            lens=None if maps.lens is None else maps.lens[1:], states=None if maps.states is None else maps.states[1:],
+        )  # fmt: skip
         return replace(
             self, maps=maps, labels=self.control_correct[0], control_correct=self.control_correct[1:]
         )  # fmt: skip
@@ -201,14 +214,24 @@ def _view(groups: Sequence[Group], controls: Sequence[xr.Dataset], features: np.
         languages=real["target_lang"].values.astype(str),
         questions=groups[0].clusters,
         features=features,
+        lens=_inside("lens_option_logprob", real, groups),
+        states=_inside("final_state", real, groups),
     )
+
+
+def _inside(
+    name: str, real: xr.Dataset, groups: Sequence[Group]
+) -> Float[np.ndarray, "runs examples cells ..."] | None:
+    """What details read of each cell, of the run and its controls; None where any has none."""
+    runs = [real, *(group.control for group in groups if group.control is not None)]
+    return np.stack([_filled(run[name]) for run in runs]) if all(name in run for run in runs) else None
 
 
 def _filled(values: xr.DataArray) -> Float[np.ndarray, "examples *cells options"]:
     """Examples first, options last, cells flat; `FLOOR` where a question has no such option."""
     if "module" not in values.dims:
-        return np.nan_to_num(values.transpose("example", "option").values.astype("float32"), nan=FLOOR)
-    cube = values.transpose("example", *GAIN_DIMS, "option").values.astype("float32")
+        return np.nan_to_num(values.transpose("example", ...).values.astype("float32"), nan=FLOOR)
+    cube = values.transpose("example", *GAIN_DIMS, ...).values.astype("float32")
     return np.nan_to_num(cube.reshape(len(cube), -1, cube.shape[-1]), nan=FLOOR)
 
 

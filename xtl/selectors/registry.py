@@ -13,12 +13,13 @@ from xtl.selectors.base import Selector
 from xtl.selectors.confidence import Calibrated, Confidence
 from xtl.selectors.contrast import Contrast, ContrastPool, VanillaContrast
 from xtl.selectors.fixed import Fixed, SourceAnswer, Vanilla
+from xtl.selectors.inside import LensConfidence, StateVerifier
 from xtl.selectors.learned import Router, Verifier
 from xtl.selectors.votes import Pool, Vote, VoteOfBest
 from xtl.selectors.wrappers import Corrected, Gate, Smoothed
 
 MAKERS: tuple[Callable[[], Selector], ...] = (
-    Confidence, Calibrated, Contrast, ContrastPool, Vote, VoteOfBest, Pool, Router, Verifier,
+    Confidence, LensConfidence, Calibrated, Contrast, ContrastPool, Vote, VoteOfBest, Pool, Router, Verifier, StateVerifier,
     lambda: Gate(Fixed()), lambda: Gate(Contrast()),
     lambda: Smoothed(Fixed()), lambda: Smoothed(Contrast()), lambda: Smoothed(Confidence()),
     lambda: Corrected(Fixed()), lambda: Corrected(Contrast()), lambda: Corrected(VoteOfBest()), lambda: Corrected(Gate(Fixed())),
