@@ -152,15 +152,12 @@ def _of_nulls(best: dict[str, Any]) -> list[str]:
     said = [f"{_points(best, key)} {words}" for key, words in names.items() if np.isfinite(best[key])]
     if not said:
         return []
-    verdict = (
-        "its nulls hold" if best["null_holds"] == 1 else "a null does not hold, so the gain is not the question's own"
-    )
-    real = (
-        f" On the real maps it is better than on the control's with p = {best['p_null']:.2g}."
-        if best["p_null"] >= 0
-        else ""
-    )
-    return [f"Trained and judged in the same way it gains {' and '.join(said)}: {verdict}.{real}"]
+    held = "its nulls hold" if len(said) == 2 else "this null holds"
+    verdict = held if best["null_holds"] == 1 else "a null does not hold, so the gain is not the question's own"
+    words = [f"Trained and judged in the same way it gains {' and '.join(said)}: {verdict}."]
+    if np.isfinite(best["p_null"]):
+        words.append(f"On the real maps it is better than on the control's with p = {best['p_null']:.2g}.")
+    return words + ([f"But {best['reason']}."] if best["reason"] else [])
 
 
 def _points(row: dict[str, Any], name: str) -> str:
