@@ -57,7 +57,7 @@ def test_make_targets_and_folders_exist():
     root = README.parent
     targets = re.findall(r"^make (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE)
     makefile = (root / "Makefile").read_text()
-    assert targets == ["demo", "test"]
+    assert targets == ["demo", "check"]
     assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in [*targets, "picture", "setup"])
     for row in re.findall(r"^\| (`.*?) \|", README.read_text(encoding="utf-8"), flags=re.MULTILINE):
         for place in re.findall(r"`([^`]+)`", row):
