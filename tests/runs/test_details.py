@@ -15,6 +15,7 @@ from tests.runs.filling import content, jobs_of, map_of
 from xtl.engine.plan import Confidence
 from xtl.publish.export import export_run
 from xtl.results import gold_option
+from xtl.results.details import CONFIDENCE
 from xtl.runs import load_results, open_run, run_study, save_results
 from xtl.runs.jobs import hash_pairs
 from xtl.runs.reading import open_results
@@ -235,3 +236,7 @@ def test_a_sweep_on_the_command_line_keeps_them_too(loaded, tmp_path, run):
     assert code == 2
     assert err.count("\n") == 1
     assert "unknown details 'all'; valid: options, lens, state, confidence, agreement" in err
+
+
+def test_the_store_knows_what_confidence_is_made_of_without_the_engine():
+    assert Confidence._fields == CONFIDENCE

@@ -49,6 +49,8 @@ OPTION = "option"
 """The dim of options: an option's place among those of its pair, from 0."""
 OPTION_LOGPROBS = ("option_logprob", *(f"option_logprob_{suffix}" for suffix in NORMALISATIONS.values()))
 """Variables with that dim: by the chosen normalisation, and where one is asked for, raw and by each."""
+CONFIDENCE = ("answer_logprob", "first_margin", "first_entropy")
+"""Variables of the detail `confidence`: the fields of `xtl.engine.plan.Confidence`."""
 COMPONENT = "component"
 """The dim of a state's random directions."""
 ALONG = {**dict.fromkeys(OPTION_LOGPROBS, OPTION), "lens_option_logprob": OPTION, "final_state": COMPONENT}

@@ -18,9 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
-from xtl.engine.plan import Confidence
 from xtl.results import GAIN_DIMS
-from xtl.results.details import ALONG
+from xtl.results.details import ALONG, CONFIDENCE
 from xtl.results.units import NORMALISATIONS
 from xtl.runs.jobs import Job
 
@@ -43,7 +42,7 @@ VALUES = {
     "tokens": pa.list_(pa.int32()),
     **EACH,
     **dict.fromkeys(ALONG, NUMBERS),
-    **dict.fromkeys(Confidence._fields, pa.float32()),
+    **dict.fromkeys(CONFIDENCE, pa.float32()),
     "agrees_with_vanilla": pa.bool_(),
     "agrees_with_source": pa.bool_(),
 }
