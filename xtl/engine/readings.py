@@ -9,6 +9,7 @@ behind the log-probabilities of the continuations; they cost no forward pass.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache, cached_property
 
 import torch
 from jaxtyping import Float
@@ -41,6 +42,7 @@ def n_readings(plan: Plan) -> int:
     return sum(sizes[name] for name in plan.readings)
 
 
+@cache
 def directions(width: int) -> Float[Tensor, "width component"]:
     """Random signs, the same for every model of a width."""
     drawn = torch.randint(0, 2, (width, N_COMPONENTS), generator=torch.Generator().manual_seed(0))
@@ -85,7 +87,11 @@ class Readings:
 
     def _lens(self, states: Float[Tensor, "row d_model"]) -> Float[Tensor, "row continuation"]:
         columns = torch.tensor(self.first, device=states.device)
-        return Readout(self.model).logits(final_norm(self.model, states), columns)
+        return self._readout.logits(final_norm(self.model, states), columns)
+
+    @cached_property
+    def _readout(self) -> Readout:
+        return Readout(self.model)
 
     def _state(self, states: Float[Tensor, "row d_model"]) -> Float[Tensor, "row component"]:
         unit = torch.nn.functional.normalize(states.float(), dim=1)
