@@ -29,7 +29,7 @@ from xtl.runs import save_results
 def main() -> None:
     p = parser(__doc__)
     p.add_argument("--task", default="xcopa")
-    p.add_argument("--data", help="the released data")
+    p.add_argument("--data", help="the released data; without it a task of our own")
     p.add_argument("--languages", default="sw,zh,id,tr,vi,it")
     p.add_argument("--model")
     p.add_argument("--dtype", default="float32")
@@ -41,8 +41,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    task, options = xtl.get_task(arguments.task), {"split": "sample", "limit": arguments.limit}
-    options |= {"folder": arguments.data} if arguments.data else {}
+    task, options = xtl.get_task(arguments.task), {"limit": arguments.limit}
+    options |= {"folder": arguments.data, "split": "sample"} if arguments.data else {}
     pairs = [task.pairs("en", language, **options) for language in arguments.languages.split(",")]
     model = xtl.load_model(arguments.model, dtype=arguments.dtype)
     pairs = [xtl.chat_pairs(model, of_language, arguments.chat) for of_language in pairs]
