@@ -19,6 +19,9 @@ Two functions make the two hooks, and `run_with_hooks` runs them:
 (None, [[1.0, 1.0, 1.0, 1.0]])
 >>> write(activation, hook=None)[0, :, 0].tolist()
 [1.0, 1.0, 0.0]
+>>> half = transplant_at(torch.zeros(4), position=2, alpha=0.5)  # own + alpha (source - own)
+>>> half(activation, hook=None)[0, :, 0].tolist()
+[1.0, 1.0, 0.5]
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -136,17 +140,34 @@ def capture(store: dict[Any, Tensor], key: Any, position: int | slice = -1) -> H
     return read
 
 
-def transplant_at(source: Float[Tensor, "*unit"], position: int = -1, *, and_after: bool = False) -> HookFunction:
+def transplant_at(
+    source: Float[Tensor, "*unit"],
+    position: int = -1,
+    *,
+    and_after: bool = False,
+    alpha: float = 1.0,
+    head: int | None = None,
+) -> HookFunction:
     """A hook function that returns the activation with `source` in place of what stood at `position`.
 
-    All other positions, and the tensor that the model passed in, stay as they are; with `and_after` the positions after it are
-    written too.
+    All other positions, and the tensor that the model passed in, stay as they are.
+
+    Args:
+        source: what is written; with `head` that head's share, `[d_head]`.
+        position: of the token that is written.
+        and_after: write the positions after it too.
+        alpha: how much of it: own + alpha (source - own). 1 writes the source itself, 0 changes nothing.
+        head: which head is written, where the activation has a head axis (`[batch, pos, head, d_head]`, or the same flattened);
+            None writes all of it.
     """
     positions = slice(position, None) if and_after or position == -1 else slice(position, position + 1)
 
     def write(activation: Float[Tensor, "batch pos *unit"], hook: Any) -> Float[Tensor, "batch pos *unit"]:
+        if alpha == 0:
+            return activation
         patched = activation.clone()
-        patched[:, positions] = source.to(activation)
+        units = patched if head is None else by_head(patched, source.shape[-1])[:, :, head]
+        units[:, positions] = blend(units[:, positions], source.to(activation), alpha)
         return patched
 
     return write
@@ -159,31 +180,58 @@ def transplant_packed(
     *,
     groups: int | Int[Tensor, "*#cell"] = 0,
     and_after: bool = False,
+    alpha: float | Float[Tensor, "*#cell"] = 1.0,
+    head: Int[Tensor, "*#cell"] | None = None,
 ) -> HookFunction:
     """`transplant_at` for cells that stand side by side on the position axis, each over `n_nodes` positions.
 
     Row `rows[c]`'s first position, which is the target prompt's last one, gets `sources[c]`; with `and_after` all its positions.
-    With several groups of cells on the batch axis, `groups[c]` says which.
+    With several groups of cells on the batch axis, `groups[c]` says which. `alpha` and `head` are each cell's own.
     """
 
     def write(activation: Float[Tensor, "group packed *unit"], hook: Any) -> Float[Tensor, "group packed *unit"]:
         patched = activation.clone()
+        units = patched if head is None else by_head(patched, sources.shape[-1])
         for node in range(n_nodes if and_after else 1):
-            patched[groups, rows * n_nodes + node] = sources.to(activation)
+            at = (groups, rows * n_nodes + node) if head is None else (groups, rows * n_nodes + node, head)
+            units[at] = blend(units[at], sources.to(activation), alpha)
         return patched
 
     return write
 
 
 def transplant_batch(
-    sources: Float[Tensor, "cell ..."], rows: Int[Tensor, " cell"], *, and_after: bool = False
+    sources: Float[Tensor, "cell ..."],
+    rows: Int[Tensor, " cell"],
+    *,
+    and_after: bool = False,
+    alpha: float | Float[Tensor, " cell"] = 1.0,
+    head: Int[Tensor, " cell"] | None = None,
 ) -> HookFunction:
     """`transplant_at` for cells that are rows of a batch whose first position is the target prompt's last one."""
     positions = slice(None) if and_after else slice(1)
 
     def write(activation: Float[Tensor, "batch pos *unit"], hook: Any) -> Float[Tensor, "batch pos *unit"]:
         patched = activation.clone()
-        patched[rows, positions] = sources[:, None].to(activation)
+        units = patched if head is None else by_head(patched, sources.shape[-1])
+        at = (rows, positions) if head is None else (rows, positions, head)
+        units[at] = blend(units[at], sources[:, None].to(activation), alpha)
         return patched
 
     return write
+
+
+def blend(own: Float[Tensor, ...], source: Float[Tensor, ...], alpha: float | Float[Tensor, ...]) -> Float[Tensor, ...]:
+    """own + alpha (source - own): at 1 exactly the source, at 0 exactly what stood there.
+
+    >>> blend(torch.tensor([[2.0], [2.0], [2.0]]), torch.tensor([[4.0]]), torch.tensor([0.0, 0.5, 1.0]))[:, 0].tolist()
+    [2.0, 3.0, 4.0]
+    """
+    if not isinstance(alpha, Tensor):
+        return source if alpha == 1 else torch.lerp(own, source, alpha)
+    return torch.lerp(own, source, alpha.to(own).reshape(*alpha.shape, *[1] * (own.ndim - alpha.ndim)))
+
+
+def by_head(activation: Float[Tensor, "batch pos *unit"], d_head: int) -> Float[Tensor, "batch pos head d_head"]:
+    """A view of an activation by head; some bridges hold what heads put out flattened."""
+    return activation if activation.ndim == 4 else activation.unflatten(-1, (-1, d_head))

@@ -17,7 +17,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xtl.backend import Model, forward, forward_without_logits, new_cache
-from xtl.errors import InputError, ModelError, Whole, check_choice, check_layer, check_whole, known_keywords
+from xtl.errors import (
+    InputError,
+    ModelError,
+    Whole,
+    check_choice,
+    check_layer,
+    check_number,
+    check_whole,
+    known_keywords,
+)
 from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
 from xtl.models.caching import check_cache, why_no_cache
 from xtl.models.hook_points import check_module
@@ -41,6 +50,7 @@ class Patch:
         write_hook: hook point that was written in the target prompt's pass.
         source_position, position: the last position of the source and of the target prompt, 0-based.
         source_token, token: the texts of the tokens there (their ids, as text, for a model without tokenizer).
+        alpha: how much of the source was written: own + alpha (source - own).
     """
 
     module: str
@@ -52,6 +62,7 @@ class Patch:
     position: int
     source_token: str
     token: str
+    alpha: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +90,9 @@ class Transplant:
 
     def __repr__(self) -> str:
         patch = self.patch
+        times = "" if patch.alpha == 1 else f"{patch.alpha:g} x "
         return (
-            f"Transplant({patch.module} {patch.source_layer} -> {patch.target_layer} at position {patch.position} "
+            f"Transplant({times}{patch.module} {patch.source_layer} -> {patch.target_layer} at position {patch.position} "
             f"{patch.token!r}: {self.vanilla_text!r} -> {self.text!r})"
         )
 
@@ -97,6 +109,7 @@ def transplant(
     target_layer: Whole,
     max_new_tokens: Whole = 20,
     steps: str = "first",
+    alpha: float = 1.0,
 ) -> Transplant:
     """Run one transplant and the vanilla answer beside it, greedily, with a KV cache.
 
@@ -110,6 +123,8 @@ def transplant(
         target_layer: 0-based; a negative one counts from the end.
         max_new_tokens: most tokens to generate, at least 1.
         steps: "first" patches the pass over the prompt alone; "every" also each later step, at the new token's position.
+        alpha: how much of the source is written, own + alpha (source - own): 1 the activation itself, 0 nothing, 0.5 half of
+            either; below 0 and above 1 it goes on in the same direction.
 
     Returns:
         A `Transplant`: texts, tokens, first-token logits, with and without, and what was patched.
@@ -137,6 +152,7 @@ def transplant(
     target_layer = check_layer("target_layer", target_layer, model.cfg.n_layers)
     check_choice("steps", steps, STEPS)
     max_new_tokens = check_whole("max_new_tokens", max_new_tokens, 1)
+    alpha = check_number("alpha", alpha)
     source_ids, target_ids = encode(model, source, "source"), encode(model, target, "target")
     check_fits(model, "source", len(source_ids))
     check_fits(model, "target", len(target_ids), max_new_tokens)
@@ -144,8 +160,9 @@ def transplant(
     activation = read_activations(model, source_ids, [spec], [source_layer])[spec.name, source_layer]
     position = len(target_ids) - 1
     every = steps == "every"
-    prompt_hooks: Hooks = [(spec.write_hook(target_layer), transplant_at(activation, position, and_after=every))]
-    step_hooks: Hooks = [(spec.write_hook(target_layer), transplant_at(activation))] if every else []
+    site = spec.write_hook(target_layer)
+    prompt_hooks: Hooks = [(site, transplant_at(activation, position, and_after=every, alpha=alpha))]
+    step_hooks: Hooks = [(site, transplant_at(activation, alpha=alpha))] if every else []
 
     vanilla = generate(model, target_ids, max_new_tokens)
     answer = generate(model, target_ids, max_new_tokens, prompt_hooks, step_hooks)
@@ -163,11 +180,12 @@ def transplant(
             source_layer=source_layer,
             target_layer=target_layer,
             read_hook=spec.read_hook(source_layer),
-            write_hook=spec.write_hook(target_layer),
+            write_hook=site,
             source_position=len(source_ids) - 1,
             position=position,
             source_token=_token_text(model, source_ids[-1]),
             token=_token_text(model, target_ids[-1]),
+            alpha=alpha,
         ),
         steps=steps,
     )
