@@ -20,7 +20,7 @@ import typer
 
 from xtl import layers
 from xtl.commands import library
-from xtl.commands.strict import parse_names, parse_whole
+from xtl.commands.strict import parse_names, parse_number, parse_whole
 from xtl.errors import check_choice
 from xtl.foreign import printable
 from xtl.runs.study import Study
@@ -50,6 +50,9 @@ DetailsOption = Annotated[
     typer.Option(
         "--details", help="Keep more of each cell than its score: options, lens, state, agreement, separated by commas."
     ),
+]
+AlphaOption = Annotated[
+    float, typer.Option(help="How much of the source is written: own + alpha (source - own). 1: all of it, 0: nothing.")
 ]
 SourceLayersOption = Annotated[
     str | None,
@@ -205,6 +208,8 @@ def _read(name: str, text: Any) -> Any:
         return parse_names(flag, text)
     if bool in kinds:
         return parse_chat(text)
+    if float in kinds:
+        return parse_number(flag, text)
     return parse_whole(flag, text) if int in kinds and text != "auto" and isinstance(text, str) else text
 
 

@@ -8,6 +8,7 @@ An `App` gives all of it to its commands, so that no command can leave it out.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
@@ -48,7 +49,8 @@ def parse_number(flag: str, text: str) -> float:
     >>> parse_number("--option ties", "0.1")
     0.1
     """
-    return check_number(flag, float(text) if NUMBER.fullmatch(text) else text)
+    number = float(text) if NUMBER.fullmatch(text) else math.inf
+    return check_number(flag, number if math.isfinite(number) else text)
 
 
 def parse_names(flag: str, text: str) -> list[str]:

@@ -11,6 +11,7 @@ import typer
 
 from xtl.commands import library
 from xtl.commands.flags import (
+    AlphaOption,
     ChatOption,
     DetailsOption,
     Loading,
@@ -99,6 +100,7 @@ def sweep(
     seed: Annotated[int, typer.Option(help="Seed of the order of instances and of their options.")] = 0,
     source_layers: SourceLayersOption = None,
     target_layers: TargetLayersOption = None,
+    alpha: AlphaOption = 1.0,
     engine: EngineOption = "auto",
     normalise: NormaliseOption = "none",
     details: DetailsOption = None,
@@ -138,6 +140,7 @@ def sweep(
             "modules": names,
             "source_layers": parse_layers("--source-layers", source_layers),
             "target_layers": parse_layers("--target-layers", target_layers),
+            "alpha": alpha,
             "engine": engine,
             "normalise": normalise,
             "details": kept,

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from xtl.commands import library
-from xtl.commands.flags import ChatOption, Loading, NameOption, parse_chat, with_flags
+from xtl.commands.flags import AlphaOption, ChatOption, Loading, NameOption, parse_chat, with_flags
 from xtl.commands.output import JsonOption, print_json
-from xtl.errors import check_choice, check_whole
+from xtl.errors import check_choice, check_number, check_whole
 from xtl.pairs import check_prompt
 
 
@@ -33,6 +33,7 @@ def transplant(
     steps: Annotated[
         str, typer.Option(help="first (patch the prompt's pass alone) or every (each new token too).")
     ] = "first",
+    alpha: AlphaOption = 1.0,
     model: NameOption = None,
     chat: ChatOption = "false",
     json_output: JsonOption = False,
@@ -46,6 +47,7 @@ def transplant(
     library.get_modules([module])
     check_whole("max_new_tokens", max_new_tokens, 1)
     check_choice("steps", steps, library.STEPS)
+    check_number("alpha", alpha)
     wrap = parse_chat(chat)
     loaded = loading.load(model)
     result = library.transplant(
@@ -57,6 +59,7 @@ def transplant(
         target_layer=target_layer,
         max_new_tokens=max_new_tokens,
         steps=steps,
+        alpha=alpha,
     )
     if json_output:
         print_json(
@@ -77,4 +80,5 @@ def transplant(
     print(
         f"patched      {patch.write_hook} at position {patch.position} ({patch.token!r}) with {patch.read_hook} "
         f"from source position {patch.source_position} ({patch.source_token!r}); steps: {result.steps}"
+        + ("" if patch.alpha == 1 else f"; alpha: {patch.alpha:g}")
     )

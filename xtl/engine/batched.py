@@ -27,6 +27,7 @@ from xtl.engine.plan import Cell, Plan
 from xtl.engine.probe import SHORT, why_not_exact
 from xtl.engine.readings import Readings
 from xtl.engine.rows import hooks_by_site
+from xtl.engine.written import Written
 from xtl.hooks import HookFunction, Hooks, transplant_batch
 
 
@@ -49,31 +50,31 @@ class Batched:
         n_after = plan.max_new_tokens or n_read
         self.chunk_size = rows_that_fit(model, len(plan.target_ids) + n_after, n_read)
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row number"]:
+    def logprobs(self, cells: list[Cell], written: Written) -> Float[Tensor, "row number"]:
         """Log-probability of each continuation (and what else is read), vanilla (row 0) and then the cells."""
         continuations = self.plan.continuations
-        rows = torch.zeros(1 + len(cells), len(continuations), dtype=upcast(sources[:0]).dtype)
+        rows = torch.zeros(1 + len(cells), len(continuations), dtype=upcast(written.sources[:0]).dtype)
         for path in dict.fromkeys(ids[:-1] for ids in continuations):
-            logprobs = upcast(self.run_prompt(cells, sources, path)[0]).log_softmax(dim=-1)
+            logprobs = upcast(self.run_prompt(cells, written, path)[0]).log_softmax(dim=-1)
             for index, ids in enumerate(continuations):
                 if ids[:-1] == path:
                     rows[:, index] = logprobs[:, torch.arange(len(ids)), list(ids)].sum(dim=1).cpu()
         return self.readings.beside(rows, self.seen)
 
-    def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
+    def generate(self, cells: list[Cell], written: Written, ends: Int[Tensor, " end"]) -> Greedy:
         """Greedy answers of vanilla (row 0) and of each cell; a row stops at its end."""
-        logits, cache = self.run_prompt(cells, sources, ())
-        batch = Batch(self.model, cache, self.plan, cells, sources)
+        logits, cache = self.run_prompt(cells, written, ())
+        batch = Batch(self.model, cache, self.plan, cells, written)
         return greedy(batch, best_of(logits[:, -1], self.plan.confidence), self.plan.max_new_tokens or 0, ends)
 
     def run_prompt(
-        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], path: tuple[int, ...]
+        self, cells: list[Cell], written: Written, path: tuple[int, ...]
     ) -> tuple[Float[Tensor, "row token d_vocab"], Any]:
         """Logits at the prompt's last token and at the tokens of `path` after it, and the cache that they fill."""
         n_rows = 1 + len(cells)
         cache = repeat_cache(self.model, self.prefix, n_rows)
         tokens = torch.tensor([[self.plan.target_ids[-1], *path]] * n_rows, device=self.model.cfg.device)
-        hooks = write_hooks(cells, sources, list(range(n_rows)), self.plan.every_step) + self.readings.hooks(
+        hooks = write_hooks(cells, written, list(range(n_rows)), self.plan.every_step) + self.readings.hooks(
             self.seen, 0
         )
         return forward_batch(self.model, tokens, hooks=hooks, cache=cache, keep=1 + len(path)), cache
@@ -82,12 +83,12 @@ class Batched:
 class Batch:
     """Rows after the prompt: what runs their next tokens (see `xtl.engine.greedy`)."""
 
-    def __init__(self, model: Model, cache: Any, plan: Plan, cells: list[Cell], sources: Tensor) -> None:
+    def __init__(self, model: Model, cache: Any, plan: Plan, cells: list[Cell], written: Written) -> None:
         self.model = model
         self.cache = cache
         self.plan = plan
         self.cells = cells
-        self.sources = sources
+        self.written = written
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
         """Go on with these rows alone."""
@@ -95,16 +96,18 @@ class Batch:
 
     def next(self, tokens: Int[Tensor, " row"], live: Int[Tensor, " row"]) -> Best:
         """Run one more token of each row, patched with `steps="every"`."""
-        hooks = write_hooks(self.cells, self.sources, live.tolist(), True) if self.plan.every_step else []
+        hooks = write_hooks(self.cells, self.written, live.tolist(), True) if self.plan.every_step else []
         logits = forward_batch(self.model, tokens[:, None], hooks=hooks, cache=self.cache, keep=1)
         return best_of(logits[:, -1], self.plan.confidence)
 
 
-def write_hooks(cells: list[Cell], sources: Tensor, numbers: list[int], and_after: bool) -> Hooks:
+def write_hooks(cells: list[Cell], written: Written, numbers: list[int], and_after: bool) -> Hooks:
     """What the present rows write (see `hooks_by_site`)."""
 
     def hook(places: list[int], which: list[int]) -> HookFunction:
-        return transplant_batch(sources[which], torch.tensor(places, device=sources.device), and_after=and_after)
+        these = written[which]
+        rows = torch.tensor(places, device=these.sources.device)
+        return transplant_batch(these.sources, rows, and_after=and_after, **these.how)
 
     return hooks_by_site(cells, numbers, hook)
 

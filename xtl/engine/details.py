@@ -13,7 +13,6 @@ from xtl.backend import Model
 from xtl.engine.plan import Confidence, Generated, Outputs
 from xtl.engine.prepare import Sweep
 from xtl.engine.readings import N_COMPONENTS
-from xtl.results.axes import GAIN_DIMS
 from xtl.results.details import ALONG, OPTION, attrs_of
 from xtl.results.units import NORMALISATIONS
 from xtl.scoring.likelihood import Question
@@ -45,7 +44,7 @@ def _options(sweep: Sweep, question: Question, logprobs: Float[Tensor, "runs opt
         shares = question.shares(logprobs, normalise).numpy().astype(np.float32)
         attrs = attrs_of(f"option_logprob{suffix}", question.unit)
         cells = shares[1:].reshape(*sweep.plan.shape, -1)
-        data[f"option_logprob{suffix}"] = ((*GAIN_DIMS, OPTION), cells, attrs)
+        data[f"option_logprob{suffix}"] = ((*sweep.plan.dims, OPTION), cells, attrs)
         data[f"vanilla_option_logprob{suffix}"] = ((OPTION,), shares[0], attrs)
     return data
 
@@ -59,7 +58,7 @@ def _readings(sweep: Sweep, readings: Float[Tensor, "runs number"]) -> dict[str,
         own, readings = readings[:, :n].double(), readings[:, n:]
         values = (own.log_softmax(dim=1) if name == "lens" else own).numpy().astype(np.float32)
         dim, attrs = ALONG[variable], attrs_of(variable, None)
-        data[variable] = ((*GAIN_DIMS, dim), values[1:].reshape(*sweep.plan.shape, -1), attrs)
+        data[variable] = ((*sweep.plan.dims, dim), values[1:].reshape(*sweep.plan.shape, -1), attrs)
         data[f"vanilla_{variable}"] = ((dim,), values[0], attrs)
         data[dim] = np.arange(n)
     return data
@@ -72,7 +71,7 @@ def _confidence(sweep: Sweep, outputs: Outputs) -> dict[str, Any]:
     own = outputs.source.confidence if isinstance(outputs.source, Generated) else None
     for place, name in enumerate(Confidence._fields):
         attrs = attrs_of(name, None)
-        data[name] = (GAIN_DIMS, cells[1:, place].reshape(sweep.plan.shape), attrs)
+        data[name] = (sweep.plan.dims, cells[1:, place].reshape(sweep.plan.shape), attrs)
         data[f"vanilla_{name}"] = ((), cells[0, place], attrs)
         data |= {} if own is None else {f"source_{name}": ((), np.float32(own[place]), attrs)}
     return data
@@ -122,5 +121,5 @@ def _agreement(sweep: Sweep, chosen: Int[np.ndarray, " runs"], of_source: int, n
     found = {}
     for name, other in (("agrees_with_vanilla", chosen[0]), ("agrees_with_source", of_source)):
         same = (chosen[1:] == other) & (other != none)
-        found[name] = (GAIN_DIMS, same.reshape(sweep.plan.shape), attrs_of(name, None))
+        found[name] = (sweep.plan.dims, same.reshape(sweep.plan.shape), attrs_of(name, None))
     return found

@@ -18,7 +18,6 @@ from xtl.hooks import BUILT_IN, Module
 from xtl.models.info import model_info
 from xtl.packages import versions
 from xtl.pairs import ParallelPair, check_prompt
-from xtl.results.axes import GAIN_DIMS
 from xtl.results.units import NORMALISATIONS, UNITS
 from xtl.scoring.distribution import similarity
 from xtl.tokens import decode
@@ -44,7 +43,7 @@ def label_scores(model: Model, sweep: Sweep, logprobs: Float[Tensor, "runs conti
     if question.has_options and sweep.pair.distribution is not None:
         alike = similarity(question.values(logprobs).numpy(), list(sweep.pair.distribution))
         data |= {
-            "similarity": (GAIN_DIMS, alike[1:].reshape(sweep.plan.shape).astype(np.float32)),
+            "similarity": (sweep.plan.dims, alike[1:].reshape(sweep.plan.shape).astype(np.float32)),
             "vanilla_similarity": np.float32(alike[0]),
         }
     attrs = {"score": question.description, "score_unit": question.unit, "normalise": question.normalise}
@@ -60,8 +59,8 @@ def label_answers(model: Model, sweep: Sweep, answers: Sequence[Generated], engi
         tokens[row, : len(answer.tokens)] = answer.tokens
     texts = np.array([decode(model, answer.tokens) for answer in answers], dtype=object)
     data: dict[str, Any] = {
-        "text": (GAIN_DIMS, texts[1:].reshape(shape)),
-        "tokens": ((*GAIN_DIMS, "step"), tokens[1:].reshape(*shape, n_new)),
+        "text": (sweep.plan.dims, texts[1:].reshape(shape)),
+        "tokens": ((*sweep.plan.dims, "step"), tokens[1:].reshape(*shape, n_new)),
         "vanilla_text": texts[0],
         "vanilla_tokens": (("step",), tokens[0]),
     }
@@ -83,15 +82,15 @@ def label_answers(model: Model, sweep: Sweep, answers: Sequence[Generated], engi
 def _score_variables(sweep: Sweep, scores: np.ndarray, unit: str) -> dict[str, Any]:
     cells, shape, attrs = scores[1:], sweep.plan.shape, {"unit": unit}
     return {
-        "score": (GAIN_DIMS, cells.reshape(shape).astype(np.float32), attrs),
-        "gain": (GAIN_DIMS, (cells - scores[0]).reshape(shape).astype(np.float32), attrs),
+        "score": (sweep.plan.dims, cells.reshape(shape).astype(np.float32), attrs),
+        "gain": (sweep.plan.dims, (cells - scores[0]).reshape(shape).astype(np.float32), attrs),
         "vanilla_score": ((), np.float32(scores[0]), attrs),
     }
 
 
 def _correct_variables(sweep: Sweep, correct: np.ndarray) -> dict[str, Any]:
     cells = correct[1:].reshape(sweep.plan.shape).copy()  # of its own, with no tensor behind it
-    return {"correct": (GAIN_DIMS, cells), "vanilla_correct": correct[0]}
+    return {"correct": (sweep.plan.dims, cells), "vanilla_correct": correct[0]}
 
 
 def _gold_text(pair: ParallelPair) -> str:
@@ -112,6 +111,7 @@ def _dataset(model: Model, sweep: Sweep, data: dict[str, Any], engine: str, attr
             "module": [module.name for module in plan.modules],
             "source_layer": list(plan.source_layers),
             "target_layer": list(plan.target_layers),
+            **{name: list(values) for name, values in plan.axes},
             "source_lang": pair.source_lang or "",
             "target_lang": pair.target_lang or "",
             **prompts,
@@ -126,6 +126,7 @@ def _dataset(model: Model, sweep: Sweep, data: dict[str, Any], engine: str, attr
             "engine": engine,
             "steps": STEPS[plan.every_step],
             **_own_modules(plan.modules),
+            **({} if plan.alpha == 1 else {"alpha": plan.alpha}),
             **attrs,
             **prompts,
             "versions": json.dumps(versions(("xtl", "transformer-lens", "torch", "transformers"))),

@@ -75,10 +75,10 @@ def write_hooks(model: Model, plan: Plan, cells: Iterable[Cell]) -> Iterator[tup
     activations = source_activations(model, plan)
     position = len(plan.target_ids) - 1
     for cell in cells:
-        source = activations[cell.module.name, cell.source_layer]
+        source = cell.source(activations)
         site = cell.module.write_hook(cell.target_layer)
-        hooks: Hooks = [(site, transplant_at(source, position, and_after=plan.every_step))]
-        yield cell, hooks, [(site, transplant_at(source))] if plan.every_step else []
+        hooks: Hooks = [(site, transplant_at(source, position, and_after=plan.every_step, alpha=cell.alpha))]
+        yield cell, hooks, [(site, transplant_at(source, alpha=cell.alpha))] if plan.every_step else []
 
 
 def continuation_logprobs(

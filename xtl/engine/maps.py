@@ -41,6 +41,7 @@ def sweep(
     verify: Whole = 1,
     chunk_size: Whole | str = "auto",
     details: Sequence[str] | str = (),
+    alpha: float | Sequence[float] = 1.0,
     activations: Activations | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
@@ -73,11 +74,14 @@ def sweep(
             out all the same, the chunk is halved and a warning says so.
         details: what to keep beside the score: "options", "lens", "state", "confidence", "agreement" (see
             `xtl.results.details`). Nothing by default.
+        alpha: how much of the source is written: own + alpha (source - own). 1 is the transplant, 0 changes nothing; below 0 and
+            above 1 it goes on in the same direction. Several become an axis `alpha` of the map.
         activations: write these instead of what the source prompt gives, by module name and (0-based) source layer.
         progress: called after each cell with (cells done, cells in all).
 
     Returns:
-        A Dataset with dims `module, source_layer, target_layer`. By likelihood: `score` and `gain` (float32, nats), `correct`
+        A Dataset with dims `module, source_layer, target_layer` (and `alpha`, where several were given; a single one that is not
+        1 is an attribute). By likelihood: `score` and `gain` (float32, nats), `correct`
         (bool, with options; a tie is not right), the scalars `vanilla_score` and `vanilla_correct`. With `normalise` also the
         same (but `gain`) of none and of each normalisation: `score_raw`, `score_per_token`, `correct_raw`, ... The coord
         `options` is JSON that says of each option its tokens, its bytes and whether it was tokenised alone. For a pair with a
@@ -120,6 +124,7 @@ def sweep(
         verify,
         chunk_size,
         details,
+        alpha,
     )
     driver = Driver(model, settings)
     prepared = driver.prepare(pair).writing(activations)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import product
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
 from xtl.hooks import Module
+from xtl.results.concat import GAIN_DIMS
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One transplant of the map: module, source layer, target layer (0-based)."""
+    """One transplant of the map: module, source layer, target layer (0-based), and how much of the source is written."""
 
     module: Module
     source_layer: int
     target_layer: int
+    alpha: float = 1.0
 
     def __str__(self) -> str:
-        return f"{self.module.name} {self.source_layer} -> {self.target_layer}"
+        times = "" if self.alpha == 1 else f"{self.alpha:g} x "
+        return f"{times}{self.module.name} {self.source_layer} -> {self.target_layer}"
+
+    def source(self, activations: Mapping[tuple[str, int], Tensor]) -> Tensor:
+        """What the cell writes, of activations by module name and source layer."""
+        return activations[self.module.name, self.source_layer]
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ class Plan:
         every_step: whether tokens after the prompt are patched too (`steps="every"`).
         chunk_size: cells at a time; None leaves it to the engine.
         activations: what to write, by module name and source layer, `[d_model]` each; None reads them from the source prompt.
+        axes: what else cells differ in, as fields of `Cell` with their values: the map's further axes, in order.
+        alpha: how much of the source every cell writes, where that is no axis.
     """
 
     source_ids: list[int]
@@ -57,23 +68,31 @@ class Plan:
     every_step: bool = False
     chunk_size: int | None = None
     activations: Mapping[tuple[str, int], Float[Tensor, "*unit"]] | None = None
+    axes: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    alpha: float = 1.0
 
     @property
     def n_cells(self) -> int:
         """Number of cells."""
-        return len(self.modules) * len(self.source_layers) * len(self.target_layers)
+        return math.prod(self.shape)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Number of modules, source layers and target layers."""
-        return len(self.modules), len(self.source_layers), len(self.target_layers)
+    def dims(self) -> tuple[str, ...]:
+        """The map's axes, in order."""
+        return (*GAIN_DIMS, *(name for name, _ in self.axes))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of modules, source layers and target layers, and the lengths of further axes."""
+        lengths = (len(values) for _, values in self.axes)
+        return len(self.modules), len(self.source_layers), len(self.target_layers), *lengths
 
     def cells(self) -> Iterator[Cell]:
-        """Every cell, modules outermost, target layers innermost."""
-        for module in self.modules:
-            for source_layer in self.source_layers:
-                for target_layer in self.target_layers:
-                    yield Cell(module, source_layer, target_layer)
+        """Every cell, modules outermost, target layers (or further axes) innermost."""
+        names = [name for name, _ in self.axes]
+        values = (values for _, values in self.axes)
+        for module, source, target, *more in product(self.modules, self.source_layers, self.target_layers, *values):
+            yield Cell(module, source, target, **({"alpha": self.alpha} | dict(zip(names, more, strict=True))))
 
 
 class Confidence(NamedTuple):

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from jaxtyping import Float
 from torch import Tensor
@@ -18,7 +18,7 @@ from xtl.backend import Model
 from xtl.engine.plan import Plan
 from xtl.engine.readings import READINGS
 from xtl.engine.source_run import SourceRun, prepare_source_run
-from xtl.errors import InputError, Whole, as_whole, check_choice, check_whole
+from xtl.errors import InputError, Whole, as_whole, check_choice, check_number, check_whole
 from xtl.hooks import Module, get_modules
 from xtl.layers import Layers, check_layers
 from xtl.models.hook_points import check_module
@@ -45,6 +45,7 @@ class Settings(TypedDict, total=False):
     verify: Whole
     chunk_size: Whole | str
     details: Sequence[str] | str
+    alpha: float | Sequence[float]
 
 
 Cells = tuple[tuple[Module, ...], tuple[int, ...], tuple[int, ...]]
@@ -74,10 +75,12 @@ class SweepSettings:
     verify: Whole = 1
     chunk_size: Whole | str = "auto"
     details: Sequence[str] | str = ()
+    alpha: float | Sequence[float] = 1.0
 
     def __post_init__(self) -> None:
         if self.text_score is not None:
             check_text_score(self.text_score)
+        object.__setattr__(self, "alpha", check_alpha(self.alpha))
         object.__setattr__(self, "verify", check_whole("verify", self.verify, 0))
         check_choice("steps", self.steps, STEPS)
         check_choice("normalise", self.normalise, NORMALISATIONS)
@@ -96,6 +99,12 @@ class SweepSettings:
     def cells_at_a_time(self) -> int | None:
         """`chunk_size` as a number; None for "auto"."""
         return as_whole(self.chunk_size)
+
+    def further_axes(self) -> dict[str, Any]:
+        """The plan's axes beside modules and layers, and what is the same for all cells."""
+        if isinstance(self.alpha, tuple):
+            return {"axes": (("alpha", self.alpha),)}
+        return {"alpha": self.alpha}
 
     def cells(self, model: Model) -> Cells:
         """Modules, source layers and target layers of a model's map. Raises `InputError`."""
@@ -169,10 +178,30 @@ def prepare(model: Model, pair: ParallelPair, settings: SweepSettings, cells: Ce
         readings=tuple(name for name in READINGS if name in settings.details),
         every_step=settings.steps == "every",
         chunk_size=settings.cells_at_a_time,
+        **settings.further_axes(),
     )
     details = tuple(settings.details)
     source_run = prepare_source_run(model, pair, plan, settings.normalise) if "agreement" in details else None
     return Sweep(pair, plan, question, settings.text_score, int(settings.verify), details, source_run)
+
+
+def check_alpha(alpha: object) -> float | tuple[float, ...]:
+    """How much of the source is written: a number, or several, which become an axis of the map.
+
+    Raises:
+        InputError: no finite number, none of them, or one twice.
+
+    >>> check_alpha(1), check_alpha([0, 0.5])
+    (1.0, (0.0, 0.5))
+    """
+    if isinstance(alpha, str) or not isinstance(alpha, Iterable):
+        return check_number("alpha", alpha)
+    found = tuple(check_number("alpha", one) for one in alpha)
+    if not found:
+        raise InputError("alpha is empty: give a number, or several")
+    if len(set(found)) != len(found):
+        raise InputError(f"alpha has one twice: {', '.join(f'{one:g}' for one in found)}")
+    return found
 
 
 def check_cells(

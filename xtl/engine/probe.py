@@ -20,6 +20,7 @@ from xtl.engine.plan import Plan
 from xtl.engine.readout import Readout
 from xtl.engine.rows import MakeRows
 from xtl.engine.staging import in_branch_order
+from xtl.engine.written import Written
 from xtl.hooks import MODULES, Module, capture
 from xtl.models.precision import engine_tolerance
 
@@ -100,13 +101,13 @@ def _deviations(model: Model, make: MakeRows, plan: Plan) -> list[float]:
     The cells that are scored go on with what the last of them generates, so that one pass of the loop tells of both.
     """
     cells = [cell for _, cell in in_branch_order(list(enumerate(plan.cells())))]
-    sources = torch.stack([source_activations(model, plan)[cell.module.name, cell.source_layer] for cell in cells])
+    written = Written.of(cells, source_activations(model, plan))
     no_end = torch.zeros(0, dtype=torch.long, device=model.cfg.device)
     # Of one cell alone: each of its tokens costs a look at the whole vocabulary.
-    tokens, logits, _ = make(model, plan).generate(cells[-1:], sources[-1:], no_end)
+    tokens, logits, _ = make(model, plan).generate(cells[-1:], written[-1:], no_end)
     *path, last = tokens[1].tolist()
     ends = (last, *_text(model, 2, seed=1))
-    scored = make(model, replace(plan, continuations=tuple((*path, end) for end in ends))).logprobs(cells, sources)
+    scored = make(model, replace(plan, continuations=tuple((*path, end) for end in ends))).logprobs(cells, written)
     found = []
     # Vanilla; each module, and on a bridge each group of cells; of the user's own module every cell.
     for row in range(1 + len(cells)) if len(plan.target_layers) > 1 else sorted({0, 1, len(cells)}):

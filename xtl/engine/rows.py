@@ -20,6 +20,7 @@ from xtl.engine.loop import source_activations
 from xtl.engine.plan import Cell, Confidence, Generated, Plan
 from xtl.engine.readings import n_readings
 from xtl.engine.staging import in_branch_order
+from xtl.engine.written import Written
 from xtl.hooks import HookFunction, Hooks
 from xtl.models.info import model_info
 
@@ -36,10 +37,10 @@ class Rows(Protocol):
 
     chunk_size: int
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row number"]:
+    def logprobs(self, cells: list[Cell], written: Written) -> Float[Tensor, "row number"]:
         """Log-probability of each continuation (and what else is read), vanilla and then the cells."""
 
-    def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
+    def generate(self, cells: list[Cell], written: Written, ends: Int[Tensor, " end"]) -> Greedy:
         """Greedy answers of vanilla and of the cells, each up to one of `ends`."""
 
 
@@ -49,7 +50,7 @@ MakeRows = Callable[[Model, Plan], Rows]
 def score_rows(model: Model, plan: Plan, make: MakeRows) -> Iterator[tuple[Cell | None, Float[Tensor, " number"]]]:
     """Log-probabilities of the continuations, and what else is read, of vanilla (cell None) and the cells, in order."""
     table = torch.empty(1 + plan.n_cells, len(plan.continuations) + n_readings(plan), dtype=torch.float64)
-    for numbers, values in _chunks(model, plan, make, lambda rows, cells, sources: rows.logprobs(cells, sources)):
+    for numbers, values in _chunks(model, plan, make, lambda rows, cells, written: rows.logprobs(cells, written)):
         table[numbers] = values.double()
     yield from zip([None, *plan.cells()], table, strict=True)
 
@@ -58,7 +59,7 @@ def generate_rows(model: Model, plan: Plan, make: MakeRows) -> Iterator[tuple[Ce
     """Greedy answers for vanilla (cell None) and for each cell, in the plan's order."""
     ends = torch.tensor(model_info(model).eos_token_ids, device=model.cfg.device, dtype=torch.long)
     answers: dict[int, Generated] = {}
-    for numbers, values in _chunks(model, plan, make, lambda rows, cells, sources: rows.generate(cells, sources, ends)):
+    for numbers, values in _chunks(model, plan, make, lambda rows, cells, written: rows.generate(cells, written, ends)):
         sure = [None] * len(numbers) if values.confidence is None else values.confidence.tolist()
         for number, tokens, logits, row in zip(numbers, values.tokens, values.logits, sure, strict=True):
             written = [int(token) for token in tokens if token >= 0]
@@ -71,7 +72,7 @@ def _chunks(
     model: Model,
     plan: Plan,
     make: MakeRows,
-    run: Callable[[Rows, list[Cell], Float[Tensor, "cell ..."]], Result],
+    run: Callable[[Rows, list[Cell], Written], Result],
 ) -> Iterator[tuple[list[int], Result]]:
     """Results of chunks of cells, each with its rows' numbers: 0 for vanilla, then 1 + the cell's place in the plan.
 
@@ -82,13 +83,12 @@ def _chunks(
     size = plan.chunk_size or -(-plan.n_cells // -(-plan.n_cells // rows.chunk_size))  # as few chunks, all alike
     waiting = in_branch_order(list(enumerate(plan.cells())))
     while waiting:
-        shape = activations[waiting[0][1].module.name, waiting[0][1].source_layer].shape
-        alike = [one for one in waiting if activations[one[1].module.name, one[1].source_layer].shape == shape]
+        shape = waiting[0][1].source(activations).shape
+        alike = [one for one in waiting if one[1].source(activations).shape == shape]
         chunk = alike[:size]
         cells = [cell for _, cell in chunk]
-        sources = torch.stack([activations[cell.module.name, cell.source_layer] for cell in cells])
         try:
-            result = run(rows, cells, sources)
+            result = run(rows, cells, Written.of(cells, activations))
         except (RuntimeError, MemoryError) as error:
             if size == 1 or not is_out_of_memory(error):
                 raise

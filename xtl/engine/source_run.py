@@ -62,6 +62,7 @@ def prepare_source_run(model: Model, pair: ParallelPair, plan: Plan, normalise: 
         up_to_constant=question.up_to_constant if question else False,
         readings=(),
         chunk_size=None,
+        axes=tuple((name, values[:1]) for name, values in plan.axes),
     )
     return SourceRun(own, one_cell, question)
 

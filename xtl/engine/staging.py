@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xtl.engine.plan import Cell
-from xtl.hooks import BUILT_IN
+from xtl.engine.written import Written
+from xtl.hooks import BUILT_IN, blend
 
 AFTER_BLOCK = ("hook_mlp_out", "hook_resid_post")
 """Hook points whose cells branch off after the block."""
@@ -80,7 +81,7 @@ def rows_after_block(
     vanilla_out: Float[Tensor, "node d_model"],
     vanilla_mid: Float[Tensor, "node d_model"],
     cells: list[Cell],
-    sources: Float[Tensor, "*group cell d_model"],
+    written: Written,
     every_step: bool,
 ) -> Float[Tensor, "*group cell node d_model"]:
     """Residual stream after the block of cells that branch off after it: vanilla's but for the patched nodes.
@@ -89,12 +90,16 @@ def rows_after_block(
         vanilla_out: vanilla's residual stream after the block.
         vanilla_mid: the same before its feed-forward output is added.
         cells: those cells; several groups of them are alike in where they write.
-        sources: what each writes.
+        written: what each writes, by group (if there are several) and cell.
         every_step: whether all nodes are patched, or the first alone.
     """
-    rows = vanilla_out.expand(*sources.shape[:-1], -1, -1).clone()
+    sources = written.sources
+    vanilla = vanilla_out.expand(*sources.shape[:-1], -1, -1)
+    rows = vanilla.clone()
     patched = slice(None) if every_step else slice(1)
     rows[..., patched, :] = sources[..., None, :].to(rows)
     through_mlp = [row for row, cell in enumerate(cells) if cell.module.write == "hook_mlp_out"]
     rows[..., through_mlp, patched, :] += vanilla_mid[patched]
+    if written.how:
+        rows[..., patched, :] = blend(vanilla[..., patched, :], rows[..., patched, :], **written.how)
     return rows

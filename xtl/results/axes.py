@@ -16,7 +16,7 @@ import xarray as xr
 
 from xtl.errors import InputError
 from xtl.languages import resource_level
-from xtl.results.concat import GAIN_DIMS, Maps, as_results
+from xtl.results.concat import GAIN_DIMS, MORE_DIMS, Maps, as_results
 from xtl.tasks import TASKS
 
 NOISE = 1e-5
@@ -46,7 +46,9 @@ def with_directions(results: Maps, *, measure: str = "gain") -> xr.Dataset:
     dims = results[measure].dims
     missing, unknown = set(GAIN_DIMS).difference(dims), set(map(str, dims)).difference(GAIN_DIMS, ["example"])
     if missing or unknown:
-        found = f"lacks {', '.join(sorted(missing))}" if missing else f"has {', '.join(sorted(unknown))}"
+        found = f"lacks {', '.join(sorted(missing))}" if missing else f"has {', '.join(sorted(unknown))} too"
+        if chosen := [f"{name}={results[name].values.tolist()[0]!r}" for name in MORE_DIMS if name in unknown]:
+            found += f"; choose one, such as results.sel({', '.join(chosen)})"
         raise InputError(f"{measure} must have the dims (example), {', '.join(GAIN_DIMS)}; it {found}")
     if results[measure].size == 0:
         raise InputError(f"results are empty: {measure} has the sizes {dict(results[measure].sizes)}")

@@ -26,6 +26,8 @@ Maps = xr.Dataset | Iterable[xr.Dataset]
 
 GAIN_DIMS = ("module", "source_layer", "target_layer")
 """The dims of a cell."""
+MORE_DIMS = ("alpha", "source_head", "target_head", "source_lang")
+"""Further axes of maps that were asked for them."""
 OWN = (
     "source",
     "target",
@@ -39,7 +41,7 @@ OWN = (
 )
 """Attributes in which maps may differ: what is a coord too, where they are stored, and how they were computed, which changes no
 number."""
-MEASURED = ("score", "score_unit", "text_score", "normalise", "max_new_tokens", "steps", "control", "seed")
+MEASURED = ("score", "score_unit", "text_score", "normalise", "max_new_tokens", "steps", "alpha", "control", "seed")
 """Attributes that say what was measured: models are compared where these agree."""
 OF_RUN = (*OWN, "control", "seed", "control_seed", "versions", "protocol", "split", "kind")
 """Attributes in which a control may differ from its real run."""
@@ -208,8 +210,8 @@ def _concat(maps: list[xr.Dataset]) -> xr.Dataset:
 
 def _check_alike(first: xr.Dataset, one: xr.Dataset, who: str) -> None:
     """Raise `InputError` unless two maps have the same cells, hold the same, and agree in what a number depends on."""
-    for dim in GAIN_DIMS:
-        if not np.array_equal(first[dim].values, one[dim].values):
+    for dim in (*GAIN_DIMS, *MORE_DIMS):
+        if not np.array_equal(_values(first, dim), _values(one, dim)):
             raise InputError(
                 f"maps must have the same cells; {who} differ in {dim}: {_axis(first, dim)} and {_axis(one, dim)}"
             )
@@ -238,8 +240,8 @@ def _side_by_side(models: Mapping[str, xr.Dataset]) -> xr.Dataset:
     aligned = [first]
     for other, one in others:
         who = f"models {name!r} and {other!r}"
-        for dim in GAIN_DIMS:
-            if not np.array_equal(first[dim].values, one[dim].values):
+        for dim in (*GAIN_DIMS, *MORE_DIMS):
+            if not np.array_equal(_values(first, dim), _values(one, dim)):
                 raise InputError(
                     f"{who} were swept over other cells, {dim} {_axis(first, dim)} and {_axis(one, dim)}: "
                     "sweep both over the same (modules=, source_layers=, target_layers=)"
@@ -292,8 +294,22 @@ def _where(one: xr.Dataset) -> str:
     return f" ({one['example'].values[0]})" if one.sizes["example"] == 1 and "example" in one.coords else ""
 
 
+def cell_dims(data: xr.Dataset) -> tuple[str, ...]:
+    """The dims of a cell in these results, further axes last.
+
+    >>> cell_dims(xr.Dataset(coords={"module": ["attn"], "source_layer": [0], "target_layer": [0], "alpha": [0.5, 1.0]}))
+    ('module', 'source_layer', 'target_layer', 'alpha')
+    """
+    return (*GAIN_DIMS, *(dim for dim in MORE_DIMS if dim in data.dims))
+
+
+def _values(data: xr.Dataset, dim: str) -> np.ndarray:
+    """The values of an axis; none where the data have no such one."""
+    return data[dim].values if dim in data.dims else np.array([])
+
+
 def _axis(data: xr.Dataset, dim: str) -> str:
-    texts = [str(value) for value in data[dim].values]
+    texts = [str(value) for value in _values(data, dim)] or ["none"]
     return ", ".join(texts if len(texts) <= 6 else [*texts[:3], "...", texts[-1]])
 
 

@@ -159,6 +159,7 @@ class Computer:
             text_score=get_text_score(study.score, task) if scored and task is not None else None,
             normalise=study.normalise,
             steps=study.steps,
+            alpha=study.alpha,
             engine=self.engine,
             verify=study.verify,
             chunk_size=study.chunk_size,

@@ -116,6 +116,8 @@ class KeptMaps:
             "verify": sweep.verify,
             "gold": sweep.pair.gold if sweep.question else None,  # the check compares scores, which depend on it
         }
+        if plan.axes or plan.alpha != 1:
+            decides["axes"] = [plan.axes, plan.alpha]
         if plan.confidence:
             decides["confidence"] = True
         if plan.readings:

@@ -22,11 +22,12 @@ import xarray as xr
 from xtl.errors import InputError
 from xtl.files import write_whole
 from xtl.results import GAIN_DIMS, Maps, as_results
+from xtl.results.concat import cell_dims
 from xtl.results.details import ALONG, attrs_of
 from xtl.runs.tables import METADATA, RUNS, VALUES
 
-ROW = ("example", *GAIN_DIMS)
-"""What a row stands for: a cell of an instance."""
+AXES = "xtl_axes"
+"""Among the attributes in a file: the dims of a cell, where they are more than `GAIN_DIMS`."""
 MEASURED = {f"{run}_{name}": name for run in RUNS for name in VALUES}
 """Variables of an instance, each with the name that it has in a cell."""
 LISTED = ("step", *dict.fromkeys(ALONG.values()))
@@ -42,9 +43,11 @@ def to_table(results: Maps) -> pd.DataFrame:
     results = as_results(results)
     if "example" not in results.dims:
         results = as_results([results])
-    table = _as_lists(results).to_dataframe(dim_order=list(ROW)).reset_index()
-    first = ["example", "source_lang", "target_lang", *GAIN_DIMS, "score", "gain", "correct"]
-    return table[[name for name in first if name in table] + [name for name in table if name not in first]]
+    table = _as_lists(results).to_dataframe(dim_order=["example", *cell_dims(results)]).reset_index()
+    first = ["example", "source_lang", "target_lang", *cell_dims(results), "score", "gain", "correct"]
+    return table[
+        [name for name in dict.fromkeys(first) if name in table] + [name for name in table if name not in first]
+    ]
 
 
 def _as_lists(results: xr.Dataset) -> xr.Dataset:
@@ -77,13 +80,18 @@ def save_results(results: Maps, path: str | os.PathLike[str]) -> Path:
     results = as_results(results)
     table = pa.Table.from_pandas(to_table(results), preserve_index=False)
     table = table.replace_schema_metadata(
-        {**(table.schema.metadata or {}), METADATA: json.dumps(results.attrs).encode()}
+        {**(table.schema.metadata or {}), METADATA: json.dumps(results.attrs | _axes(results)).encode()}
     )
     return write_whole(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
+def _axes(results: xr.Dataset) -> dict[str, list[str]]:
+    dims = list(cell_dims(results))
+    return {} if len(dims) == len(GAIN_DIMS) else {AXES: dims}
+
+
 def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
-    """Read what `save_results` wrote: dims `example, module, source_layer, target_layer`, attributes included.
+    """Read what `save_results` wrote: dims `example, module, source_layer, target_layer` and further axes, attributes included.
 
     Raises:
         InputError: no such file, or one that `save_results` did not write.
@@ -96,7 +104,8 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
     except (KeyError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{str(path)!r} is not a results file of xtl") from error
     frame = table.to_pandas()
-    axes = {name: list(dict.fromkeys(frame[name])) for name in GAIN_DIMS}
+    axes = {name: list(dict.fromkeys(frame[name])) for name in attrs.pop(AXES, GAIN_DIMS)}
+    row = ("example", *axes)
     cells = [len(values) for values in axes.values()]
     shape = (len(frame) // max(math.prod(cells), 1), *cells)
     if math.prod(shape) != len(frame):
@@ -104,13 +113,13 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
             f"{str(path)!r} is not whole: {len(frame)} rows do not make maps of {' x '.join(map(str, cells))} cells"
         )
     per_cell = [name for name in VALUES if name in frame]
-    per_example = [name for name in frame if name not in [*ROW, *per_cell]]
+    per_example = [name for name in frame if name not in [*row, *per_cell]]
     first_rows = frame.iloc[:: math.prod(cells)]
     measured = [name for name in per_example if name in MEASURED or name.startswith("vanilla")]
     variables: dict[str, Any] = {}
     for name in [*per_cell, *measured]:
         said = attrs_of(MEASURED.get(name, name), attrs.get("score_unit"))
-        dims, rows, sizes = (ROW, frame, shape) if name in per_cell else (ROW[:1], first_rows, shape[:1])
+        dims, rows, sizes = (row, frame, shape) if name in per_cell else (row[:1], first_rows, shape[:1])
         if dim := _listed_along(name):
             variables[name] = ([*dims, dim], _from_lists(rows[name].to_numpy(), sizes), said)
             if dim != "step":

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, StrictBool, StrictStr, ValidationError, field_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError, field_validator
 
 from xtl.errors import InputError, XtlError, check_choice
 from xtl.layers import parse_layers
@@ -65,6 +65,7 @@ class Study(Strict):
         seed: seed of the order of instances, and of options where a task draws them.
         max_new_tokens: tokens to generate, for scores of texts.
         steps: first (patch the prompt's pass alone) or every (each new token too).
+        alpha: how much of the source is written, own + alpha (source - own): 1 is the transplant, 0 nothing.
         source_layers: layers to read, as 0,3,-1 or 0-5 (5 is in it) or 0:18:3 (18 is not); all by default.
         target_layers: layers to write, in the same form; all by default.
         engine: auto, packed, batched or loop.
@@ -89,6 +90,7 @@ class Study(Strict):
     seed: WholeNumber = 0
     max_new_tokens: WholeNumber | None = Field(None, ge=1)
     steps: StrictStr = "first"
+    alpha: StrictFloat | StrictInt = Field(1.0, allow_inf_nan=False)
     source_layers: tuple[WholeNumber, ...] | None = None
     target_layers: tuple[WholeNumber, ...] | None = None
     engine: StrictStr = "auto"

@@ -30,6 +30,7 @@ from xtl.engine.readings import Readings
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
 from xtl.engine.tree import build_tree
+from xtl.engine.written import Written
 from xtl.hooks import HookFunction, capture, transplant_packed
 
 GROUP = 256
@@ -63,25 +64,25 @@ class PackedBridge:
             cells_that_fit(model, len(self.prefix) + GROUP, len(self.tree), plan.max_new_tokens or 0),
         )
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row number"]:
+    def logprobs(self, cells: list[Cell], written: Written) -> Float[Tensor, "row number"]:
         """Log-probability of each continuation (and what else is read), vanilla (row 0) and then the cells, in branch order.
 
         Where the score allows it, up to one constant a row.
         """
         seen = dict.fromkeys(self.readings.layers.values(), torch.empty(0))
-        with self.run(cells, sources, seen) as normed:
+        with self.run(cells, written, seen) as normed:
             return self.readings.beside(self.readout.logprobs(normed, self.tree, self.plan.up_to_constant), seen)
 
-    def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
+    def generate(self, cells: list[Cell], written: Written, ends: Int[Tensor, " end"]) -> Greedy:
         """Greedy answers of vanilla (row 0) and of each cell; a row stops at its end."""
-        with self.run(cells, sources) as normed:
+        with self.run(cells, written) as normed:
             first = self.readout.first(normed[:, 0], self.plan.confidence)
-            rows = PackedBridgeRows(self, cells, sources, self.assign(cells))
+            rows = PackedBridgeRows(self, cells, written, self.assign(cells))
             return greedy(rows, first, self.plan.max_new_tokens or 0, ends)
 
     @contextmanager
     def run(
-        self, cells: list[Cell], sources: Float[Tensor, "cell ..."], seen: dict[int, Tensor] | None = None
+        self, cells: list[Cell], written: Written, seen: dict[int, Tensor] | None = None
     ) -> Iterator[Float[Tensor, "row node d_model"]]:
         """Residual stream after the final norm, of vanilla and of each cell; while it lasts, the cache holds their keys too.
 
@@ -94,7 +95,7 @@ class PackedBridge:
         tokens = torch.tensor(self.tree.tokens * (1 + n_slots), device=device).expand(n_groups, -1)
         positions = torch.tensor(self.tree.depths * (1 + n_slots), device=device) + len(self.prefix)
         kept: dict[str, Tensor] = {}
-        stages = Stages(self.model, self.tree, len(self.prefix), self.plan, alike, sources[assigned.numbers])
+        stages = Stages(self.model, self.tree, len(self.prefix), self.plan, alike, written[assigned.numbers])
         stages.seen.update(seen or {})
         with self.prefix_of_groups(n_groups):
             with stages.branching():
@@ -211,12 +212,10 @@ class PackedBridgeRows:
     Row r stands in group r // size at slot r % size. In the cache stand the prefix and then, step by step, a token of each slot.
     """
 
-    def __init__(
-        self, packed: PackedBridge, cells: list[Cell], sources: Float[Tensor, "cell ..."], assigned: Groups
-    ) -> None:
+    def __init__(self, packed: PackedBridge, cells: list[Cell], written: Written, assigned: Groups) -> None:
         self.packed = packed
         self.cells = cells
-        self.sources = sources
+        self.written = written
         self.n_steps = 1
         groups = torch.cat([torch.zeros(1, dtype=torch.long), assigned.groups])
         slots = torch.cat([torch.zeros(1, dtype=torch.long), 1 + assigned.slots])
@@ -278,5 +277,6 @@ class PackedBridgeRows:
 
     def hook(self, places: list[int], which: list[int]) -> HookFunction:
         """What the cells `which` write at the rows `places`."""
-        rows = torch.tensor(places, device=self.sources.device)
-        return transplant_packed(self.sources[which], rows % self.size, 1, groups=rows // self.size)
+        these = self.written[which]
+        rows = torch.tensor(places, device=these.sources.device)
+        return transplant_packed(these.sources, rows % self.size, 1, groups=rows // self.size, **these.how)

@@ -18,6 +18,7 @@ from xtl.backend import Model
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.staging import BranchPoint, branch_points, rows_after_block, sites_before_block
 from xtl.engine.tree import Tree
+from xtl.engine.written import Written
 from xtl.hooks import Hooks, capture, transplant_packed
 
 
@@ -36,7 +37,7 @@ class Stages:
         n_prefix: int,
         plan: Plan,
         cells: list[Cell],
-        sources: Float[Tensor, "group cell *unit"],
+        written: Written,
     ) -> None:
         """Stages of groups of cells that are alike in where they write.
 
@@ -46,7 +47,7 @@ class Stages:
             n_prefix: tokens before it.
             plan: whether later nodes are patched too.
             cells: those of a group, in branch order; other groups have others of the same target layers and hooks.
-            sources: what each writes.
+            written: what each writes, by group and cell.
         """
         self.model = model
         self.n_nodes = len(tree)
@@ -54,18 +55,30 @@ class Stages:
         self.n_tokens = self.n_nodes * (1 + len(cells))  # of a group
         self.every_step = plan.every_step
         self.cells = cells
-        self.sources = sources
+        self.written = written
         self.vanilla: dict[str, Tensor] = {}
         self.seen: dict[int, Tensor] = {}
         self.hooks: Hooks = []
         self.branch_points = branch_points(cells, model.cfg.n_layers)
         for layer, point in enumerate(self.branch_points):
             for site, places in sites_before_block(cells, point):
-                which = torch.tensor(places, device=sources.device)
-                groups = torch.arange(len(sources), device=sources.device)[:, None]
-                written, rows = sources[:, which], 1 + which[None]
-                write = transplant_packed(written, rows, self.n_nodes, groups=groups, and_after=plan.every_step)
-                self.hooks.append((site, write))
+                device = written.sources.device
+                which = torch.tensor(places, device=device)
+                groups = torch.arange(len(written.sources), device=device)[:, None]
+                these, rows = written[:, which], 1 + which[None]
+                self.hooks.append(
+                    (
+                        site,
+                        transplant_packed(
+                            these.sources,
+                            rows,
+                            self.n_nodes,
+                            groups=groups,
+                            and_after=plan.every_step,
+                            **these.how,
+                        ),
+                    )
+                )
             if any(cell.module.write == "hook_mlp_out" for cell in self.cells_after_block(point)):
                 for site in ("hook_resid_pre", "hook_attn_out"):
                     name = f"blocks.{layer}.{site}"
@@ -109,7 +122,7 @@ class Stages:
         point = self.branch_points[layer]
         cells = self.cells_after_block(point)
         first = point.start + point.before
-        sources = self.sources[:, first : first + point.after]
+        written = self.written[:, first : first + point.after]
 
         def branch(block: Any, args: tuple, output: Any) -> Any:
             hidden = output[0] if isinstance(output, tuple) else output
@@ -122,7 +135,7 @@ class Stages:
                 mid = (self.vanilla[f"{site}hook_resid_pre"] + self.vanilla[f"{site}hook_attn_out"])[0]
             else:
                 mid = torch.zeros_like(vanilla)  # no cell writes a feed-forward output here
-            rows = rows_after_block(vanilla, mid, cells, sources, self.every_step)
+            rows = rows_after_block(vanilla, mid, cells, written, self.every_step)
             hidden = torch.cat([hidden, rows.flatten(1, 2)], dim=1)
             self.look(layer, hidden)
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden

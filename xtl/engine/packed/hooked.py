@@ -18,6 +18,7 @@ from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
 from xtl.engine.staging import branch_points, rows_after_block, sites_before_block
 from xtl.engine.tree import Tree, build_tree
+from xtl.engine.written import Written
 from xtl.hooks import HookFunction, Hooks, capture, transplant_packed
 
 
@@ -38,22 +39,22 @@ class PackedHooked:
         n_keys = self.prefix.length + len(self.tree)
         self.chunk_size = cells_that_fit(model, n_keys, len(self.tree), plan.max_new_tokens or 0)
 
-    def logprobs(self, cells: list[Cell], sources: Float[Tensor, "cell ..."]) -> Float[Tensor, "row number"]:
+    def logprobs(self, cells: list[Cell], written: Written) -> Float[Tensor, "row number"]:
         """Log-probability of each continuation (and what else is read), vanilla (row 0) and then the cells, in branch order.
 
         Where the score allows it, up to one constant a row.
         """
         seen: dict[int, Tensor] = {}
-        normed = self.norm(self.run_prompt(cells, sources, self.tree, seen=seen))
+        normed = self.norm(self.run_prompt(cells, written, self.tree, seen=seen))
         return self.readings.beside(self.readout.logprobs(normed, self.tree, self.plan.up_to_constant), seen)
 
-    def generate(self, cells: list[Cell], sources: Float[Tensor, "cell ..."], ends: Int[Tensor, " end"]) -> Greedy:
+    def generate(self, cells: list[Cell], written: Written, ends: Int[Tensor, " end"]) -> Greedy:
         """Greedy answers of vanilla (row 0) and of each cell; a row stops at its end."""
         own = OwnTokens()
-        residual = self.run_prompt(cells, sources, build_tree(self.plan.target_ids[-1], ()), own)
+        residual = self.run_prompt(cells, written, build_tree(self.plan.target_ids[-1], ()), own)
         own.select(torch.arange(1 + len(cells), device=residual.device))
         first = self.readout.first(self.norm(residual)[:, 0], self.plan.confidence)
-        return greedy(PackedRows(self, cells, sources, own), first, self.plan.max_new_tokens or 0, ends)
+        return greedy(PackedRows(self, cells, written, own), first, self.plan.max_new_tokens or 0, ends)
 
     def norm(self, residual: Float[Tensor, "row node d_model"]) -> Float[Tensor, "row node d_model"]:
         """The final norm."""
@@ -62,7 +63,7 @@ class PackedHooked:
     def run_prompt(
         self,
         cells: list[Cell],
-        sources: Float[Tensor, "cell ..."],
+        written: Written,
         tree: Tree,
         own: OwnTokens | None = None,
         seen: dict[int, Tensor] | None = None,
@@ -81,7 +82,9 @@ class PackedHooked:
                 first_after = point.start + point.before
                 for site, places in sites_before_block(cells, point):
                     which = torch.tensor(places, device=residual.device)
-                    hooks.append((site, transplant_packed(sources[which], 1 + which, len(tree), and_after=every_step)))
+                    these = written[which]
+                    write = transplant_packed(these.sources, 1 + which, len(tree), and_after=every_step, **these.how)
+                    hooks.append((site, write))
                 if point.after:
                     for site in ("hook_resid_pre", "hook_attn_out"):
                         hooks.append((f"blocks.{layer}.{site}", capture(vanilla, site, slice(len(tree)))))
@@ -95,7 +98,7 @@ class PackedHooked:
                 if point.after:
                     here = slice(first_after, first_after + point.after)
                     mid = (vanilla["hook_resid_pre"] + vanilla["hook_attn_out"])[0]
-                    rows = rows_after_block(residual[0], mid, cells[here], sources[here], every_step)
+                    rows = rows_after_block(residual[0], mid, cells[here], written[here], every_step)
                     residual = torch.cat([residual, rows])
                 if seen is not None and layer in self.readings.layers.values():
                     seen[layer] = residual[:, 0]
@@ -114,12 +117,10 @@ class PackedHooked:
 class PackedRows:
     """Packed cells after the prompt: what runs their next tokens (see `xtl.engine.greedy`)."""
 
-    def __init__(
-        self, packed: PackedHooked, cells: list[Cell], sources: Float[Tensor, "cell ..."], own: OwnTokens
-    ) -> None:
+    def __init__(self, packed: PackedHooked, cells: list[Cell], written: Written, own: OwnTokens) -> None:
         self.packed = packed
         self.cells = cells
-        self.sources = sources
+        self.written = written
         self.own = own
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
@@ -144,4 +145,5 @@ class PackedRows:
 
     def hook(self, places: list[int], which: list[int]) -> HookFunction:
         """What the cells `which` write at the rows `places`."""
-        return transplant_packed(self.sources[which], torch.tensor(places, device=self.sources.device), 1)
+        these = self.written[which]
+        return transplant_packed(these.sources, torch.tensor(places, device=these.sources.device), 1, **these.how)

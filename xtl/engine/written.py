@@ -1,0 +1,45 @@
+"""What cells write, as the tensors that the engines' hooks take.
+
+>>> from xtl.hooks import MODULES
+>>> cells = [Cell(MODULES["attn"], 0, layer, alpha=0.5) for layer in (1, 2)]
+>>> written = Written.of(cells, {("attn", 0): torch.ones(3)})
+>>> tuple(written.sources.shape), written[[1]].how["alpha"].tolist()
+((2, 3), [0.5])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from xtl.engine.plan import Cell
+
+
+@dataclass(frozen=True)
+class Written:
+    """What some cells write; `written[places]` is what those of them write.
+
+    Attributes:
+        sources: of each cell the activation.
+        how: of each cell how much of it (`alpha`), where that is not the whole of it for all of them: what hooks are given.
+    """
+
+    sources: Float[Tensor, ...]
+    how: dict[str, Any]
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], activations: Mapping[tuple[str, int], Tensor]) -> Written:
+        """What these cells write, of activations by module name and source layer."""
+        sources = torch.stack([cell.source(activations) for cell in cells])
+        how = {}
+        if any(cell.alpha != 1 for cell in cells):
+            how["alpha"] = torch.tensor([cell.alpha for cell in cells], device=sources.device)
+        return cls(sources, how)
+
+    def __getitem__(self, places: Any) -> Written:
+        return Written(self.sources[places], {name: values[places] for name, values in self.how.items()})
