@@ -30,6 +30,7 @@ def main() -> None:
         (arguments.source_tokens, arguments.target_tokens)
     ))  # fmt: skip
     question = {"source": source, "target": target, "options": ["a", "b", "c"], "gold": 0}
+    sources = {str(seed): random_prompt(model, arguments.source_tokens, seed) for seed in range(5)}
 
     def sweep(**more: object) -> Callable[[], object]:
         return lambda: xtl.sweep(model, engine="packed", verify=0, **(question | more))
@@ -38,6 +39,9 @@ def main() -> None:
         "one map": sweep(),
         "alpha 0.5": sweep(alpha=0.5),
         "five alphas": sweep(alpha=[0.25, 0.5, 0.75, 1.0, 1.5]),
+        "five sources, a map each": sweep(source=None, sources=sources),
+        "five sources, their mean": sweep(source=None, sources=sources, combine="mean"),
+        "five sources, swept apart": lambda: [sweep(source=one)() for one in sources.values()],
     }
     ratios = in_maps(asked, arguments.repeats)
     report([{"asked": name, "times one map": ratio} for name, ratio in ratios.items()], arguments.json)

@@ -6,12 +6,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 import xtl
 from tests.conftest import SOURCE, TARGET
 from tests.engine.test_packed import MODULES
 from xtl.engine import ENGINES
 from xtl.runs.results import load_results, save_results
+from xtl.tokens import encode
+from xtl.transplants import read_activations
 
 FAMILIES = ["llama", "gemma3", "gpt2", "bloom", "qwen2", "pythia"]
 ASKED = {"source": SOURCE, "target": TARGET, "options": ("ab", "cd"), "gold": 0}
@@ -127,3 +130,79 @@ def test_what_shows_one_map_says_which_axis_is_to_be_chosen(tiny_model, tmp_path
     save_results(one, tmp_path / "one.parquet")
     assert xtl.plots.gain_map(one) is not None
     assert load_results(tmp_path / "one.parquet")["gain"].dims[-3:] == ("module", "source_layer", "target_layer")
+
+
+LANGUAGES = {"en": SOURCE, "de": "Die Hauptstadt von Frankreich ist", "it": "La capitale della Francia"}
+ANSWERED = {"target": TARGET, "options": ("ab", "cd"), "gold": 0, "modules": ["attn", "mlp"]}
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_several_sources_have_the_maps_that_each_has_alone(tiny_model, architecture, backend):
+    model = tiny_model(architecture, backend)
+    together = by_every_engine(model, sources=LANGUAGES, **ANSWERED, **SOME)
+    assert together["gain"].dims[-1] == "source_lang"
+    for language, prompt in LANGUAGES.items():
+        alone = xtl.sweep(model, source=prompt, engine="loop", **ANSWERED, **SOME)
+        one = together.sel(source_lang=language)
+        assert (one["score"] == alone["score"]).all()
+        assert (one["source"].item(), one["source_lang"].item()) == (prompt, language)
+
+
+@pytest.mark.parametrize("backend", ["hooked", "bridge"])
+def test_the_mean_of_sources_is_what_their_mean_activations_give(tiny_model, backend):
+    model = tiny_model("llama", backend)
+    attn, layers = [xtl.hooks.MODULES["attn"]], SOME["source_layers"]
+    read = [read_activations(model, encode(model, one), attn, layers) for one in LANGUAGES.values()]
+    mean = {site: torch.stack([one[site] for one in read]).mean(dim=0) for site in read[0]}
+    settings = ANSWERED | {"modules": ["attn"]}
+    want = xtl.sweep(model, source=SOURCE, activations=mean, engine="loop", **settings, **SOME)
+    got = by_every_engine(model, sources=LANGUAGES, combine="mean", **settings, **SOME)
+    assert (got["score"] == want["score"]).all()
+    assert (got["source_lang"].item(), got.attrs["combine"]) == ("en+de+it", "mean")
+    alone = xtl.sweep(model, sources={"en": SOURCE}, combine="mean", engine="loop", **settings, **SOME)
+    assert (alone["score"] == xtl.sweep(model, source=SOURCE, engine="loop", **settings, **SOME)["score"]).all()
+
+
+def test_sources_may_be_pairs_and_their_maps_are_stored_and_put_together(tiny_model, tmp_path):
+    model, maps = tiny_model("llama"), []
+    for k in "ab":
+        pairs = [
+            xtl.ParallelPair(f"{prompt} {k}", TARGET, language, "es", options=("ab", "cd"), gold=0, id=k)
+            for language, prompt in LANGUAGES.items()
+        ]
+        maps.append(xtl.sweep(model, sources=pairs, alpha=[0.5, 1.0], modules=["attn"], **SOME))
+    results = xtl.concat_maps(maps)
+    save_results(results, tmp_path / "results.parquet")
+    again = load_results(tmp_path / "results.parquet")
+    for data in (results, again):
+        german = data.sel(source_lang="de", alpha=1)
+        assert german["source"].values.tolist() == [f"{LANGUAGES['de']} {k}" for k in "ab"]
+        assert xtl.results.with_directions(german)["direction"].values.tolist() == ["de->es"] * 2
+    np.testing.assert_array_equal(again["gain"], results["gain"])
+    with pytest.raises(xtl.InputError, match=r"has alpha, source_lang too; choose one, such as results.sel"):
+        xtl.results.mean_maps(results)
+
+
+PAIR = xtl.ParallelPair(SOURCE, TARGET, "en", "es", options=("ab", "cd"), gold=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sources": {}}, "sources is empty"),
+        ({"sources": "France"}, "sources must be prompts by language, or a list of pairs, got 'France'"),
+        ({"sources": ["France"]}, r"sources\[0\] must be a ParallelPair, got str"),
+        ({"sources": {"en": ""}}, r"sources\['en'\] "),
+        ({"sources": {1: "a"}}, "sources needs a language for each prompt, got 1"),
+        ({"sources": [PAIR, PAIR]}, "sources has a language twice: en, en"),
+        ({"sources": [xtl.ParallelPair(SOURCE, "Otra", "de")]}, r"one target prompt; de->\? has 'Otra'"),
+        ({"sources": LANGUAGES, "combine": "sum"}, "unknown combine 'sum'.*; valid: mean"),
+        ({"combine": "mean"}, "combine is for several sources: give sources too"),
+        ({"sources": LANGUAGES, "activations": {("attn", 2): torch.zeros(32)}}, "sources or activations, not both"),
+        ({"sources": LANGUAGES, "details": "agreement"}, "give one source, not sources"),
+    ],
+)
+def test_sources_that_do_not_go_together_are_told(tiny_model, untyped, arguments, message):
+    with pytest.raises(xtl.InputError, match=message):
+        xtl.sweep(tiny_model("llama"), PAIR, modules=["attn"], **arguments, **SOME)

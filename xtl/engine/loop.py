@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,11 +17,19 @@ from xtl.hooks import Hooks, transplant_at
 from xtl.transplants import generate, read_activations
 
 
-def source_activations(model: Model, plan: Plan) -> Mapping[tuple[str, int], Float[Tensor, "*unit"]]:
-    """What the plan's cells write, by module name and source layer: read from one pass over the source prompt, unless given."""
+def source_activations(model: Model, plan: Plan) -> Mapping[Any, Float[Tensor, "*unit"]]:
+    """What the plan's cells write, by module name and source layer: read from one pass over the source prompt, unless given.
+
+    Of several source prompts the mean, or where the plan has an axis `source_lang` by language too.
+    """
     if plan.activations is not None:
         return plan.activations
-    return read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
+    if not plan.sources:
+        return read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
+    read = {lang: read_activations(model, ids, plan.modules, plan.source_layers) for lang, ids in plan.sources}
+    if "source_lang" in dict(plan.axes):
+        return {(*site, lang): values for lang, found in read.items() for site, values in found.items()}
+    return {site: torch.stack([one[site] for one in read.values()]).mean(dim=0) for site in next(iter(read.values()))}
 
 
 def score_loop(model: Model, plan: Plan) -> Iterator[tuple[Cell | None, Float[Tensor, " number"]]]:

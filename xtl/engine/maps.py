@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import xarray as xr
@@ -10,6 +10,7 @@ import xarray as xr
 from xtl.backend import Model
 from xtl.engine.driver import Driver, Progress
 from xtl.engine.prepare import Activations, SweepSettings
+from xtl.engine.sources import Sources, check_sources, labelled_sources, reading
 from xtl.errors import InputError, Whole, known_keywords
 from xtl.hooks import Module
 from xtl.layers import Layers
@@ -42,6 +43,8 @@ def sweep(
     chunk_size: Whole | str = "auto",
     details: Sequence[str] | str = (),
     alpha: float | Sequence[float] = 1.0,
+    sources: Sources | None = None,
+    combine: str | None = None,
     activations: Activations | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
@@ -76,12 +79,15 @@ def sweep(
             `xtl.results.details`). Nothing by default.
         alpha: how much of the source is written: own + alpha (source - own). 1 is the transplant, 0 changes nothing; below 0 and
             above 1 it goes on in the same direction. Several become an axis `alpha` of the map.
+        sources: several source prompts, in place of the pair's own: by language, as `{"en": ..., "fr": ...}`, or as pairs that
+            have the same target prompt. Each has a map of its own, along an axis `source_lang`; the target is read once.
+        combine: "mean" writes the mean of the sources' activations instead, as one map.
         activations: write these instead of what the source prompt gives, by module name and (0-based) source layer.
         progress: called after each cell with (cells done, cells in all).
 
     Returns:
         A Dataset with dims `module, source_layer, target_layer` (and `alpha`, where several were given; a single one that is not
-        1 is an attribute). By likelihood: `score` and `gain` (float32, nats), `correct`
+        1 is an attribute; and `source_lang` with `sources`). By likelihood: `score` and `gain` (float32, nats), `correct`
         (bool, with options; a tie is not right), the scalars `vanilla_score` and `vanilla_correct`. With `normalise` also the
         same (but `gain`) of none and of each normalisation: `score_raw`, `score_per_token`, `correct_raw`, ... The coord
         `options` is JSON that says of each option its tokens, its bytes and whether it was tokenised alone. For a pair with a
@@ -111,6 +117,13 @@ def sweep(
         ... )
         >>> result.gain.sel(module="attn", source_layer=12, target_layer=13)  # doctest: +SKIP
     """
+    named = (
+        None if sources is None else check_sources(sources, pair.target if isinstance(pair, ParallelPair) else target)
+    )
+    if named is not None:
+        pair, source = _with_a_source(sources, pair, source, target)
+    elif combine is not None:
+        raise InputError("combine is for several sources: give sources too")
     pair = _as_pair(pair, source, target, options, gold, answer)
     settings = SweepSettings(
         modules,
@@ -132,7 +145,22 @@ def sweep(
         mixed = MixedOptions()
         mixed.add(prepared.question.mixed)
         mixed.warn()
-    return driver.map(prepared, progress)
+    if named is None:
+        return driver.map(prepared, progress)
+    return labelled_sources(driver.map(reading(model, prepared, named, combine), progress), named, combine)
+
+
+def _with_a_source(
+    sources: Sources | None, pair: ParallelPair | None, source: Prompt | None, target: Prompt | None
+) -> tuple[ParallelPair | None, Prompt | None]:
+    """A pair, or a source prompt, for what takes one: any of several sources, none of which is read as *the* source."""
+    if source is not None:
+        raise InputError("give source or sources, not both")
+    if isinstance(sources, Mapping):
+        return pair, None if pair is not None else next(iter(sources.values()))
+    if pair is None and target is None and sources:
+        return sources[0], None
+    return pair, None if pair is not None or not sources else sources[0].source
 
 
 def _as_pair(

@@ -23,14 +23,17 @@ class Cell:
     source_layer: int
     target_layer: int
     alpha: float = 1.0
+    source_lang: str | None = None
 
     def __str__(self) -> str:
         times = "" if self.alpha == 1 else f"{self.alpha:g} x "
-        return f"{times}{self.module.name} {self.source_layer} -> {self.target_layer}"
+        where = "" if self.source_lang is None else f" from {self.source_lang}"
+        return f"{times}{self.module.name} {self.source_layer} -> {self.target_layer}{where}"
 
-    def source(self, activations: Mapping[tuple[str, int], Tensor]) -> Tensor:
-        """What the cell writes, of activations by module name and source layer."""
-        return activations[self.module.name, self.source_layer]
+    def source(self, activations: Mapping[Any, Tensor]) -> Tensor:
+        """What the cell writes, of activations by module name and source layer (and source language, with several)."""
+        language = () if self.source_lang is None else (self.source_lang,)
+        return activations[(self.module.name, self.source_layer, *language)]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Plan:
         chunk_size: cells at a time; None leaves it to the engine.
         activations: what to write, by module name and source layer, `[d_model]` each; None reads them from the source prompt.
         axes: what else cells differ in, as fields of `Cell` with their values: the map's further axes, in order.
+        sources: token ids of several source prompts by language, in place of `source_ids`: an axis `source_lang`, or else what is
+            written is their mean.
         alpha: how much of the source every cell writes, where that is no axis.
     """
 
@@ -69,6 +74,7 @@ class Plan:
     chunk_size: int | None = None
     activations: Mapping[tuple[str, int], Float[Tensor, "*unit"]] | None = None
     axes: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    sources: tuple[tuple[str, list[int]], ...] = ()
     alpha: float = 1.0
 
     @property

@@ -33,7 +33,7 @@ class Written:
     how: dict[str, Any]
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], activations: Mapping[tuple[str, int], Tensor]) -> Written:
+    def of(cls, cells: Sequence[Cell], activations: Mapping[Any, Tensor]) -> Written:
         """What these cells write, of activations by module name and source layer."""
         sources = torch.stack([cell.source(activations) for cell in cells])
         how = {}

@@ -41,7 +41,18 @@ OWN = (
 )
 """Attributes in which maps may differ: what is a coord too, where they are stored, and how they were computed, which changes no
 number."""
-MEASURED = ("score", "score_unit", "text_score", "normalise", "max_new_tokens", "steps", "alpha", "control", "seed")
+MEASURED = (
+    "score",
+    "score_unit",
+    "text_score",
+    "normalise",
+    "max_new_tokens",
+    "steps",
+    "alpha",
+    "combine",
+    "control",
+    "seed",
+)
 """Attributes that say what was measured: models are compared where these agree."""
 OF_RUN = (*OWN, "control", "seed", "control_seed", "versions", "protocol", "split", "kind")
 """Attributes in which a control may differ from its real run."""
@@ -178,8 +189,12 @@ def _with_examples(maps: list[xr.Dataset]) -> list[xr.Dataset]:
         if "example" not in one.dims:
             if "example" not in one.coords:
                 one = one.assign_coords(example=str(place))
-            scalars = {name: ("example", [values.item()]) for name, values in one.coords.items() if not values.dims}
-            one = one.drop_vars(list(scalars)).expand_dims("example").assign_coords(scalars)
+            own = {
+                name: (("example", *values.dims), values.values[None]) if values.dims else ("example", [values.item()])
+                for name, values in one.coords.items()
+                if name not in one.dims
+            }
+            one = one.drop_vars(list(own)).expand_dims("example").assign_coords(own)
         found.append(one)
     tasks = [one.attrs.get("task") for one in found]
     if len(set(tasks)) > 1:

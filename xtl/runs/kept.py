@@ -118,6 +118,8 @@ class KeptMaps:
         }
         if plan.axes or plan.alpha != 1:
             decides["axes"] = [plan.axes, plan.alpha]
+        if plan.sources:
+            decides["sources"] = plan.sources
         if plan.confidence:
             decides["confidence"] = True
         if plan.readings:

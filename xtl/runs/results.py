@@ -126,9 +126,15 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
                 axes[dim] = list(range(variables[name][1].shape[-1]))
         else:
             variables[name] = (dims, rows[name].to_numpy().reshape(sizes), said)
+    several = {}
+    if "source_lang" in axes and "source" in frame:  # a prompt a language
+        of_cells = frame["source"].to_numpy().reshape(shape)
+        first = tuple(slice(None) if dim in ("example", "source_lang") else 0 for dim in row)
+        several["source"] = (("example", "source_lang"), of_cells[first])
     return xr.Dataset(
         variables,
         coords={name: ("example", list(first_rows[name])) for name in ["example", *per_example] if name not in measured}
-        | axes,
+        | axes
+        | several,
         attrs=attrs,
     )
