@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xtl.engine import sweep, sweep_many
     from xtl.errors import ContractError, InputError, ModelError, SlowEngineWarning, XtlError
     from xtl.explorer.explore import explore
+    from xtl.gradients import attribution
     from xtl.hooks import Module
     from xtl.models import load_model
     from xtl.models.chat import chat_pairs
@@ -37,6 +38,7 @@ _HOME = {
     "ParallelPair": "xtl.pairs",
     "transplant": "xtl.transplants",
     "sweep": "xtl.engine",
+    "attribution": "xtl.gradients",
     "sweep_many": "xtl.engine",
     "concat_maps": "xtl.results",
     "get_task": "xtl.tasks",
@@ -69,6 +71,7 @@ __all__ = [
     "SlowEngineWarning",
     "Study",
     "XtlError",
+    "attribution",
     "chat_pairs",
     "concat_maps",
     "controls",

@@ -205,6 +205,11 @@ def _as_one_hook(model: Model, hooks: Hooks) -> list[tuple[Any, HookFunction]]:
 
 @torch.no_grad()
 def _run(model: Model, tokens: list[int] | Tensor, hooks: Hooks | None, cache: Any, **options: Any) -> Any:
+    return _run_as_set(model, tokens, hooks, cache, **options)
+
+
+def _run_as_set(model: Model, tokens: list[int] | Tensor, hooks: Hooks | None, cache: Any, **options: Any) -> Any:
+    """One pass under hooks, with gradients or without, as torch is set."""
     ids: Int[Tensor, "batch pos"] = (
         tokens if isinstance(tokens, Tensor) else torch.tensor([tokens], device=model.cfg.device)
     )
@@ -216,3 +221,28 @@ def _run(model: Model, tokens: list[int] | Tensor, hooks: Hooks | None, cache: A
         # The mask is given: TransformerLens would otherwise take a pad or EOS token inside the prompt for padding.
         options |= {"past_kv_cache": cache, "attention_mask": torch.ones_like(ids)}
     return model.run_with_hooks(ids, fwd_hooks=hooks or [], **options)
+
+
+def forward_differentiable(
+    model: Model, tokens: Int[Tensor, "row pos"], *, hooks: Hooks, cache: Any = None
+) -> Float[Tensor, "row pos d_model"]:
+    """The residual stream after the final norm, in torch's graph wherever gradients are on, from one pass under hooks.
+
+    Args:
+        model: HookedTransformer or TransformerBridge.
+        tokens: rows of a batch, which continue what is in `cache`.
+        hooks: as for `forward`; those of the final norm count too.
+        cache: a KV cache of as many rows (`repeat_cache`); filled in place.
+    """
+    if not is_bridge(model):
+        with model.hooks(fwd_hooks=hooks):
+            residual = _run_as_set(model, tokens, None, cache, stop_at_layer=model.cfg.n_layers)
+            return residual if model.cfg.normalization_type is None else model.ln_final(residual)
+    kept: dict[str, Tensor] = {}
+
+    def keep(activation: Tensor, hook: Any) -> None:
+        kept["normed"] = activation
+
+    with _without_unembedding(model):
+        _run_as_set(model, tokens, [*hooks, ("ln_final.hook_out", keep)], cache)
+    return kept["normed"]
