@@ -65,16 +65,17 @@ def attribution(
         points: gradients a place, for "integrated".
         normalise: as for `xtl.sweep`.
         verify: so many cells with the largest estimates are computed exactly, and replaced.
-        sample: so many cells, drawn at random, are computed exactly too, and replaced; attributes say how far the estimates
+        sample: so many cells, drawn at random, are computed exactly too, and replaced; the result says how far the estimates
             agree with them.
         seed: of the draw.
 
     Returns:
         A Dataset like that of `xtl.sweep`, dims `module, source_layer, target_layer` (of heads also `source_head, target_head`):
         `gain` and `score` (float32, nats), `exact` (bool: computed, not estimated), `vanilla_score`, `vanilla_correct`; no
-        `correct`, which an estimate can't say. Attributes: `estimate` (the method), `points`, `target_states` (states of the
-        target run that were run forward and backward), and of the checks `sample_spearman`, `sample_sign`, `sample_top10`,
-        `sample_top50` and the same with `verify_` (see `xtl.gradients.agreement`).
+        `correct`, which an estimate can't say. Of the checks the scalars `sample_spearman`, `sample_sign`, `sample_top10`,
+        `sample_top50`, and the same with `verify_` (see `xtl.gradients.exact.agreement`). Attributes as there, and `estimate`
+        (the method), `points`, `target_states` (states of the target run that were run forward and backward), `sample_cells`,
+        `verify_cells`.
 
     Raises:
         InputError: an unknown module or method, heads beside other modules, a bad pair, an architecture without what "relp"
@@ -184,7 +185,8 @@ def _checked(
     for name, chosen in (("sample", drawn), ("verify", best)):
         if len(chosen):
             alike = agreement(estimated[chosen], np.array([exact[cell] for cell in chosen.tolist()]))
-            result.attrs |= {f"{name}_cells": len(chosen)} | {f"{name}_{key}": value for key, value in alike.items()}
+            result.attrs[f"{name}_cells"] = len(chosen)
+            result = result.assign({f"{name}_{key}": value for key, value in alike.items()})
     gain, known = result["gain"].values.copy(), result["exact"].values.copy()
     gain.ravel()[cells], known.ravel()[cells] = list(exact.values()), True
     gains = result["gain"].copy(data=gain)

@@ -62,10 +62,11 @@ def agreement(estimate: Float[np.ndarray, " cell"], exact: Float[np.ndarray, " c
 
     Returns:
         `spearman`; `sign`: share of cells that both call a gain or both a loss; `top10`, `top50`: of the 10 (50) cells with the
-        largest exact gains, the share that is among the 10 (50) with the largest estimates, where there are twice as many cells.
+        largest exact gains, the share that is among the 10 (50) with the largest estimates. NaN where there are too few cells to
+        tell: below two, and for the last two below twice as many.
 
     >>> agreement(np.array([3.0, 2.0, -1.0]), np.array([5.0, 1.0, -2.0]))
-    {'spearman': 1.0, 'sign': 1.0}
+    {'spearman': 1.0, 'sign': 1.0, 'top10': nan, 'top50': nan}
     """
     alike = len(estimate) < 2 or np.ptp(estimate) == 0 or np.ptp(exact) == 0
     found = {
@@ -73,7 +74,6 @@ def agreement(estimate: Float[np.ndarray, " cell"], exact: Float[np.ndarray, " c
         "sign": float(np.mean(np.sign(estimate) == np.sign(exact))),
     }
     for top in (10, 50):
-        if len(estimate) >= 2 * top:
-            best = [set(np.argsort(-values, kind="stable")[:top].tolist()) for values in (estimate, exact)]
-            found[f"top{top}"] = len(best[0] & best[1]) / top
+        best = [set(np.argsort(-values, kind="stable")[:top].tolist()) for values in (estimate, exact)]
+        found[f"top{top}"] = len(best[0] & best[1]) / top if len(estimate) >= 2 * top else float("nan")
     return found

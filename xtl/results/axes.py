@@ -72,13 +72,14 @@ def score_unit(data: xr.Dataset) -> str:
 
 
 def provenance(data: xr.Dataset) -> list[str]:
-    """What made some results, as far as they say: model, task, and the control if it is one.
+    """What made some results, as far as they say: model, task, the control if it is one, and how if by an estimate.
 
     >>> provenance(xr.Dataset(attrs={"model": "gpt2", "task": "capitals", "control": "zero"}))
     ['gpt2', 'capitals', 'control zero']
     """
+    estimate = f"estimated ({data.attrs['estimate']})" if data.attrs.get("estimate") else ""
     control = f"control {data.attrs['control']}" if data.attrs.get("control") else ""
-    return [str(name) for name in (data.attrs.get("model"), data.attrs.get("task"), control) if name]
+    return [str(name) for name in (data.attrs.get("model"), data.attrs.get("task"), control, estimate) if name]
 
 
 def labelled(results: Maps) -> xr.Dataset:

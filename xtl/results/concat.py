@@ -50,6 +50,8 @@ MEASURED = (
     "steps",
     "alpha",
     "combine",
+    "estimate",
+    "points",
     "control",
     "seed",
 )

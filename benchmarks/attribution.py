@@ -1,0 +1,97 @@
+"""Gradient maps against exact ones, on the embedded model: how far they agree, and what they cost.
+
+For each pair and module: the estimate by each method, and the exact map (of heads: of 500 cells, drawn at random). Times are in
+plain passes: one forward pass over the pair's target prompt, without a cache, logits of its last position.
+
+python benchmarks/attribution.py --languages es,tr,sw --pairs 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+import xtl
+from xtl.backend import forward
+from xtl.gradients import METHODS, agreement
+from xtl.tokens import encode
+
+LAYERS = ("attn", "mlp", "resid")
+
+
+def seconds(run: Callable[[], Any]) -> tuple[Any, float]:
+    """What a function gives, and the time that it takes."""
+    start = time.perf_counter()
+    return run(), time.perf_counter() - start
+
+
+def rows_of(model: Any, pair: xtl.ParallelPair, sample: int, points: int) -> list[dict[str, Any]]:
+    """Of one pair a row for each module and method."""
+    ids = encode(model, pair.target)
+    plain = min(seconds(lambda: forward(model, ids, keep=1))[1] for _ in range(5))
+    exact = {}
+    rows = []
+    for module in LAYERS:
+        exact[module], took = seconds(lambda module=module: xtl.sweep(model, pair, modules=[module], verify=0))
+        rows.append({"module": module, "method": "exact", "passes": took / plain})
+    heads, took = seconds(lambda: xtl.attribution(model, pair, modules=["attn_head"], sample=sample))
+    rows.append({"module": "attn_head", "method": f"exact, {sample} cells", "passes": took / plain})
+    for method in METHODS:
+        for module in (*LAYERS, "attn_head"):
+            options = {"modules": [module], "method": method, "points": points}
+            found, took = seconds(lambda options=options: xtl.attribution(model, pair, **options))
+            known = heads["exact"].values if module == "attn_head" else np.ones(found["gain"].shape, bool)
+            truth = (heads if module == "attn_head" else exact[module])["gain"].values[known]
+            alike = agreement(found["gain"].values[known].astype(float), truth.astype(float))
+            rows.append({"module": module, "method": method, "passes": took / plain, **alike})
+    return [
+        {"direction": pair.direction, "pair": pair.id, "vanilla": float(heads["vanilla_score"])} | row for row in rows
+    ]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Means over pairs, as a Markdown table; of Spearman also the lowest."""
+    data = pd.DataFrame(rows)
+    lines = [
+        "| module | method | Spearman (lowest) | same sign | top 10 | top 50 | plain passes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (module, method), part in data.groupby(["module", "method"], sort=False):
+        mean = part.mean(numeric_only=True)
+        if np.isnan(mean["spearman"]):
+            lines.append(f"| `{module}` | {method} | | | | | {mean['passes']:.1f} |")
+            continue
+        shares = " | ".join(f"{mean[name]:.0%}" for name in ("sign", "top10", "top50"))
+        agreed = f"{mean['spearman']:.2f} ({part['spearman'].min():.2f}) | {shares}"
+        lines.append(f"| `{module}` | {method} | {agreed} | {mean['passes']:.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--languages", default="es,tr,sw")
+    parser.add_argument("--pairs", type=int, default=4, help="of each language")
+    parser.add_argument("--sample", type=int, default=500, help="cells of heads that are computed exactly")
+    parser.add_argument("--points", type=int, default=4, help="gradients a place, of 'integrated'")
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    model = xtl.load_model(given.model)
+    rows: list[dict[str, Any]] = []
+    for language in given.languages.split(","):
+        pairs = list(xtl.get_task("capitals").pairs("en", language))
+        for pair in pairs[:: max(1, len(pairs) // given.pairs)][: given.pairs]:
+            rows += rows_of(model, pair, given.sample, given.points)
+            print(pair.id, pair.direction, f"vanilla {rows[-1]['vanilla']:.2f}", flush=True)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
