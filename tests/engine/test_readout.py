@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 import xtl
 from xtl.backend import forward
+from xtl.engine import screened
 from xtl.engine.greedy import best_of
 from xtl.engine.logit_scale import LogitScale, logit_scale
 from xtl.engine.packed import why_not_packable
-from xtl.engine.readout import SCREENING_TILE, VOCABULARY_TILE, Readout
+from xtl.engine.readout import MANY, VOCABULARY_TILE, Readout
 from xtl.hooks import capture
 
 
@@ -22,7 +23,7 @@ def readout(weight, bias=None, scale=None):
 
 @given(
     seed=st.integers(0, 10**6),
-    d_vocab=st.sampled_from([100, SCREENING_TILE, 3 * VOCABULARY_TILE + 77]),
+    d_vocab=st.sampled_from([100, screened.TILE, 3 * VOCABULARY_TILE + 77]),
     spread=st.sampled_from([1e-4, 1e-2, 1.0, 30.0]),
     biased=st.booleans(),
 )
@@ -35,7 +36,7 @@ def test_a_look_in_bfloat16_first_does_not_change_the_likeliest_token(seed, d_vo
     bias = torch.randn(d_vocab, generator=random) * spread if biased else None
     normed = 5 * torch.randn(9, 24, generator=random)
     one = readout(weight, bias)
-    tokens, best = one.screened_argmax(normed)
+    tokens, best = one.screened.argmax(normed)
     want, want_tokens = (normed.double() @ weight.double().T + (0 if bias is None else bias.double())).max(dim=1)
     torch.testing.assert_close(best.double(), want, rtol=1e-5, atol=1e-5)
     reached = (normed.double() * weight[tokens].double()).sum(dim=1) + (0 if bias is None else bias[tokens].double())
@@ -68,24 +69,79 @@ def test_how_sure_the_model_is_read_tile_by_tile_is_what_all_logits_say(d_vocab,
 
 def test_few_tiles_are_looked_at_twice(monkeypatch):
     random = torch.Generator().manual_seed(0)
-    one = readout(torch.randn(40 * SCREENING_TILE, 64, generator=random))
+    one = readout(torch.randn(40 * screened.TILE, 64, generator=random))
     looked = []
     real = Readout.logits
     monkeypatch.setattr(Readout, "logits", lambda self, *a: looked.append(len(a[0])) or real(self, *a))
-    one.screened_argmax(torch.randn(20, 64, generator=random))
+    one.screened.argmax(torch.randn(20, 64, generator=random))
     assert sum(looked) < 0.5 * 20 * 40
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_logits_that_are_no_numbers_are_found(bad):
-    one = readout(torch.randn(2 * SCREENING_TILE, 8))
+    one = readout(torch.randn(2 * screened.TILE, 8))
     normed = torch.randn(4, 8)
     normed[2, 3] = bad
-    best = one.screened_argmax(normed)[1]
+    best = one.screened.argmax(normed)[1]
     assert torch.isfinite(best).tolist() == [True, True, False, True]
-    weight = torch.randn(2 * SCREENING_TILE, 8)
+    weight = torch.randn(2 * screened.TILE, 8)
     weight[700] = bad
-    assert not torch.isfinite(readout(weight).screened_argmax(torch.ones(1, 8))[1]).any()
+    assert not torch.isfinite(readout(weight).screened.argmax(torch.ones(1, 8))[1]).any()
+
+
+@pytest.mark.parametrize(("light", "spread"), [(1e-5, 0.3), (1e-4, 0.3), (1e-4, 0.01)])
+def test_the_sum_over_the_vocabulary_is_as_near_to_it_as_is_said(light, spread, monkeypatch):
+    """From an even distribution to a peaked one; what all columns share makes bfloat16 err alike in all of them."""
+    random, scale = torch.Generator().manual_seed(0), LogitScale(0.5, 3.0)
+    weight = torch.randn(1, 24, generator=random) + spread * torch.randn(60_000, 24, generator=random)
+    one = readout(weight, 0.3 * torch.randn(60_000, generator=random), scale)
+    normed = torch.randn(32, 24, generator=random)
+    monkeypatch.setattr(screened, "LIGHT", light)
+    total, error = one.screened.normaliser(normed)
+    logits = scale.after * (scale.before * normed.double() @ weight.double().T + one.bias.double())
+    off = total - logits.logsumexp(dim=1)
+    rounding = 1e-6 * logits.abs().max()
+    assert (off.abs() <= 6 * error + light + rounding).all()
+    assert off.square().mean().sqrt() <= 2 * error.square().mean().sqrt() + rounding
+
+
+def test_most_sums_need_few_products_in_float32(monkeypatch):
+    random = torch.Generator().manual_seed(0)
+    one = readout(torch.randn(40_000, 64, generator=random))
+    normed = 3 * torch.randn(MANY, 64, generator=random)
+    monkeypatch.setattr(Readout, "screening", lambda *_: True)
+    want, done = one.summed(normed), []
+    real = Readout.logits
+    monkeypatch.setattr(Readout, "logits", lambda self, *a: done.append((got := real(self, *a)).numel()) or got)
+    torch.testing.assert_close(one.normaliser(normed), want, rtol=1e-6, atol=1e-5)
+    assert sum(done) < 0.4 * MANY * 40_000
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_sum_that_is_no_number_is_found_and_spoils_no_other(bad, monkeypatch):
+    one, normed = readout(torch.randn(9000, 8)), torch.randn(MANY, 8)
+    monkeypatch.setattr(Readout, "screening", lambda *_: True)
+    want = one.normaliser(normed)
+    normed[2, 3] = bad
+    got = one.normaliser(normed)
+    assert not torch.isfinite(got[2])
+    others = torch.arange(MANY) != 2
+    torch.testing.assert_close(got[others], want[others], rtol=0, atol=1e-5)
+
+
+def test_weights_that_were_changed_are_looked_at_anew(tiny_model):
+    """Though their memory is kept."""
+    model = tiny_model("llama", "hooked")
+    before = Readout(model).screened.low
+    kept = before.clone()
+    with torch.no_grad():
+        model.unembed.W_U.data.mul_(2)
+    try:
+        after = Readout(model).screened.low
+    finally:
+        model.unembed.W_U.data.div_(2)
+    assert after.data_ptr() == before.data_ptr()
+    torch.testing.assert_close(after[:, :-4], 2 * kept[:, :-4])
 
 
 SCALED = [
@@ -143,7 +199,7 @@ def test_a_scale_does_not_change_the_screened_argmax():
     random = torch.Generator().manual_seed(0)
     weight, normed = torch.randn(3000, 24, generator=random), torch.randn(9, 24, generator=random)
     for scale in (LogitScale(), LogitScale(0.5, 3.0), LogitScale(4.0, 0.125)):
-        tokens, best = readout(weight, scale=scale).screened_argmax(normed)
+        tokens, best = readout(weight, scale=scale).screened.argmax(normed)
         want, at = (scale.after * (scale.before * normed) @ weight.T).max(dim=1)
         assert torch.equal(tokens, at)
         torch.testing.assert_close(best, want, rtol=1e-5, atol=1e-5)

@@ -5,6 +5,8 @@ A vocabulary of 262,144 tokens makes the unembedding dearer than all layers toge
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -13,34 +15,32 @@ from torch import Tensor
 from xtl.backend import Model, upcast
 from xtl.engine.greedy import Best
 from xtl.engine.logit_scale import logit_scale
+from xtl.engine.screened import LIMIT, Screened
 from xtl.engine.tree import Tree
 
 VOCABULARY_TILE = 4096
 """Columns of the unembedding at a time when only the sum over the vocabulary is wanted; a tile of logits fits the cache."""
 
-
-SCREENING_TILE = 512
-"""Columns at a time when the largest logit is looked for in bfloat16 first."""
-
-ROUNDING = 2**-7 + 2**-13
-"""Largest error of a product of two vectors whose entries are rounded to bfloat16 (2^-8 each), relative to their lengths."""
+MANY = 128
+"""Rows from which on a look in bfloat16 is quicker than the sums in float32."""
 
 
 class Readout:
     """A model's unembedding, by columns, and what the model does to logits besides.
 
     Attributes:
+        model: the model.
         weight: `[d_vocab, d_model]`.
         bias: `[d_vocab]`.
         scale: the model's multipliers and soft cap of logits.
     """
 
     def __init__(self, model: Model) -> None:
+        self.model = model
         self.weight: Float[Tensor, "d_vocab d_model"] = model.W_U.T
         bias = model.b_U
         self.bias = bias if bias is not None else self.weight.new_zeros(self.weight.shape[0])
         self.dtype = upcast(self.weight[:0]).dtype
-        self._low: Tensor | None = None
         self.scale = logit_scale(model)
 
     def logits(self, normed: Float[Tensor, "row d_model"], columns: Tensor | slice) -> Float[Tensor, "row column"]:
@@ -52,10 +52,24 @@ class Readout:
         return normed if self.scale.before == 1 else normed * self.scale.before
 
     def normaliser(self, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, " row"]:
-        """Log of the sum over the vocabulary of exp(logit), tile by tile: the logits are never there as a whole."""
+        """Log of the sum over the vocabulary of exp(logit), tile by tile: the logits are never there as a whole.
+
+        Where a look in bfloat16 first pays, with a standard error of at most `xtl.engine.screened.LIMIT` from it.
+        """
+        if not (self.screening(normed) and len(normed) >= MANY):
+            return self.summed(normed)
+        total, error = self.screened.normaliser(normed)
+        unsure = (~(error <= LIMIT)).nonzero()[:, 0]
+        total[unsure] = self.summed(normed[unsure])
+        return total
+
+    def summed(self, normed: Float[Tensor, "row d_model"], columns: Tensor | None = None) -> Float[Tensor, " row"]:
+        """Log of the sum of exp(logit) over the vocabulary, or over some columns of it, all in float32."""
         total = torch.full((normed.shape[0],), -torch.inf, dtype=self.dtype, device=normed.device)
-        for start in range(0, self.weight.shape[0] if len(normed) else 0, VOCABULARY_TILE):
-            tile = self.logits(normed, slice(start, start + VOCABULARY_TILE))
+        n_columns = self.weight.shape[0] if columns is None else len(columns)
+        for start in range(0, n_columns if len(normed) else 0, VOCABULARY_TILE):
+            here = slice(start, start + VOCABULARY_TILE)
+            tile = self.logits(normed, here if columns is None else columns[here])
             total = torch.logaddexp(total, tile.logsumexp(dim=-1))
         return total
 
@@ -86,7 +100,7 @@ class Readout:
     def argmax(self, normed: Float[Tensor, "row d_model"]) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
         """The likeliest token of each row (the first of several) and its logit, which is NaN where any logit is; tile by tile."""
         if self.screening(normed):
-            return self.screened_argmax(normed)
+            return self.screened.argmax(normed)
         best = torch.full((normed.shape[0],), -torch.inf, dtype=self.dtype, device=normed.device)
         tokens = torch.zeros(normed.shape[0], dtype=torch.long, device=normed.device)
         for start in range(0, self.weight.shape[0], VOCABULARY_TILE):
@@ -124,46 +138,17 @@ class Readout:
         # Tiles of other sizes round otherwise: the second one of a tie may come out as the larger one.
         return Best(*best[:2], best.logits + total, (-second).clamp_min(0), (total - mean).clamp_min(0))
 
+    @cached_property
+    def screened(self) -> Screened:
+        """The same weights in bfloat16."""
+        return Screened(self)
+
     def screening(self, normed: Float[Tensor, "row d_model"]) -> bool:
         """Whether a look in bfloat16 first pays: float32 on a CPU that multiplies bfloat16 matrices faster, several rows."""
         on_cpu = normed.device.type == "cpu" and normed.dtype == self.weight.dtype == torch.float32
         big_enough = normed.shape[0] >= 16 and self.weight.shape[0] >= 8 * VOCABULARY_TILE
         keeps_order = self.scale.cap == 0 and self.scale.after > 0
         return on_cpu and big_enough and keeps_order and _multiplies_bfloat16()
-
-    def screened_argmax(
-        self, normed: Float[Tensor, "row d_model"]
-    ) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
-        """`argmax`, exactly, with few float32 products: bfloat16 logits say in which tiles the largest logit can be.
-
-        A product of vectors x and w, rounded to bfloat16, is off by at most `ROUNDING` |x| |w|, and by 2^-7 of itself once the
-        result is rounded too. A tile whose largest logit is below the largest one of all by more than that can't hold it.
-        """
-        if self._low is None:
-            self._low = self.weight.bfloat16().contiguous()
-            norms = F.pad(self.weight.norm(dim=1), (0, -len(self.weight) % SCREENING_TILE))
-            self._norms = norms.unflatten(0, (-1, SCREENING_TILE)).amax(dim=1)
-        given = self.scaled(normed)
-        low = given.bfloat16()
-        tops = []
-        for start in range(0, self.weight.shape[0], VOCABULARY_TILE):
-            columns = slice(start, start + VOCABULARY_TILE)
-            logits = (low @ self._low[columns].T).float() + self.bias[columns]
-            logits = F.pad(logits, (0, -logits.shape[1] % SCREENING_TILE), value=-torch.inf)
-            tops.append(logits.unflatten(1, (-1, SCREENING_TILE)).amax(dim=2))
-        top: Float[Tensor, "row tile"] = torch.cat(tops, dim=1)
-        off = ROUNDING * given.norm(dim=1)[:, None] * self._norms + 2**-7 * (top.abs() + self.bias.abs().max())
-        possible = ~(top + off < (top - off).amax(dim=1, keepdim=True))  # NaN is possible everywhere
-        best = torch.full((normed.shape[0],), -torch.inf)
-        tokens = torch.zeros(normed.shape[0], dtype=torch.long)
-        for tile in possible.any(dim=0).nonzero()[:, 0].tolist():
-            rows = possible[:, tile].nonzero()[:, 0]
-            first = tile * SCREENING_TILE
-            exact, columns_ = self.logits(normed[rows], slice(first, first + SCREENING_TILE)).max(dim=-1)
-            better = (exact > best[rows]) | exact.isnan()
-            best[rows] = torch.where(better, exact, best[rows])
-            tokens[rows] = torch.where(better, columns_ + first, tokens[rows])
-        return tokens, best
 
 
 def _multiplies_bfloat16() -> bool:

@@ -1,0 +1,159 @@
+"""The largest logit, and the sum over the vocabulary, with few float32 products: one in bfloat16 says which columns need them.
+
+On a processor that multiplies bfloat16 matrices several times faster than float32 ones. The largest logit is exact. The sum is,
+but for an error that is measured, row by row, and stays below what float32 rounding of the logits themselves does to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from xtl.engine.readout import Readout
+
+WIDE_TILE = 4096
+"""Columns of the unembedding at a time; a tile of float32 logits fits the cache."""
+
+TILE = 512
+"""Columns at a time in which the largest logit is looked for."""
+
+ROUNDING = 2**-7 + 2**-13
+"""Largest error of a product of two vectors whose entries are rounded to bfloat16 (2^-8 each), relative to their lengths."""
+
+ROWS = 2048
+"""Rows at a time: what they share of the vocabulary's likely tokens is summed for all of them."""
+
+LIGHT = 1e-6
+"""A column in which no row has a larger share of its sum than this may be summed in bfloat16."""
+
+EVERY = 32
+"""Of the light columns each such one is computed in float32 too, which corrects the sum of all."""
+
+LIMIT = 3e-6
+"""Largest standard error (nats) of a row's log-sum; another row is summed in float32. Ties are nearer than 1e-5."""
+
+
+class Screened:
+    """A readout's weights in bfloat16, and what they are looked at for.
+
+    Args:
+        readout: of a float32 model on a CPU, without a cap of logits (see `Readout.screening`).
+    """
+
+    def __init__(self, readout: Readout) -> None:
+        self.readout = readout
+        weight, bias = readout.weight, readout.bias
+        # Four columns more, for numbers that are added to all of a row's logits or to all of a column's (see `_given`).
+        self.low: Float[Tensor, "d_vocab d_model+4"] = _memory(readout.model, len(weight), weight.shape[1] + 4)
+        self.low[:, :-4], self.low[:, -4:-2], self.low[:, -2:] = weight, torch.cat(_halves(bias), dim=1), 1
+
+    @cached_property
+    def norms(self) -> Float[Tensor, " tile"]:
+        """The longest column's length, of each tile."""
+        lengths = self.readout.weight.norm(dim=1)
+        return F.pad(lengths, (0, -len(lengths) % TILE)).unflatten(0, (-1, TILE)).amax(dim=1)
+
+    def argmax(self, normed: Float[Tensor, "row d_model"]) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
+        """The likeliest token of each row (the first of several) and its logit, exactly.
+
+        A product of vectors x and w, rounded to bfloat16, is off by at most `ROUNDING` |x| |w|, and by 2^-7 of itself once the
+        result is rounded too. A tile whose largest logit is below the largest one of all by more than that can't hold it.
+        """
+        readout = self.readout
+        given = readout.scaled(normed)
+        low = F.pad(given.bfloat16(), (0, 4))
+        tops = []
+        for start in range(0, len(self.low), WIDE_TILE):
+            columns = slice(start, start + WIDE_TILE)
+            logits = (low @ self.low[columns].T).float() + readout.bias[columns]
+            logits = F.pad(logits, (0, -logits.shape[1] % TILE), value=-torch.inf)
+            tops.append(logits.unflatten(1, (-1, TILE)).amax(dim=2))
+        top: Float[Tensor, "row tile"] = torch.cat(tops, dim=1)
+        off = ROUNDING * given.norm(dim=1)[:, None] * self.norms + 2**-7 * (top.abs() + readout.bias.abs().max())
+        possible = ~(top + off < (top - off).amax(dim=1, keepdim=True))  # NaN is possible everywhere
+        best = torch.full((normed.shape[0],), -torch.inf)
+        tokens = torch.zeros(normed.shape[0], dtype=torch.long)
+        for tile in possible.any(dim=0).nonzero()[:, 0].tolist():
+            rows = possible[:, tile].nonzero()[:, 0]
+            first = tile * TILE
+            exact, columns_ = readout.logits(normed[rows], slice(first, first + TILE)).max(dim=-1)
+            better = (exact > best[rows]) | exact.isnan()
+            best[rows] = torch.where(better, exact, best[rows])
+            tokens[rows] = torch.where(better, columns_ + first, tokens[rows])
+        return tokens, best
+
+    def normaliser(self, normed: Float[Tensor, "row d_model"]) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
+        """Log of each row's sum over the vocabulary of exp(logit), and its standard error (nats).
+
+        The heavy columns, where some row has more than `LIGHT` of its sum, are summed in float32. Of the light ones, all are
+        summed in bfloat16 and each `EVERY`-th in both: by what the two differ there, times `EVERY`, the sum is put right. That
+        leaves the spread of the differences as an error, over many columns of small share. NaN where a logit is.
+        """
+        parts = [self._of_rows(rows) for rows in normed.split(ROWS)]
+        return torch.cat([one for one, _ in parts]), torch.cat([error for _, error in parts])
+
+    def _of_rows(self, normed: Float[Tensor, "row d_model"]) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
+        readout, width = self.readout, WIDE_TILE // 4
+        given, level = self._given(normed)
+        light, off, squares = torch.zeros(3, len(normed))
+        heavy: list[Int[Tensor, " column"]] = []
+        for start in range(0, len(self.low), width):
+            values = given @ self.low[start : start + width].T
+            is_heavy = ~(values.amax(dim=0) <= 0)  # NaN is heavy
+            heavy.append(start + is_heavy.nonzero()[:, 0])
+            values = values.exp_().index_fill_(1, heavy[-1] - start, 0)
+            light += values.sum(dim=1)
+            exact = (readout.logits(normed, slice(start, start + width, EVERY)) - level[:, None]).exp_()
+            differences = exact.index_fill_(1, is_heavy[::EVERY].nonzero()[:, 0], 0) - values[:, ::EVERY]
+            off += differences.sum(dim=1)
+            squares += differences.square().sum(dim=1)
+        total = readout.summed(normed, torch.cat(heavy))
+        total = torch.logaddexp(total, (light + EVERY * off).clamp_min(0).log() + level)
+        return total, (EVERY * (EVERY - 1) * squares).sqrt() * (level - total).exp()
+
+    def _given(
+        self, normed: Float[Tensor, "row d_model"]
+    ) -> tuple[Float[Tensor, "row d_model+4"], Float[Tensor, " row"]]:
+        """What makes `low` give each row's logits less its level, and the level: the logit with a share of at most `LIGHT`.
+
+        The sum is at least that over the columns which a few of the rows find likeliest.
+        """
+        readout = self.readout
+        scaled, after = readout.scaled(normed) * readout.scale.after, torch.full((len(normed), 1), readout.scale.after)
+        given = torch.cat([scaled.bfloat16(), after.bfloat16(), after.bfloat16()], dim=1)
+        some = torch.randperm(len(normed), generator=torch.Generator().manual_seed(0))[:64]
+        likely = (given[some] @ self.low[:, :-2].T).topk(256, dim=1).indices.unique()
+        level = readout.summed(normed, likely) + math.log(LIGHT)
+        high, rest = _halves(-level)
+        return torch.cat([given, high, rest], dim=1), -(high.float() + rest.float())[:, 0]
+
+
+_KEPT: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
+
+
+def _memory(model: Any, *shape: int) -> Float[Tensor, ...]:
+    """Memory for a model's weights in bfloat16, the same one each time: a new one takes longer to get than to fill.
+
+    It is filled anew each time, since weights can be changed between two maps.
+    """
+    if not isinstance(model, Hashable):
+        return torch.empty(shape, dtype=torch.bfloat16)
+    kept = _KEPT.get(model)
+    if kept is None or kept.shape != shape:
+        kept = _KEPT[model] = torch.empty(shape, dtype=torch.bfloat16)
+    return kept
+
+
+def _halves(numbers: Float[Tensor, " number"]) -> tuple[Float[Tensor, "number 1"], Float[Tensor, "number 1"]]:
+    """Two bfloat16 numbers whose sum is each one, to 2^-17."""
+    high = numbers.bfloat16()
+    return high[:, None], (numbers - high.float()).bfloat16()[:, None]
