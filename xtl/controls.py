@@ -29,6 +29,7 @@ from xtl.engine.driver import Keep, Progress
 from xtl.engine.many import Writes, sweep_many
 from xtl.engine.prepare import Settings, check_cells
 from xtl.errors import InputError, check_choice, check_whole, known_keywords
+from xtl.hooks import get_modules
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair, Prompt, check_pairs
 from xtl.stats.seeds import generator
@@ -69,6 +70,11 @@ class Sources:
             check_fits(self.model, "source", len(ids))
             self._kept[key] = read_activations(self.model, ids, modules, layers)
         return self._kept[key]
+
+    def by_head(self) -> set[str]:
+        """Names of the sweep's modules that go head by head."""
+        modules = get_modules(self.settings.get("modules", ("attn", "mlp")))
+        return {module.name for module in modules if module.heads}
 
     def alike(self, pair: ParallelPair) -> list[ParallelPair]:
         """The pairs of the same direction, other than this instance."""
@@ -151,7 +157,9 @@ def noise_norm(sources: Sources) -> Writes:
         written = {}
         for key, activation in sources.read(pair.source).items():
             direction = torch.from_numpy(random.standard_normal(activation.shape)).to(activation)
-            written[key] = direction / direction.norm() * activation.norm()
+            along = -1 if key[0] in sources.by_head() else None  # of each head its own length
+            lengths = [one.norm(dim=along, keepdim=along is not None) for one in (direction, activation)]
+            written[key] = direction / lengths[0] * lengths[1]
         return written
 
     return draw

@@ -52,6 +52,8 @@ class Module:
         read: hook point in the source layer's block: `hook_attn_out`, `attn.hook_z`, ...
         write: hook point in the target layer's block; of the same shape.
         description: one line for listings.
+        heads: whether it goes head by head: both hook points hold `[batch, pos, head, d_head]`, one head of the source layer is
+            read and one of the target layer written. Its maps have axes `source_head` and `target_head`.
 
     Example:
         >>> import xtl
@@ -68,6 +70,7 @@ class Module:
     read: str
     write: str
     description: str = ""
+    heads: bool = False
 
     def __post_init__(self) -> None:
         for field in ("name", "read", "write"):
@@ -100,6 +103,11 @@ MODULES: dict[str, Module] = {
 }
 
 
+BY_HEAD: dict[str, Module] = {
+    "attn_head": Module("attn_head", "attn.hook_z", "attn.hook_z", "what one attention head puts out", heads=True)
+}
+"""Modules that read and write one head, by name."""
+
 BUILT_IN = frozenset(MODULES.values())
 """The modules that every engine is known to take; others are tried."""
 
@@ -118,12 +126,28 @@ def get_modules(names: Sequence[str | Module]) -> list[Module]:
         raise InputError(f"modules must be a list of names, got {names!r}; valid: {', '.join(MODULES)}")
     if len(names) == 0:
         raise InputError(f"modules is empty; valid: {', '.join(MODULES)}")
-    modules = [one if isinstance(one, Module) else MODULES[check_choice("module", one, MODULES)] for one in names]
+    known = MODULES | BY_HEAD
+    modules = [one if isinstance(one, Module) else known[check_choice("module", one, known)] for one in names]
     for module in modules:
-        if MODULES.get(module.name, module) != module:
+        if known.get(module.name, module) != module:
             raise InputError(f"module {module.name!r} has the name of another module: give yours one of its own")
     if len({module.name for module in modules}) != len(modules):
         raise InputError(f"modules names one twice: {', '.join(module.name for module in modules)}")
+    return modules
+
+
+def get_whole_modules(names: Sequence[str | Module]) -> list[Module]:
+    """The modules of these names where no map may have axes of heads: in studies and on pages.
+
+    Raises:
+        InputError: as `get_modules`; a module by head.
+    """
+    modules = get_modules(names)
+    if by_head := next((module.name for module in modules if module.heads), None):
+        raise InputError(
+            f"module {by_head!r} goes by head: a study's tables and a report have no axes for heads; in Python, "
+            f"xtl.sweep(modules=[{by_head!r}], heads=...) gives its map"
+        )
     return modules
 
 

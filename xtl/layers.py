@@ -81,6 +81,22 @@ def check_layers(argument: str, layers: Layers | None, n_layers: int) -> tuple[i
     return checked
 
 
+def check_heads(argument: str, heads: Layers | None, n_heads: int) -> tuple[int, ...]:
+    """The same for heads of a layer, in the same grammar.
+
+    >>> check_heads("heads", "0-1,-1", 8)
+    (0, 1, 7)
+    >>> check_heads("target_heads", 8, 8)
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: target_heads 8 is out of range for a model of 8 heads; valid: 0 to 7, or -8 to -1 counted from the end
+    """
+    try:
+        return check_layers(argument, heads, n_heads)
+    except InputError as error:
+        raise InputError(str(error).replace("layer", "head")) from None
+
+
 def _each(argument: str, layers: object) -> Iterator[int]:
     """Layer by layer, so that whoever reads may stop."""
     if isinstance(layers, str):

@@ -28,8 +28,9 @@ from xtl.errors import (
     known_keywords,
 )
 from xtl.hooks import Hooks, Module, capture, get_modules, transplant_at
+from xtl.layers import check_heads
 from xtl.models.caching import check_cache, why_no_cache
-from xtl.models.hook_points import check_module
+from xtl.models.hook_points import check_module, count_heads
 from xtl.models.info import model_info
 from xtl.models.positions import alike
 from xtl.models.state import check_model
@@ -51,6 +52,7 @@ class Patch:
         source_position, position: the last position of the source and of the target prompt, 0-based.
         source_token, token: the texts of the tokens there (their ids, as text, for a model without tokenizer).
         alpha: how much of the source was written: own + alpha (source - own).
+        source_head, target_head: the heads that were read and written; None for a module that does not go by head.
     """
 
     module: str
@@ -63,6 +65,8 @@ class Patch:
     source_token: str
     token: str
     alpha: float = 1.0
+    source_head: int | None = None
+    target_head: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +94,11 @@ class Transplant:
 
     def __repr__(self) -> str:
         patch = self.patch
+        read, write = ("" if head is None else f" head {head}" for head in (patch.source_head, patch.target_head))
         times = "" if patch.alpha == 1 else f"{patch.alpha:g} x "
         return (
-            f"Transplant({times}{patch.module} {patch.source_layer} -> {patch.target_layer} at position {patch.position} "
-            f"{patch.token!r}: {self.vanilla_text!r} -> {self.text!r})"
+            f"Transplant({times}{patch.module} {patch.source_layer}{read} -> {patch.target_layer}{write} "
+            f"at position {patch.position} {patch.token!r}: {self.vanilla_text!r} -> {self.text!r})"
         )
 
 
@@ -110,6 +115,8 @@ def transplant(
     max_new_tokens: Whole = 20,
     steps: str = "first",
     alpha: float = 1.0,
+    source_head: Whole | None = None,
+    target_head: Whole | None = None,
 ) -> Transplant:
     """Run one transplant and the vanilla answer beside it, greedily, with a KV cache.
 
@@ -118,13 +125,16 @@ def transplant(
         pair: a `ParallelPair`, instead of `source` and `target`.
         source: prompt whose activation is read; text or token ids.
         target: prompt into which it is written; text or token ids.
-        module: "attn", "mlp", "attn_released" or "resid" (see `xtl.hooks.MODULES`), or an `xtl.Module` of your own.
+        module: "attn", "mlp", "attn_released" or "resid" (see `xtl.hooks.MODULES`), "attn_head" (one head), or an
+            `xtl.Module` of your own.
         source_layer: 0-based; a negative one counts from the end.
         target_layer: 0-based; a negative one counts from the end.
         max_new_tokens: most tokens to generate, at least 1.
         steps: "first" patches the pass over the prompt alone; "every" also each later step, at the new token's position.
         alpha: how much of the source is written, own + alpha (source - own): 1 the activation itself, 0 nothing, 0.5 half of
             either; below 0 and above 1 it goes on in the same direction.
+        source_head: of the module "attn_head", the head that is read.
+        target_head: and the one that is written.
 
     Returns:
         A `Transplant`: texts, tokens, first-token logits, with and without, and what was patched.
@@ -150,6 +160,7 @@ def transplant(
     check_cache(model)
     source_layer = check_layer("source_layer", source_layer, model.cfg.n_layers)
     target_layer = check_layer("target_layer", target_layer, model.cfg.n_layers)
+    heads = _check_heads(model, spec, source_head, target_head)
     check_choice("steps", steps, STEPS)
     max_new_tokens = check_whole("max_new_tokens", max_new_tokens, 1)
     alpha = check_number("alpha", alpha)
@@ -158,11 +169,12 @@ def transplant(
     check_fits(model, "target", len(target_ids), max_new_tokens)
 
     activation = read_activations(model, source_ids, [spec], [source_layer])[spec.name, source_layer]
+    activation = activation if heads[0] is None else activation[heads[0]]
     position = len(target_ids) - 1
     every = steps == "every"
     site = spec.write_hook(target_layer)
-    prompt_hooks: Hooks = [(site, transplant_at(activation, position, and_after=every, alpha=alpha))]
-    step_hooks: Hooks = [(site, transplant_at(activation, alpha=alpha))] if every else []
+    prompt_hooks: Hooks = [(site, transplant_at(activation, position, and_after=every, alpha=alpha, head=heads[1]))]
+    step_hooks: Hooks = [(site, transplant_at(activation, alpha=alpha, head=heads[1]))] if every else []
 
     vanilla = generate(model, target_ids, max_new_tokens)
     answer = generate(model, target_ids, max_new_tokens, prompt_hooks, step_hooks)
@@ -186,9 +198,28 @@ def transplant(
             source_token=_token_text(model, source_ids[-1]),
             token=_token_text(model, target_ids[-1]),
             alpha=alpha,
+            source_head=heads[0],
+            target_head=heads[1],
         ),
         steps=steps,
     )
+
+
+def _check_heads(
+    model: Model, module: Module, source: Whole | None, target: Whole | None
+) -> tuple[int | None, int | None]:
+    """The heads that are read and written; none of a module that does not go by head. Raises `InputError`."""
+    given = {"source_head": source, "target_head": target}
+    if not module.heads:
+        if found := next((name for name, head in given.items() if head is not None), None):
+            raise InputError(f"{found} is for a module by head, such as attn_head, not for {module.name}")
+        return None, None
+    for name, head in given.items():
+        if head is None:
+            raise InputError(f"module {module.name!r} writes one head: give {name}, from 0")
+    n_heads = count_heads(model, module)
+    one, other = (check_heads(name, [head], n_heads)[0] for name, head in given.items())
+    return one, other
 
 
 def check_source_and_target(

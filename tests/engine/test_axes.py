@@ -10,7 +10,7 @@ import torch
 
 import xtl
 from tests.conftest import SOURCE, TARGET
-from tests.engine.test_packed import MODULES
+from tests.engine.test_packed import MODULES, assert_close
 from xtl.engine import ENGINES
 from xtl.runs.results import load_results, save_results
 from xtl.tokens import encode
@@ -32,7 +32,7 @@ def by_every_engine(model, **settings):
             if name in loop:
                 assert fast[name].dims == loop[name].dims
         if "score" in loop:
-            np.testing.assert_allclose(fast["score"], loop["score"], atol=1e-4)
+            assert_close(fast, loop)
         else:
             assert (fast["text"] == loop["text"]).all()
     return loop

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xtl.engine.engines import resolve_engine as resolve_engine
     from xtl.hooks import MODULES as MODULES
     from xtl.hooks import get_modules as get_modules
+    from xtl.hooks import get_whole_modules as get_whole_modules
     from xtl.models import load_model as load_model
     from xtl.models.chat import chat_pairs as chat_pairs
     from xtl.models.chat import chat_prompt as chat_prompt
@@ -98,6 +99,7 @@ __getattr__, __dir__ = lazily(
         "extent_attrs": "xtl.runs.extent",
         "gain_figure": "xtl.plots.selection",
         "get_modules": "xtl.hooks",
+        "get_whole_modules": "xtl.hooks",
         "get_selectors": "xtl.selectors",
         "image_bytes": "xtl.plots.images",
         "is_bridge": "xtl.backend",

@@ -102,7 +102,7 @@ class Cells:
         """Arguments of `xtl.sweep`, checked as far as they can be without a model."""
 
         modules = parse_names("--modules", self.modules)
-        library.get_modules(modules)
+        library.get_whole_modules(modules)
         return {
             "modules": modules,
             "source_layers": parse_layers("--source-layers", self.source_layers),

@@ -124,7 +124,7 @@ def sweep(
     check_choice("engine", engine, ["auto", *library.ENGINES])
     kept = library.check_details(() if details is None else parse_names("--details", details), generated=False)
     names = parse_names("--modules", modules)
-    library.get_modules(names)
+    library.get_whole_modules(names)
     found = get_task(task)
     where = {name: value for name, value in (("split", split), ("origin", origin), ("folder", data)) if value}
     if where and not isinstance(found, Benchmark):

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def transplant(
     source: Annotated[str, typer.Option(help="Prompt whose activation is read.")],
     target: Annotated[str, typer.Option(help="Prompt into which it is written.")],
-    module: Annotated[str, typer.Option(help="attn, mlp, attn_released or resid.")],
+    module: Annotated[str, typer.Option(help="attn, mlp, attn_released, resid or attn_head.")],
     source_layer: Annotated[int, typer.Option(help="Layer that is read: 0-based; a negative one counts from the end.")],
     target_layer: Annotated[
         int, typer.Option(help="Layer that is written: 0-based; a negative one counts from the end.")
@@ -34,6 +34,8 @@ def transplant(
         str, typer.Option(help="first (patch the prompt's pass alone) or every (each new token too).")
     ] = "first",
     alpha: AlphaOption = 1.0,
+    source_head: Annotated[int | None, typer.Option(help="Head that is read, for --module attn_head.")] = None,
+    target_head: Annotated[int | None, typer.Option(help="Head that is written.")] = None,
     model: NameOption = None,
     chat: ChatOption = "false",
     json_output: JsonOption = False,
@@ -60,6 +62,8 @@ def transplant(
         max_new_tokens=max_new_tokens,
         steps=steps,
         alpha=alpha,
+        source_head=source_head,
+        target_head=target_head,
     )
     if json_output:
         print_json(

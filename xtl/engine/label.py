@@ -14,7 +14,7 @@ from torch import Tensor
 from xtl.backend import Model, backend_name
 from xtl.engine.plan import Generated
 from xtl.engine.prepare import Sweep
-from xtl.hooks import BUILT_IN, Module
+from xtl.hooks import BUILT_IN, BY_HEAD, Module
 from xtl.models.info import model_info
 from xtl.packages import versions
 from xtl.pairs import ParallelPair, check_prompt
@@ -136,5 +136,7 @@ def _dataset(model: Model, sweep: Sweep, data: dict[str, Any], engine: str, attr
 
 def _own_modules(modules: Sequence[Module]) -> dict[str, str]:
     """The hook points of the user's own modules, as JSON: `{name: [read, write]}`."""
-    own = {module.name: [module.read, module.write] for module in modules if module not in BUILT_IN}
+    own = {
+        module.name: [module.read, module.write] for module in modules if module not in (*BUILT_IN, *BY_HEAD.values())
+    }
     return {"own_modules": json.dumps(own)} if own else {}

@@ -86,8 +86,9 @@ def write_hooks(model: Model, plan: Plan, cells: Iterable[Cell]) -> Iterator[tup
     for cell in cells:
         source = cell.source(activations)
         site = cell.module.write_hook(cell.target_layer)
-        hooks: Hooks = [(site, transplant_at(source, position, and_after=plan.every_step, alpha=cell.alpha))]
-        yield cell, hooks, [(site, transplant_at(source, alpha=cell.alpha))] if plan.every_step else []
+        how: dict[str, Any] = {"alpha": cell.alpha, "head": cell.target_head}
+        hooks: Hooks = [(site, transplant_at(source, position, and_after=plan.every_step, **how))]
+        yield cell, hooks, [(site, transplant_at(source, **how))] if plan.every_step else []
 
 
 def continuation_logprobs(

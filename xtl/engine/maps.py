@@ -43,6 +43,9 @@ def sweep(
     chunk_size: Whole | str = "auto",
     details: Sequence[str] | str = (),
     alpha: float | Sequence[float] = 1.0,
+    heads: Layers | None = None,
+    source_heads: Layers | None = None,
+    target_heads: Layers | None = None,
     sources: Sources | None = None,
     combine: str | None = None,
     activations: Activations | None = None,
@@ -60,7 +63,7 @@ def sweep(
         options: strings that continue the target prompt; scores the log-probability of the gold one among them.
         gold: index of the right option.
         answer: a string that continues the target prompt, instead of options; scores its log-probability.
-        modules: names from `xtl.hooks.MODULES`, or an `xtl.Module` of your own.
+        modules: names from `xtl.hooks.MODULES`, "attn_head" (one head at a time), or an `xtl.Module` of your own.
         source_layers: layers to read, from 0 (negative: from the end), a list, an array or a text ("0-5", see `xtl.layers`); all
             by default.
         target_layers: layers to write, in the same form; all by default.
@@ -79,6 +82,10 @@ def sweep(
             `xtl.results.details`). Nothing by default.
         alpha: how much of the source is written: own + alpha (source - own). 1 is the transplant, 0 changes nothing; below 0 and
             above 1 it goes on in the same direction. Several become an axis `alpha` of the map.
+        heads: of the module "attn_head", which heads are read and written, from 0 in each layer, in the form of layers; all by
+            default. Query heads, also of grouped-query models. The map has axes `source_head` and `target_head`.
+        source_heads: which heads are read, where not those.
+        target_heads: which heads are written, where not those.
         sources: several source prompts, in place of the pair's own: by language, as `{"en": ..., "fr": ...}`, or as pairs that
             have the same target prompt. Each has a map of its own, along an axis `source_lang`; the target is read once.
         combine: "mean" writes the mean of the sources' activations instead, as one map.
@@ -86,8 +93,9 @@ def sweep(
         progress: called after each cell with (cells done, cells in all).
 
     Returns:
-        A Dataset with dims `module, source_layer, target_layer` (and `alpha`, where several were given; a single one that is not
-        1 is an attribute; and `source_lang` with `sources`). By likelihood: `score` and `gain` (float32, nats), `correct`
+        A Dataset with dims `module, source_layer, target_layer` and further axes that were asked for: `source_head` and
+        `target_head` of modules by head, `alpha` where several were given (a single one that is not 1 is an attribute),
+        `source_lang` with `sources`. By likelihood: `score` and `gain` (float32, nats), `correct`
         (bool, with options; a tie is not right), the scalars `vanilla_score` and `vanilla_correct`. With `normalise` also the
         same (but `gain`) of none and of each normalisation: `score_raw`, `score_per_token`, `correct_raw`, ... The coord
         `options` is JSON that says of each option its tokens, its bytes and whether it was tokenised alone. For a pair with a
@@ -138,6 +146,9 @@ def sweep(
         chunk_size,
         details,
         alpha,
+        heads,
+        source_heads,
+        target_heads,
     )
     driver = Driver(model, settings)
     prepared = driver.prepare(pair).writing(activations)

@@ -24,16 +24,20 @@ class Cell:
     target_layer: int
     alpha: float = 1.0
     source_lang: str | None = None
+    source_head: int | None = None
+    target_head: int | None = None
 
     def __str__(self) -> str:
         times = "" if self.alpha == 1 else f"{self.alpha:g} x "
+        read, write = ("" if head is None else f" head {head}" for head in (self.source_head, self.target_head))
         where = "" if self.source_lang is None else f" from {self.source_lang}"
-        return f"{times}{self.module.name} {self.source_layer} -> {self.target_layer}{where}"
+        return f"{times}{self.module.name} {self.source_layer}{read} -> {self.target_layer}{write}{where}"
 
     def source(self, activations: Mapping[Any, Tensor]) -> Tensor:
         """What the cell writes, of activations by module name and source layer (and source language, with several)."""
         language = () if self.source_lang is None else (self.source_lang,)
-        return activations[(self.module.name, self.source_layer, *language)]
+        found = activations[(self.module.name, self.source_layer, *language)]
+        return found if self.source_head is None else found[self.source_head]
 
 
 @dataclass(frozen=True)

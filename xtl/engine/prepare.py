@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xtl.backend import Model
+from xtl.engine.heads import head_axes
 from xtl.engine.plan import Plan
 from xtl.engine.readings import READINGS
 from xtl.engine.source_run import SourceRun, prepare_source_run
@@ -46,6 +47,9 @@ class Settings(TypedDict, total=False):
     chunk_size: Whole | str
     details: Sequence[str] | str
     alpha: float | Sequence[float]
+    heads: Layers | None
+    source_heads: Layers | None
+    target_heads: Layers | None
 
 
 Cells = tuple[tuple[Module, ...], tuple[int, ...], tuple[int, ...]]
@@ -76,6 +80,9 @@ class SweepSettings:
     chunk_size: Whole | str = "auto"
     details: Sequence[str] | str = ()
     alpha: float | Sequence[float] = 1.0
+    heads: Layers | None = None
+    source_heads: Layers | None = None
+    target_heads: Layers | None = None
 
     def __post_init__(self) -> None:
         if self.text_score is not None:
@@ -100,15 +107,18 @@ class SweepSettings:
         """`chunk_size` as a number; None for "auto"."""
         return as_whole(self.chunk_size)
 
-    def further_axes(self) -> dict[str, Any]:
-        """The plan's axes beside modules and layers, and what is the same for all cells."""
+    def further_axes(self, model: Model, modules: Sequence[Module]) -> dict[str, Any]:
+        """The plan's axes beside modules and layers, and what is the same for all cells. Raises `InputError`."""
+        axes = head_axes(model, modules, self.heads, self.source_heads, self.target_heads)
         if isinstance(self.alpha, tuple):
-            return {"axes": (("alpha", self.alpha),)}
-        return {"alpha": self.alpha}
+            return {"axes": (*axes, ("alpha", self.alpha))}
+        return {"axes": axes, "alpha": self.alpha}
 
     def cells(self, model: Model) -> Cells:
         """Modules, source layers and target layers of a model's map. Raises `InputError`."""
-        return check_cells(model, self.modules, self.source_layers, self.target_layers)
+        cells = check_cells(model, self.modules, self.source_layers, self.target_layers)
+        self.further_axes(model, cells[0])
+        return cells
 
 
 @dataclass(frozen=True)
@@ -178,7 +188,7 @@ def prepare(model: Model, pair: ParallelPair, settings: SweepSettings, cells: Ce
         readings=tuple(name for name in READINGS if name in settings.details),
         every_step=settings.steps == "every",
         chunk_size=settings.cells_at_a_time,
-        **settings.further_axes(),
+        **settings.further_axes(model, modules),
     )
     details = tuple(settings.details)
     source_run = prepare_source_run(model, pair, plan, settings.normalise) if "agreement" in details else None

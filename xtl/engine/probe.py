@@ -88,6 +88,7 @@ def _plan(model: Model, n_prefix: int, own: tuple[Module, ...] = ()) -> Plan:
         modules=modules,
         source_layers=tuple(sorted(first | {model.cfg.n_layers - 1})),
         target_layers=tuple(sorted({0, middle})) if own else (middle,),
+        axes=(("source_head", (-1,)), ("target_head", (0,))) if own and own[0].heads else (),
         max_new_tokens=AFTER,
         every_step=True,
     )

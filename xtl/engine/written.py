@@ -26,7 +26,8 @@ class Written:
 
     Attributes:
         sources: of each cell the activation.
-        how: of each cell how much of it (`alpha`), where that is not the whole of it for all of them: what hooks are given.
+        how: what hooks are given: of each cell how much of it (`alpha`), where that is not the whole of it for all of them, and
+            into which `head`, where they write one.
     """
 
     sources: Float[Tensor, ...]
@@ -39,6 +40,8 @@ class Written:
         how = {}
         if any(cell.alpha != 1 for cell in cells):
             how["alpha"] = torch.tensor([cell.alpha for cell in cells], device=sources.device)
+        if any(cell.target_head is not None for cell in cells):
+            how["head"] = torch.tensor([cell.target_head for cell in cells], device=sources.device)
         return cls(sources, how)
 
     def __getitem__(self, places: Any) -> Written:

@@ -25,6 +25,15 @@ def check_module(model: Model, module: Module) -> None:
         raise InputError(f"module {module.name!r} {known[module]}")
 
 
+def count_heads(model: Model, module: Module) -> int:
+    """Heads of a module by head: query heads at `attn.hook_z`, key-value heads at `attn.hook_v`."""
+    known = remembered(model, "xtl_heads", dict)
+    if module.read not in known:
+        site = module.read_hook(0)
+        known[module.read] = int(_capture_all(model, [0] * 3, [site])[site].shape[2])
+    return known[module.read]
+
+
 def _misfit(model: Model, module: Module) -> str:
     """What is wrong with a module on this model; empty if nothing is."""
     if module.write == "hook_resid_mid" and is_bridge(model):
@@ -49,6 +58,8 @@ def _misfit(model: Model, module: Module) -> str:
             if shape[2:] != units.setdefault(name, shape[2:]):
                 return f"is at {name!r}, which holds {units[name]} in one layer and {shape[2:]} in another ({site})"
     read, write = units[module.read], units[module.write]
+    if module.heads and len(read) != 2:
+        return f"goes by head, and {module.read!r} holds {read}, not [head, d_head]"
     return (
         ""
         if read == write

@@ -141,7 +141,7 @@ class Study(Strict):
         # Here for start-up time: all of these load torch, and `xtl run --help` reads what a study is without it.
         from xtl.controls import check_control
         from xtl.engine import ENGINES
-        from xtl.hooks import get_modules
+        from xtl.hooks import get_whole_modules
         from xtl.results.details import check_details
         from xtl.results.units import NORMALISATIONS
         from xtl.scoring.names import get_text_score
@@ -154,7 +154,7 @@ class Study(Strict):
         details = check_details(self.details, generated=self.score != "likelihood")
         check_choice("steps", self.steps, STEPS)
         check_choice("engine", self.engine, ["auto", *ENGINES])
-        get_modules(self.modules)
+        get_whole_modules(self.modules)
         if self.chat not in CHAT:
             raise InputError(f"unknown chat {self.chat!r}; valid: false, true, auto")
         if self.chunk_size != "auto" and (isinstance(self.chunk_size, str) or self.chunk_size < 1):
