@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xtl.models import load_model
     from xtl.models.chat import chat_pairs
     from xtl.pairs import ParallelPair
+    from xtl.policies import Policy
     from xtl.publish.notebook import show
     from xtl.results import concat_maps
     from xtl.runs import KeptMaps, Study, open_run, run_study
@@ -41,6 +42,7 @@ _HOME = {
     "attribution": "xtl.gradients",
     "sweep_many": "xtl.engine",
     "concat_maps": "xtl.results",
+    "Policy": "xtl.policies",
     "get_task": "xtl.tasks",
     "explore": "xtl.explorer.explore",
     "show": "xtl.publish.notebook",
@@ -68,6 +70,7 @@ __all__ = [
     "ModelError",
     "Module",
     "ParallelPair",
+    "Policy",
     "SlowEngineWarning",
     "Study",
     "XtlError",

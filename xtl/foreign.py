@@ -72,6 +72,16 @@ def for_latex(text: object) -> str:
     return r" $\to$ ".join("".join(LATEX.get(char, char) for char in printable(part)) for part in parts)
 
 
+def for_markdown(text: object) -> str:
+    r"""Text for a Markdown page, on one line: nothing of it is markup, a link or HTML.
+
+    >>> print(for_markdown("a|b *c* <img src=x> [d](e)"))
+    a\|b \*c\* &lt;img src=x&gt; \[d\](e)
+    """
+    line = re.sub(r"\s+", " ", printable(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", line)
+
+
 def for_csv(value: T) -> T | str:
     """A value for CSV: a text gets an apostrophe in front where a spreadsheet would run it, or pandas would read it as missing.
 

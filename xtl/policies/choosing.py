@@ -1,0 +1,103 @@
+"""From maps to a policy: the cell that a rule chooses, with what such a choice gains on instances that it was not made on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xtl.backend import Model
+from xtl.errors import InputError, check_choice
+from xtl.hooks import MODULES, Module
+from xtl.models.info import model_info
+from xtl.policies.record import Chosen, HeldOut
+from xtl.results import Maps, real_and_control, score_unit, with_directions
+from xtl.stats import held_out, select_cell
+from xtl.stats.selection import ChosenCell
+
+MEASURED = ("gain", "control_gain", "gain_over_control", "accuracy", "vanilla_accuracy", "accuracy_gain", "control_accuracy",
+            "accuracy_over_control")  # fmt: skip
+"""Columns of `xtl.stats.held_out` that a policy keeps."""
+
+
+def best_cell(
+    model: Model,
+    results: Maps,
+    control: Maps | None,
+    direction: str | None,
+    *,
+    strategy: str,
+    choose_by: str,
+    **halving: int,
+) -> dict[str, Any]:
+    """What `Policy.from_maps` makes a policy of."""
+    real, other = real_and_control(results, control)
+    if (made := real.attrs.get("model")) not in (None, model_info(model).name):
+        raise InputError(f"results are of model {made!r}, not of {model_info(model).name!r}")
+    if real.attrs.get("control"):
+        raise InputError(f"results are of the control {real.attrs['control']!r}: choose on a run without one")
+    real = with_directions(real)
+    direction = _direction(real["direction"].values.tolist(), direction)
+    real = real.isel(example=np.flatnonzero(real["direction"].values == direction))
+    if other is not None:
+        other = with_directions(other)
+        other = other.isel(example=np.flatnonzero(other["direction"].values == direction))
+    cell = select_cell(real, strategy=strategy, measure=choose_by)
+    table = held_out(real, other, strategy=strategy, choose_by=choose_by, by="direction", **halving)
+    return described(
+        cell,
+        direction,
+        module=_module(real, cell.module),
+        chosen=chosen_of(real, cell, strategy, choose_by),
+        held_out=held_out_of(table.iloc[-1], score_unit(real), "halves", other),
+    )
+
+
+def described(cell: ChosenCell, direction: str, **more: Any) -> dict[str, Any]:
+    """A chosen cell as `Policy.for_model` takes it."""
+    source_lang, _, target_lang = direction.partition("->")
+    where = {"module": cell.module, "source_layer": cell.source_layer, "target_layer": cell.target_layer}
+    return where | {"source_lang": source_lang.strip("?"), "target_lang": target_lang.strip("?")} | more
+
+
+def chosen_of(results: Maps, cell: ChosenCell, strategy: str, choose_by: str) -> Chosen:
+    """How a cell was chosen on results."""
+    data = with_directions(results)
+    return Chosen(
+        task=str(data.attrs.get("task") or ""),
+        n=cell.n,
+        strategy=strategy,
+        choose_by=choose_by,
+        split=str(data.attrs.get("split") or ""),
+        in_sample=cell.in_sample,
+        instances=tuple(data["example"].values.astype(str).tolist()) if "example" in data.coords else (),
+    )
+
+
+def held_out_of(row: pd.Series[Any], unit: str, how: str, control: Maps | None = None) -> HeldOut:
+    """A row of `xtl.stats.held_out`, or of a table of the same columns."""
+    figures = {name: _figure(row, name) for name in MEASURED if name in row}
+    said = "" if control is None else str(with_directions(control).attrs.get("control") or "other maps")
+    return HeldOut(how, int(row["n"]), unit, figures, said, str(row.get("reason") or ""))
+
+
+def _figure(row: pd.Series[Any], name: str) -> tuple[float, float | None, float | None]:
+    low, high = (float(row[name + end]) for end in ("_low", "_high"))
+    return float(row[name]), None if np.isnan(low) else low, None if np.isnan(high) else high
+
+
+def _direction(found: list[str], asked: str | None) -> str:
+    valid = list(dict.fromkeys(found))
+    if asked is not None:
+        return check_choice("direction", asked, valid)
+    if len(valid) > 1:
+        raise InputError(f"results hold several directions ({', '.join(valid)}); choose one, direction={valid[0]!r}")
+    return valid[0]
+
+
+def _module(results: Any, name: str) -> Module:
+    """The module of a map's coordinate: a built-in one, or the user's own by the attribute `own_modules`."""
+    own = json.loads(results.attrs.get("own_modules", "{}"))
+    return MODULES[name] if name in MODULES else Module(name, *own[name])
