@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
+import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,11 +37,13 @@ import xarray as xr
 from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language
+from analyses._learned import LEARNED, Questions, counted
 from xtl.analysis import Analysis, Request
 from xtl.backend import Model
 from xtl.engine import sweep
 from xtl.errors import InputError, check_whole
 from xtl.hooks import get_modules
+from xtl.layers import Layers, check_layers
 from xtl.models.info import model_info
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair
@@ -60,6 +64,8 @@ STRATEGIES = {
     "steered": "steered by the mean difference",
 }
 """What is compared, and how a figure calls it."""
+NAMES = STRATEGIES | LEARNED
+"""The same with what is learned on other questions (`folds`)."""
 _check = functools.partial(
     check_computed, made_by="analyses.effectiveness.compute(model, pairs, ...)", holds=["correct", "passes"]
 )
@@ -87,6 +93,10 @@ def compute(
     cell: tuple[str, int, int],
     shots: int = 3,
     separator: str = "\n",
+    folds: int | None = None,
+    alphas: Sequence[float] = (0.25, 0.5, 1.0, 2.0),
+    learned_layers: Layers | None = None,
+    seed: int = 0,
 ) -> xr.Dataset:
     """Answer every question in every way.
 
@@ -97,26 +107,43 @@ def compute(
         cell: the transplant, chosen on other instances: module, source layer, target layer.
         shots: examples of the few-shot prompt: the questions that follow in the list, with their answers.
         separator: between the parts of prompts that are put together.
+        folds: also answer with what is learned on other questions, in so many folds: the *mean difference* and the *linear map*
+            (least squares, INCLINE, arXiv 2410.12462), each with layer and alpha chosen on other questions too; at least 2. None
+            leaves them out.
+        alphas: shares of the way that they may go.
+        learned_layers: layers after which they may move the residual stream; all by default.
+        seed: of the folds.
 
     Returns:
         Dataset (example, strategy): `score` (nats, log-probability of the gold option among the options), `correct` (bool),
-        `tokens` (prompt tokens read), `passes` (strategy): forward passes over prompts.
+        `tokens` (prompt tokens read), `passes` (strategy): forward passes over prompts. With `folds` the attribute `learned` says
+        what was chosen, by direction, as JSON.
 
     Raises:
-        InputError: no options, prompts that are no texts, fewer than 5 instances in a direction, a bad cell, too many shots.
+        InputError: no options, prompts that are no texts, fewer than 5 instances in a direction (with `folds`, fewer than 4
+            to learn on), a bad cell, too many shots or folds, no alphas.
     """
     check_model(model)
     shots = check_whole("shots", shots, 1)
+    folds = None if folds is None else check_whole("folds", folds, 2)
+    if not len(alphas) or not all(isinstance(alpha, (int, float)) and math.isfinite(alpha) for alpha in alphas):
+        raise InputError(f"alphas must be numbers, at least one, got {alphas!r}")
+    layers = check_layers("learned_layers", learned_layers, model.cfg.n_layers)
     pairs = check_pairs(pairs, least=MIN_INSTANCES, options=True)
     matched = in_source_language(pairs, back)
     cell = check_cell(model, cell)
     rows: list[dict[str, tuple[float, bool, int]]] = []
     ordered: list[ParallelPair] = []
+    learned: dict[str, dict[str, dict[str, int]]] = {}
     for direction in dict.fromkeys(pair.direction for pair in pairs):
         own = [pair for pair in pairs if pair.direction == direction]
         if len(own) < max(MIN_INSTANCES, shots + 1):
             raise InputError(
                 f"{direction} has {len(own)} instances: at least {max(MIN_INSTANCES, shots + 1)} are needed (shots={shots})"
+            )
+        if (folds is not None and len(own) - -(-len(own) // folds) < 4) or (folds or 0) > len(own):
+            raise InputError(
+                f"folds={folds} leaves too few of {direction}'s {len(own)} instances to learn on: at least 4 are needed"
             )
         for pair in own:
             if not isinstance(pair.source, str) or not isinstance(pair.target, str):
@@ -130,7 +157,13 @@ def compute(
                 _answers(model, pair, matched[str(pair.id), direction], cell, others, streams[k][1] + mean, separator)
             )
             ordered.append(pair)
-    names = list(STRATEGIES)
+        if folds is not None:
+            answers = Questions(model, own, layers, alphas).held_out(folds, seed)
+            learned[direction] = counted(answers)
+            for pair, row, by in zip(own, rows[-len(own) :], answers, strict=True):
+                n_tokens = len(encode(model, pair.target))
+                row |= {name: (answer.score, answer.correct, n_tokens) for name, answer in by.items()}
+    names = list(NAMES if folds is not None else STRATEGIES)
     passes = [2 if name in ("transplant", "shuffled") else 1 for name in names]
     columns = {
         name: [[row[s][k] for s in names] for row in rows] for k, name in enumerate(("score", "correct", "tokens"))
@@ -145,6 +178,7 @@ def compute(
         attrs={
             "analysis": "effectiveness", "model": model_info(model).name, "cell": f"{cell[0]} {cell[1]} -> {cell[2]}",
             "shots": shots, "score_unit": "nats",
+            **({"folds": folds, "learned": json.dumps(learned)} if folds is not None else {}),
         },
     )  # fmt: skip
 
@@ -192,7 +226,7 @@ def in_words(data: xr.Dataset, direction: str | None = None) -> list[str]:
         words.append(
             f"{name} (n = {by['n'].iloc[0]}): right {right['vanilla']:.0%} vanilla, {right['transplant']:.0%} with "
             f"{data.attrs['cell']}, {right['shuffled']:.0%} from another question; the best other way is "
-            f"{STRATEGIES[best]}, {rest.max():.0%} ({tokens[best]:.0f} tokens, the transplant {tokens['transplant']:.0f})."
+            f"{NAMES[best]}, {rest.max():.0%} ({tokens[best]:.0f} tokens, the transplant {tokens['transplant']:.0f})."
         )
     if not words:
         raise InputError(f"unknown direction {direction!r}; valid: {', '.join(dict.fromkeys(rows['direction']))}")
@@ -216,7 +250,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         for row in rows.to_dict("records"):
             ends = ("", "_low", "_high") if what != "tokens" else ("", "", "")
             passes = "2 passes" if row["passes"] == 2 else "1 pass"
-            name, series = f"{STRATEGIES[str(row['strategy'])]}, {passes}", f"{row['direction']} (n = {row['n']})"
+            name, series = f"{NAMES[str(row['strategy'])]}, {passes}", f"{row['direction']} (n = {row['n']})"
             points.append(Estimate(name, series, *(float(row[f"{what}{end}"]) for end in ends)))
         panels.append((title, points))
     drawn = forest(

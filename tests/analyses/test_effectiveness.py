@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import xtl
 from analyses import effectiveness
+from analyses._learned import Questions
 from tests.synthetic import synthetic_results
 from xtl.errors import InputError
 from xtl.pairs import ParallelPair
@@ -104,6 +107,70 @@ def test_lending_a_prompt_to_itself_is_vanilla(model) -> None:
         np.testing.assert_allclose(data["score"].sel(strategy=name), data["score"].sel(strategy="vanilla"), atol=1e-4)
 
 
+def learned(model, pairs, **options):
+    options = {"folds": 3, "learned_layers": [1, 2], "alphas": [0.5, 1.0], "shots": 2, "cell": CELL} | options
+    return effectiveness.compute(model, pairs, back=options.pop("back", MORE_BACK), **options)
+
+
+MORE = [replace(PAIRS[0], source=f"en {k}", target=f"es {k} {k}", gold=k % 2, id=f"t/{k}") for k in range(6)]
+MORE_BACK = [
+    replace(p, source=p.target, target=p.source, source_lang="es", target_lang="en", options=(" xy", " zw"))
+    for p in MORE
+]
+
+
+def test_what_is_learned_stands_beside_the_rest(model) -> None:
+    with_folds = learned(model, MORE)
+    assert with_folds["strategy"].values.tolist() == [*effectiveness.STRATEGIES, "mean difference", "linear map"]
+    assert not with_folds["score"].isnull().any()
+    assert (with_folds["tokens"].sel(strategy="linear map") == with_folds["tokens"].sel(strategy="vanilla")).all()
+    assert with_folds["passes"].sel(strategy="linear map") == 1
+    chosen = json.loads(with_folds.attrs["learned"])["en->es"]["linear map"]
+    assert sum(chosen.values()) == len(MORE)
+    assert len(effectiveness.table(with_folds)) == 9
+    assert effectiveness.figure(with_folds).data
+
+
+def test_no_question_is_answered_with_what_it_taught(model) -> None:
+    """Its own source prompt and gold may be anything: what is learned for it comes of other questions."""
+    k = 3
+    odd = [replace(p, source="quite another", gold=1 - p.gold) if p.id == f"t/{k}" else p for p in MORE]
+    ours, theirs = (Questions(model, some, [1, 2], [0.5, 1.0]).held_out(3, 0) for some in (MORE, odd))
+    for name in ("mean difference", "linear map"):
+        for other in set(held_with(k)) - {k}:  # of the same fold: it was not learned on either
+            assert ours[other][name].score == pytest.approx(theirs[other][name].score, abs=1e-6)
+        shares = np.exp([ours[k][name].score, theirs[k][name].score])
+        assert shares.sum() == pytest.approx(1, abs=1e-5)  # the same answer, of which the other option is asked
+
+
+def held_with(k: int) -> list[int]:
+    from sklearn.model_selection import KFold
+
+    folds = KFold(3, shuffle=True, random_state=0).split(np.zeros(6))
+    return next(held.tolist() for _, held in folds if k in held)
+
+
+def test_a_stream_that_is_moved_is_written_as_a_sweep_writes_it(model) -> None:
+    questions = Questions(model, MORE, [1, 3], [0.5])
+    moved = questions.target[2] + 1.0
+    scores, correct = questions.run(2, [(1, 0.5, moved[1])])
+    written = {("resid", 3): torch.from_numpy(questions.target[2, 1] + 0.5)}
+    swept = xtl.sweep(
+        model, MORE[2], modules=["resid"], source_layers=[3], target_layers=[3], activations=written, engine="loop"
+    )
+    assert scores[0] == pytest.approx(swept["score"].item(), abs=1e-4)
+    assert correct[0] == swept["correct"].item()
+
+
+def test_the_linear_map_finds_a_linear_map() -> None:
+    from analyses._learned import _linear_map
+
+    rng = np.random.default_rng(0)
+    true, target = rng.normal(size=(4, 4)), rng.normal(size=(60, 4))
+    held = rng.normal(size=(5, 4))
+    np.testing.assert_allclose(_linear_map(target @ true + 1, target)(held), held @ true + 1, atol=0.05)
+
+
 @pytest.mark.parametrize(
     ("pairs", "options", "message"),
     [
@@ -111,6 +178,10 @@ def test_lending_a_prompt_to_itself_is_vanilla(model) -> None:
         (PAIRS, {"back": BACK[:4]}, "back lacks"),
         (PAIRS, {"cell": ("attn", 0, 7)}, "target_layer 7"),
         (PAIRS, {"shots": 0}, "shots"),
+        (PAIRS, {"folds": 1}, "folds must be"),
+        (PAIRS, {"folds": 2}, "folds=2 leaves too few"),
+        (PAIRS, {"folds": 5, "alphas": [float("nan")]}, "alphas must be numbers"),
+        (PAIRS, {"learned_layers": [9]}, "learned_layers"),
         (PAIRS, {"shots": 5}, "at least 6 are needed"),
         ([replace(p, options=None, gold=None) for p in PAIRS], {}, "no options"),
         ([replace(p, target=[1, 5, 6]) for p in PAIRS], {}, "texts"),

@@ -42,7 +42,7 @@ def attribution(
     source_layers: Layers | None = None,
     target_layers: Layers | None = None,
     method: str = "gradient",
-    points: Whole = 4,
+    points: Whole = 2,
     normalise: str = "none",
     verify: Whole = 0,
     sample: Whole = 0,

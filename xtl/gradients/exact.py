@@ -43,9 +43,21 @@ class Chosen(Plan):
         yield from self.chosen
 
 
-@torch.no_grad()
 def exact_gains(model: Model, plan: Plan, question: Question, written: Sequence[Written]) -> Float[np.ndarray, " cell"]:
     """The exact gain of each cell, in nats, all of them in one go by the fastest engine that can run them."""
+    scores = question.score(written_logprobs(model, plan, written)).numpy()
+    return scores[1:] - scores[0]
+
+
+@torch.no_grad()
+def written_logprobs(model: Model, plan: Plan, written: Sequence[Written]) -> Float[Tensor, "run continuation"]:
+    """Log-probabilities of the plan's continuations, of vanilla and then of each cell, whatever it writes; float64, on the CPU.
+
+    Args:
+        model: HookedTransformer or TransformerBridge.
+        plan: of the pair; its own cells don't matter.
+        written: of each cell.
+    """
     chosen = tuple(Cell(module, number, layer) for number, (module, layer, _) in enumerate(written))
     activations = {(module.name, number): value for number, (module, _, value) in enumerate(written)}
     known = {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
@@ -53,8 +65,7 @@ def exact_gains(model: Model, plan: Plan, question: Question, written: Sequence[
     modules = tuple({module.name: module for module, _, _ in written}.values())
     engine = engine_for_modules(model, modules, resolve_engine(model, "auto"), "auto")[0]
     scored = ENGINES[engine_for(model, plan, engine)].score(model, few)
-    scores = question.score(torch.stack([values for _, values in scored]).double()).cpu().numpy()
-    return scores[1:] - scores[0]
+    return torch.stack([values for _, values in scored]).double().cpu()
 
 
 def agreement(estimate: Float[np.ndarray, " cell"], exact: Float[np.ndarray, " cell"]) -> dict[str, float]:
