@@ -123,7 +123,7 @@ class Questions:
     def run(
         self, number: int, steps: Sequence[tuple[int, float, Float[np.ndarray, " d_model"]]]
     ) -> tuple[Float[np.ndarray, " step"], Bool[np.ndarray, " step"]]:
-        """Scores of a question and whether it is right, its stream moved by each step: layer (by its place), alpha, towards what."""
+        """Score of a question and whether it is right, its stream moved by each step: layer (by its place), alpha, where to."""
         sweep, cfg = self.prepared[number], self.model.cfg
         assert sweep.question is not None
         written: list[Written] = []
