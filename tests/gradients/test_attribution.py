@@ -13,10 +13,12 @@ from tests.engine.test_packed import MODULES
 from xtl.backend import forward
 from xtl.gradients import METHODS, agreement
 from xtl.gradients.backward import Leaf, TargetRun
-from xtl.gradients.estimate import WHOLE
+from xtl.gradients.estimate import whole
 from xtl.gradients.relp import relp_hooks
+from xtl.hooks import BY_HEAD
 from xtl.transplants import read_activations
 
+WHOLE = whole(BY_HEAD["attn_head"])
 PAIR = xtl.ParallelPair(SOURCE, TARGET, options=("ab", "cd", "a long one"), gold=0)
 SOME = {"source_layers": [0, 2], "target_layers": [0, 2, 3]}
 both = pytest.mark.parametrize("backend", ["hooked", "bridge"])
@@ -215,7 +217,7 @@ def test_agreement_counts_what_is_shared():
             {"method": "gradients"},
             r"unknown method 'gradients' \(did you mean 'gradient'\?\); valid: gradient, integrated, relp",
         ),
-        ({"modules": ["attn", "attn_head"]}, "modules has 'attn_head' beside others"),
+        ({"modules": ["attn", "attn_head"]}, "modules of one map must have as many heads"),
         ({"modules": ["atn"]}, "unknown module 'atn'"),
         ({"points": 0}, "points must be"),
         ({"verify": -1}, "verify must be"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,18 +18,13 @@ from xtl.errors import InputError, Whole, check_choice, check_whole, known_keywo
 from xtl.gradients.backward import TargetRun
 from xtl.gradients.exact import Written, agreement, exact_gains
 from xtl.gradients.slopes import METHODS, Reads, by_site, estimates, slopes
-from xtl.hooks import MODULES, Module
+from xtl.hooks import Module
 from xtl.layers import Layers
 from xtl.models.caching import check_cache
+from xtl.models.hook_points import count_heads
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair
 from xtl.transplants import read_activations
-
-HEADS = MODULES.get("attn_head", Module("attn_head", "attn.hook_z", "attn.hook_z", "one attention head's output"))
-"""Every head of every layer, each read and written alone."""
-
-WHOLE = Module("attn_heads", "attn.hook_z", "attn.hook_z")
-"""All heads of a layer at once: how a cell of one head is written exactly, beside the layer's own others."""
 
 
 @known_keywords()
@@ -56,7 +50,7 @@ def attribution(
     Args:
         model: from `xtl.load_model`, or any HookedTransformer or TransformerBridge through which gradients flow.
         pair: with options or an answer; scored by likelihood, as `xtl.sweep` does.
-        modules: as for `xtl.sweep`; or `["attn_head"]`, alone: all heads by all heads, `hook_z` at both ends.
+        modules: as for `xtl.sweep`; or modules by head, such as `["attn_head"]`: all heads by all heads.
         source_layers: layers to read; all by default.
         target_layers: layers to write; all by default.
         method: "gradient", one backward pass at the vanilla run; "integrated", gradients at `points` places on the way from each
@@ -122,24 +116,18 @@ def _prepare(
     """The sweep whose cells are estimated. Raises `InputError`."""
     if not isinstance(pair, ParallelPair):
         raise InputError(f"pair must be a ParallelPair, got {type(pair).__name__}")
-    named = [HEADS if one == HEADS.name else one for one in modules] if isinstance(modules, (list, tuple)) else modules
-    if HEADS in named and len(named) > 1:
-        raise InputError(
-            f"modules has {HEADS.name!r} beside others: its map has more dims; estimate it in a call of its own"
-        )
-    settings = SweepSettings(named, source_layers, target_layers, normalise=normalise, verify=0)
+    settings = SweepSettings(modules, source_layers, target_layers, normalise=normalise, verify=0)
     sweep = prepare(model, pair, settings, settings.cells(model))
     if reason := why_not_at_lengths(model, sweep.plan, "batched"):
         raise InputError(
             f"gradients of a target prompt of {len(sweep.plan.target_ids)} tokens can't be had exactly: {reason}"
         )
-    heads = tuple((name, tuple(range(model.cfg.n_heads))) for name in ("source_head", "target_head"))
-    return replace(sweep, plan=replace(sweep.plan, axes=heads if HEADS in named else ()))
+    return sweep
 
 
 def _read(model: Model, sweep: Sweep, run: TargetRun, module: Module) -> tuple[Float[Tensor, " continuation"], Reads]:
     """Vanilla's log-probabilities, and what both runs put out."""
-    plan, n_heads = sweep.plan, model.cfg.n_heads if module == HEADS else 1
+    plan, n_heads = sweep.plan, count_heads(model, module) if module.heads else 1
     source = read_activations(model, plan.source_ids, [module], plan.source_layers)
     sites = tuple(module.write_hook(layer) for layer in plan.target_layers)
     vanilla, own = run.read(list(sites))
@@ -204,4 +192,9 @@ def _written(sweep: Sweep, written: list[tuple[Module, Reads]], place: tuple[int
     value = reads.own[target].clone()
     value[target_head] = reads.source[source, source_head]
     layer = sweep.plan.target_layers[target]
-    return WHOLE if module == HEADS else module, layer, value.reshape(reads.shape)
+    return whole(module) if module.heads else module, layer, value.reshape(reads.shape)
+
+
+def whole(module: Module) -> Module:
+    """The module without its heads: how a cell of one head is written exactly, beside the layer's own others."""
+    return Module(f"{module.name}, all heads", module.read, module.write)
