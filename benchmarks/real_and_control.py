@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def main() -> None:
         for number, of_round in enumerate(rounds(model, pairs, xtl.KeptMaps(out / "maps"), verify=0, **cells), start=1):
             for name, datasets in of_round.items():
                 maps[name] += datasets
-            write(maps, out)
+            with uninterrupted():
+                write(maps, out)
             print(
                 f"{number} of {arguments.limit} instances a language, {time.perf_counter() - start:.0f} s", flush=True
             )
@@ -73,6 +75,17 @@ def rounds(
             for written in (own, others)
         )
         yield {"real": real, "control": [one.assign_attrs(control="shuffled_source", seed=0) for one in control]}
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """SIGTERM and Ctrl-C wait until both results are written: one without the other would be of other instances."""
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def write(maps: dict[str, list[xr.Dataset]], out: Path) -> None:

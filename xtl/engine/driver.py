@@ -88,9 +88,9 @@ class Driver:
 @torch.no_grad()
 def compute(model: Model, sweep: Sweep, engine: str, progress: Progress | None = None) -> Outputs:
     """What an engine (a name from `ENGINES`) gives for a prepared sweep, some of its cells checked."""
-    plan, source = sweep.plan, None
+    plan = replace(sweep.plan, activations=source_activations(model, sweep.plan))  # read once, for the engine and the check
+    source = None
     if sweep.source_run is not None:
-        plan = replace(plan, activations=source_activations(model, plan))  # read once, for both
         source = run_source(model, sweep.source_run, plan.activations or {}, engine)
     n_checked = 0 if engine == "loop" else min(sweep.verify, plan.n_cells)
     done = 0
