@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from xtl.results import concat_maps
     from xtl.runs import KeptMaps, Study, open_run, run_study
     from xtl.tasks import get_task
+    from xtl.tasks.user_columns import pairs_from
     from xtl.transplants import transplant
 
 
@@ -44,6 +45,7 @@ _HOME = {
     "concat_maps": "xtl.results",
     "Policy": "xtl.policies",
     "get_task": "xtl.tasks",
+    "pairs_from": "xtl.tasks.user_columns",
     "explore": "xtl.explorer.explore",
     "show": "xtl.publish.notebook",
     "KeptMaps": "xtl.runs",
@@ -82,6 +84,7 @@ __all__ = [
     "get_task",
     "load_model",
     "open_run",
+    "pairs_from",
     "plots",
     "run_study",
     "selectors",

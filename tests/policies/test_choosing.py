@@ -61,5 +61,5 @@ def test_what_nothing_can_be_chosen_on_is_refused(tiny_model, maps):
     for given, said in cases:
         with pytest.raises(xtl.InputError, match=said):
             xtl.Policy.from_maps(model, **given)
-    with pytest.raises(xtl.InputError, match="unknown argument of Policy.*'layer'"):
+    with pytest.raises(xtl.InputError, match=r"unknown argument of Policy.*'layer'"):
         xtl.Policy.for_model(model, module="mlp", layer=2)

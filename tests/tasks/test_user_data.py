@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from xtl.errors import InputError
-from xtl.tasks import Task, UserData, get_task, user_data
+from xtl.tasks import Task, UserData, get_task, user_data, user_files
 from xtl.tasks.user_data import load_pairs
 
 ROW = {"id": "a", "source": "Two and two is", "target": "Dos y dos son", "source_lang": "en", "target_lang": "es"}
@@ -290,7 +290,7 @@ def test_suggestions_are_looked_for_once_a_name_not_in_every_row(tmp_path, monke
 @pytest.mark.parametrize("stored", ["text", "dictionary"])
 def test_a_parquet_that_unpacks_to_more_than_the_memory_is_not_read(tmp_path, monkeypatch, stored):
     """A dictionary holds a long text once, whatever the number of rows: the file's own size in bytes is small."""
-    monkeypatch.setattr(user_data, "MOST_BYTES", 10**7)
+    monkeypatch.setattr(user_files, "MOST_BYTES", 10**7)
     path = tmp_path / "mine.parquet"
     rows = pd.DataFrame([CHOICE | {"source": "x" * 10_000}] * 20_000).assign(id=range(20_000))
     if stored == "dictionary":  # which it also is when it is read
@@ -299,7 +299,7 @@ def test_a_parquet_that_unpacks_to_more_than_the_memory_is_not_read(tmp_path, mo
     assert path.stat().st_size < 10**6
     with pytest.raises(InputError, match="unpacks to more than 0 GB, the most that is read"):
         load_pairs(path)
-    monkeypatch.setattr(user_data, "MOST_VALUES", 1000)
+    monkeypatch.setattr(user_files, "MOST_VALUES", 1000)
     with pytest.raises(InputError, match="values; at most 1,000 are read"):
         load_pairs(path)
 

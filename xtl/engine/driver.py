@@ -88,7 +88,8 @@ class Driver:
 @torch.no_grad()
 def compute(model: Model, sweep: Sweep, engine: str, progress: Progress | None = None) -> Outputs:
     """What an engine (a name from `ENGINES`) gives for a prepared sweep, some of its cells checked."""
-    plan = replace(sweep.plan, activations=source_activations(model, sweep.plan))  # read once, for the engine and the check
+    # The source is read once, for the engine and the check.
+    plan = replace(sweep.plan, activations=source_activations(model, sweep.plan))
     source = None
     if sweep.source_run is not None:
         source = run_source(model, sweep.source_run, plan.activations or {}, engine)

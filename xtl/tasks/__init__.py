@@ -25,7 +25,8 @@ from xtl.tasks.global_opinion_qa import GLOBAL_OPINION_QA
 from xtl.tasks.hub import DataError
 from xtl.tasks.mkqa import MKQA
 from xtl.tasks.official_languages import OFFICIAL_LANGUAGES_TASK
-from xtl.tasks.user_data import SUFFIXES, UserData
+from xtl.tasks.user_data import UserData
+from xtl.tasks.user_files import SUFFIXES
 from xtl.tasks.xcopa import XCOPA
 from xtl.tasks.xnli import XNLI
 from xtl.tasks.xquad import XQUAD

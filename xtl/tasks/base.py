@@ -151,6 +151,15 @@ def shortest_code(code: str) -> str:
     return next((form for form in forms if _subtags(form) == meant), f"{language}_{script}_{region}".strip("_"))
 
 
+def is_language(code: object) -> bool:
+    """Whether this is a language's code, in any form.
+
+    >>> [is_language(code) for code in ("en", "zh-TW", "question", 3)]
+    [True, True, False, False]
+    """
+    return _subtags(code) is not None
+
+
 def _subtags(code: object) -> tuple[str, str, str] | None:
     """Language, script and region of a code, filled in with the most usual ones; None if Babel can't read it."""
     locale = _parse(code)

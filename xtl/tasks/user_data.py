@@ -9,12 +9,10 @@ named with its line.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import math
 import random
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -26,16 +24,13 @@ from xtl.tasks.base import check_seed, normalise_language, shortest_code
 from xtl.tasks.benchmark import separator
 from xtl.tasks.gold import find_gold
 from xtl.tasks.json_values import parse_json
+from xtl.tasks.user_files import rows_of_file
 
 TEXTS = ("source", "target", "source_lang", "target_lang", "answer")
 OF_SOURCE = ("source_options", "source_labels", "source_answers")
 LISTS = ("options", "answers", "labels", "distribution", *OF_SOURCE)
 COLUMNS = ("id", *TEXTS, "gold", "gold_index", *LISTS)
 REQUIRED = ("source", "target", "source_lang", "target_lang")
-MOST_BYTES = 2 * 10**9
-MOST_VALUES = 50 * 10**6
-"""Most that is read of a file: bytes, unpacked, and values; all of its rows are held in memory."""
-SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -131,9 +126,14 @@ def load_pairs(path: str | Path) -> list[ParallelPair]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no file {str(path)!r}")
+    return pairs_of(rows_of_file(path), path)
+
+
+def pairs_of(rows: Iterable[tuple[str, dict[str, Any]]], name: object) -> list[ParallelPair]:
+    """The pairs of rows, each with where it is; `name` is what holds them. Raises `InputError` at the first faulty row."""
     pairs: list[ParallelPair] = []
     seen: dict[str, str] = {}
-    for where, row in _rows(path):
+    for where, row in rows:
         try:
             pair = pair_of(row, default_id=str(len(pairs)))
         except InputError as error:
@@ -144,7 +144,7 @@ def load_pairs(path: str | Path) -> list[ParallelPair]:
         seen[key] = where
         pairs.append(pair)
     if not pairs:
-        raise InputError(f"{path} has no rows")
+        raise InputError(f"{name} has no rows")
     return pairs
 
 
@@ -167,7 +167,9 @@ def pair_of(row: dict[str, Any], default_id: str = "0") -> ParallelPair:
             raise InputError(f"unknown column {column!r} (did you mean {meant!r}?); known: {', '.join(COLUMNS)}")
     missing = [column for column in REQUIRED if column not in row]
     if missing:
-        raise InputError(f"no {', '.join(missing)}")
+        raise InputError(
+            f"no {', '.join(missing)}; of columns with other names xtl.pairs_from makes pairs (docs/tasks.md)"
+        )
     for column in TEXTS:
         if column in row and (not isinstance(row[column], str) or not row[column].strip()):
             raise InputError(f"{column} must be a non-empty text, got {row[column]!r}")
@@ -232,94 +234,3 @@ def _shares(values: list[Any]) -> tuple[float, ...]:
 
 def _absent(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where each row is, and its values."""
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: unknown kind of file; valid: {', '.join(SUFFIXES)}")
-    if path.suffix == ".parquet":
-        import pyarrow
-        import pyarrow.parquet
-
-        try:
-            for number, row in enumerate(_parquet_rows(path)):
-                yield f"{path}, row {number}", row
-        except (OSError, pyarrow.ArrowException) as error:
-            raise InputError(f"{path} is no Parquet file: {' '.join(str(error).split())[:150]}") from error
-        return
-    _check_size(path, path.stat().st_size)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _csv_rows(path, file) if path.suffix == ".csv" else _jsonl_rows(path, file)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
-
-
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows, a few at a time: a small file can unpack to more than the memory, and its own figures don't say to how much."""
-    import pyarrow.parquet
-
-    with pyarrow.parquet.ParquetFile(path) as file:
-        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-        n_values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
-        if n_values > MOST_VALUES:
-            raise InputError(f"{path} has {n_values:,} values; at most {MOST_VALUES:,} are read: give a part of it")
-        unpacked = sum(group.total_byte_size for group in groups)
-        _check_size(path, unpacked)
-        unpacked = 0
-        for batch in file.iter_batches(batch_size=64):
-            # A column that is stored as a dictionary stays one in a batch, whose bytes don't say how long its texts are.
-            for row in batch.to_pylist():
-                unpacked += sum(map(_length, row.values()))
-                _check_size(path, unpacked)
-                yield row
-
-
-def _length(value: Any) -> int:
-    """Characters of the texts in a value, and one for anything else."""
-    if isinstance(value, (str, bytes)):
-        return len(value)
-    return sum(map(_length, value)) if isinstance(value, list) else 1
-
-
-def _check_size(path: Path, n_bytes: int) -> None:
-    if n_bytes > MOST_BYTES:
-        raise InputError(
-            f"{path} unpacks to more than {MOST_BYTES // 10**9} GB, the most that is read: give a part of it"
-        )
-
-
-def _jsonl_rows(path: Path, file: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = parse_json(line)
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: expected an object, got {row!r}")
-        yield where, row
-
-
-def _csv_rows(path: Path, file: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    reader = csv.DictReader(file, strict=True)
-    start = 1
-    try:
-        repeated = [column for column, count in Counter(reader.fieldnames or ()).items() if count > 1]
-        if repeated:
-            raise InputError(f"{path}, line 1: columns given more than once: {', '.join(repeated)}")
-        start = reader.line_num + 1
-        for row in reader:
-            where = f"{path}, line {start}"
-            start = reader.line_num + 1
-            if None in row or None in row.values():
-                raise InputError(f"{where}: another number of fields than the header")
-            yield where, row
-    except csv.Error as error:
-        what = f"malformed CSV ({error})"
-        if "field limit" in str(error):
-            what = f"a field of more than {csv.field_size_limit():,} characters; JSONL and Parquet have no such limit"
-        raise InputError(f"{path}, line {start}: {what}") from error
