@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from xtl import __version__
-from xtl.commands import analyses, models, protocols, publish, runs, select, sweep, tasks, transplant
+from xtl.commands import analyses, apply, models, protocols, publish, runs, select, sweep, tasks, transplant
 from xtl.commands.output import STOPPED
 from xtl.commands.strict import App, UsageError
 from xtl.errors import XtlError
@@ -45,7 +45,7 @@ def root(
     """What holds for all commands; its help is the app's."""
 
 
-for commands in (sweep, transplant, tasks, models, runs, analyses, select, protocols, publish):
+for commands in (sweep, transplant, apply, tasks, models, runs, analyses, select, protocols, publish):
     commands.register(app)
 
 

@@ -136,14 +136,18 @@ def test_heads_written_one_by_one_are_the_module(tiny_model, backend):
     model = tiny_model("llama", backend)
     z = xtl.Module("z", read="attn.hook_z", write="attn.hook_z")
     n, ids = model.cfg.n_heads, encode(model, TARGET)
-    layers = {"module": z, "source_layer": 2, "target_layer": 1}
-    whole = xtl.Policy.for_model(model, **layers)
-    each = xtl.Policy.for_model(model, **layers, heads=list(range(n)))
-    swapped = xtl.Policy.for_model(model, **layers, heads=[(0, 3)])
+    layers = {"source_layer": 2, "target_layer": 1}
+    whole = xtl.Policy.for_model(model, module=z, **layers)
+    each = xtl.Policy.for_model(model, module="attn_head", **layers, heads=list(range(n)))
+    swapped = xtl.Policy.for_model(model, module="attn_head", **layers, heads=[(0, 3)])
+    one = xtl.transplant(
+        model, source=SOURCE, target=TARGET, module="attn_head", **layers, source_head=0, target_head=3
+    )
     answers = [
         generate(model, ids, 4, prompt_hooks(policy, model, SOURCE, len(ids))) for policy in (whole, each, swapped)
     ]
     assert torch.equal(answers[0].first_logits, answers[1].first_logits)
+    assert torch.equal(answers[2].first_logits, one.logits)
     assert not torch.equal(answers[0].first_logits, answers[2].first_logits)
 
 
@@ -183,6 +187,7 @@ def test_what_cannot_be_applied_is_refused_in_one_line(tiny_model, untyped):
         (xtl.Policy("mlp", target_layer=0, source_layer=4), model, SOURCE, "source_layer 4 is out of range"),
         (xtl.Policy("mlp", target_layer=0, vector=torch.ones(31)), model, None, r"shape \[31\]"),
         (xtl.Policy("mlp", target_layer=0, source_layer=0, heads=[0]), model, SOURCE, "heads goes with"),
+        (xtl.Policy("attn_head", target_layer=0, source_layer=0), model, SOURCE, "heads is missing"),
         (xtl.Policy(xtl.Module("z", "attn.hook_z", "attn.hook_z"), target_layer=0, source_layer=0, heads=[4]), model, SOURCE,
          "head 4; this model has 4"),
         (xtl.Policy(xtl.Module("q", "hook_nothing", "hook_nothing"), target_layer=0, source_layer=0), model, SOURCE,

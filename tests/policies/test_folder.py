@@ -47,7 +47,7 @@ def damage(folder, **changes):
 
 
 @pytest.mark.parametrize(
-    "policy", [example(), fixed(), example(heads=[3, (1, 2)], position=-2), xtl.Policy("mlp", 0, 1)]
+    "policy", [example(), fixed(), example(module="attn_head", heads=[3, (1, 2)], position=-2), xtl.Policy("mlp", 0, 1)]
 )
 def test_what_comes_back_is_what_was_saved(policy, tmp_path):
     folder = policy.save(tmp_path / "a" / "policy")

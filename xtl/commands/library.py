@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from xtl.plots.images import image_bytes as image_bytes
     from xtl.plots.selection import cost_figure as cost_figure
     from xtl.plots.selection import gain_figure as gain_figure
+    from xtl.policies import Policy as Policy
+    from xtl.policies.applying import prompt_hooks as prompt_hooks
+    from xtl.protocols.policies import policies_of as policies_of
     from xtl.protocols.tables import accuracy_table as accuracy_table
     from xtl.protocols.tables import measure_of as measure_of
     from xtl.protocols.tables import write_table as write_table
@@ -63,7 +66,11 @@ if TYPE_CHECKING:
     from xtl.stats import summary_table as summary_table
     from xtl.stats import summary_wide as summary_wide
     from xtl.stats.selection import STRATEGIES as STRATEGIES
+    from xtl.tokens import check_fits as check_fits
+    from xtl.tokens import decode as decode
+    from xtl.tokens import encode as encode
     from xtl.transplants import STEPS as STEPS
+    from xtl.transplants import generate as generate
     from xtl.transplants import transplant as transplant
 
 __getattr__, __dir__ = lazily(
@@ -111,6 +118,13 @@ __getattr__, __dir__ = lazily(
         "open_results": "xtl.runs.reading",
         "parse_workers": "xtl.runs.workers.choose",
         "plots": "xtl:plots",
+        "encode": "xtl.tokens",
+        "decode": "xtl.tokens",
+        "check_fits": "xtl.tokens",
+        "generate": "xtl.transplants",
+        "Policy": "xtl.policies",
+        "policies_of": "xtl.protocols.policies",
+        "prompt_hooks": "xtl.policies.applying",
         "protocols": "xtl.protocols:run",
         "report_run": "xtl.publish",
         "resolve_engine": "xtl.engine.engines",

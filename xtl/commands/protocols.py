@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,7 +47,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from xtl.pairs import ParallelPair
+    from xtl.policies import Policy
 
+POLICIES = "policies"
+"""Folder in --out of what `select` chose, by language."""
 USUAL = {"pairwise": "sample", "upper-bound": "sample", "fixed": "unseen", "select": "unseen"}
 """Split of a benchmark that each protocol runs on by default."""
 
@@ -170,11 +175,19 @@ def select(
     ] = None,
     strategy: Annotated[str, typer.Option(help="target_first, source_first or overall.")] = "target_first",
     per: Annotated[str, typer.Option(help="A cell for each language, or one for the task.")] = "language",
+    control: Annotated[
+        str | None,
+        typer.Option(help="Measure the chosen cells with this control's source too, such as shuffled_source."),
+    ] = None,
+    control_seed: Annotated[int, typer.Option(help="Seed of the control.")] = 0,
     loading: Loading = Loading(),
 ) -> None:
-    """Choose a cell on the sample, and measure it on unseen data."""
+    """Choose a cell on the sample, measure it on unseen data, and write it as a policy (see `xtl apply`)."""
 
     check_choice("--strategy", strategy, library.STRATEGIES)
+    library.check_control(control, None)
+    if control is None:
+        refuse(["control_seed"], "goes with --control")
     check_choice("--per", per, library.protocols.PER)
     grid = cells.settings()
     asked = _Asked("select", question)
@@ -184,18 +197,31 @@ def select(
     else:
         library.protocols.check_sample(learned, asked.task, asked.groups, question.score, normalise=question.normalise)
 
-    def compute(model: Any, settings: dict[str, Any]) -> xr.Dataset:
+    def compute(model: Any, settings: dict[str, Any]) -> tuple[xr.Dataset, list[Path]]:
         chosen_on = learned
         if chosen_on is None:
             print("the sample, to choose on:", file=sys.stderr)
             chosen_on = library.protocols.pairwise(
                 model, asked.task, asked.codes, **settings | grid | {"split": "sample"}
             )
-        return library.protocols.select(
-            model, asked.task, asked.codes, sample=chosen_on, strategy=strategy, per=per, **settings
+        choice: dict[str, Any] = {"strategy": strategy, "per": per}
+        select = partial(
+            library.protocols.select, model, asked.task, asked.codes, sample=chosen_on, **choice, **settings
         )
+        results = select()
+        other = None if control is None else select(control=control, control_seed=control_seed)
+        made = library.policies_of(model, chosen_on, results, other, score=question.score, **choice)
+        return results, [_save_policy(policy, question.out / POLICIES / name) for name, policy in made.items()]
 
     asked.run(loading, compute)
+
+
+def _save_policy(policy: Policy, folder: Path) -> Path:
+    """Write a policy; one that the same command, killed before its end, has written there is replaced."""
+    if folder.exists():
+        library.Policy.load(folder)
+        shutil.rmtree(folder)
+    return policy.save(folder)
 
 
 def _pairwise(name: str, question: Question, cells: Cells, control: Control, loading: Loading) -> None:
@@ -251,7 +277,8 @@ class _Asked:
         model = loading.load(asked.model)
         try:
             with keeping_maps(out) as keep:
-                results = compute(model, settings | {"progress": True, "keep": keep})
+                computed = compute(model, settings | {"progress": True, "keep": keep})
+                results, more = computed if isinstance(computed, tuple) else (computed, [])
                 table_of = (
                     library.upper_bound_table if self.name in ("pairwise", "upper-bound") else library.accuracy_table
                 )
@@ -264,7 +291,7 @@ class _Asked:
                 file=sys.stderr,
             )
             sys.exit(STOPPED)
-        _show(table, asked.json_output, [out / RESULTS, *files])
+        _show(table, asked.json_output, [out / RESULTS, *files, *more])
 
 
 def _with_options(task: Any, options: list[str]) -> Any:

@@ -112,6 +112,8 @@ def check_policy(policy: Fields, model: Model) -> None:
         if (layer := getattr(policy, name)) is not None:
             check_layer(name, layer, model.cfg.n_layers)
     check_module(model, policy.module)
+    if policy.module.heads and not policy.heads:
+        raise InputError(f"heads is missing: module {policy.module.name!r} goes by head, such as heads=[3]")
     if not policy.heads and policy.vector is None:
         return
     unit = _unit(model, policy)

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from xtl.backend import Model
 from xtl.errors import InputError, check_choice
-from xtl.hooks import MODULES, Module
+from xtl.hooks import BY_HEAD, MODULES, Module
 from xtl.models.info import model_info
 from xtl.policies.record import Chosen, HeldOut
 from xtl.results import Maps, real_and_control, score_unit, with_directions
 from xtl.stats import held_out, select_cell
+from xtl.stats.intervals import Interval
 from xtl.stats.selection import ChosenCell
 
 MEASURED = ("gain", "control_gain", "gain_over_control", "accuracy", "vanilla_accuracy", "accuracy_gain", "control_accuracy",
@@ -38,6 +40,8 @@ def best_cell(
         raise InputError(f"results are of model {made!r}, not of {model_info(model).name!r}")
     if real.attrs.get("control"):
         raise InputError(f"results are of the control {real.attrs['control']!r}: choose on a run without one")
+    if real.attrs.get("steps", "first") != "first":
+        raise InputError("results are of steps='every', and a policy patches the pass over the prompt alone")
     real = with_directions(real)
     direction = _direction(real["direction"].values.tolist(), direction)
     real = real.isel(example=np.flatnonzero(real["direction"].values == direction))
@@ -50,8 +54,9 @@ def best_cell(
         cell,
         direction,
         module=_module(real, cell.module),
+        **_how(real),
         chosen=chosen_of(real, cell, strategy, choose_by),
-        held_out=held_out_of(table.iloc[-1], score_unit(real), "halves", other),
+        held_out=held_out_of(table.iloc[-1], score_unit(real), other),
     )
 
 
@@ -76,16 +81,18 @@ def chosen_of(results: Maps, cell: ChosenCell, strategy: str, choose_by: str) ->
     )
 
 
-def held_out_of(row: pd.Series[Any], unit: str, how: str, control: Maps | None = None) -> HeldOut:
-    """A row of `xtl.stats.held_out`, or of a table of the same columns."""
-    figures = {name: _figure(row, name) for name in MEASURED if name in row}
+def held_out_of(row: pd.Series[Any], unit: str, control: Maps | None = None) -> HeldOut:
+    """A row of `xtl.stats.held_out`."""
+    named = {name: [np.array([row[name + end]]) for end in ("", "_low", "_high")] for name in MEASURED if name in row}
     said = "" if control is None else str(with_directions(control).attrs.get("control") or "other maps")
-    return HeldOut(how, int(row["n"]), unit, figures, said, str(row.get("reason") or ""))
+    figures = {name: figure(Interval(mean, low, high, "")) for name, (mean, low, high) in named.items()}
+    return HeldOut("halves", int(row["n"]), unit, figures, said, str(row.get("reason") or ""))
 
 
-def _figure(row: pd.Series[Any], name: str) -> tuple[float, float | None, float | None]:
-    low, high = (float(row[name + end]) for end in ("_low", "_high"))
-    return float(row[name]), None if np.isnan(low) else low, None if np.isnan(high) else high
+def figure(found: Interval) -> tuple[float, float | None, float | None]:
+    """Mean and ends of a single cell; None for ends that are not given."""
+    mean, low, high = (float(values[0]) for values in (found.mean, found.low, found.high))
+    return mean, low if np.isfinite(low) else None, high if np.isfinite(high) else None
 
 
 def _direction(found: list[str], asked: str | None) -> str:
@@ -97,7 +104,16 @@ def _direction(found: list[str], asked: str | None) -> str:
     return valid[0]
 
 
-def _module(results: Any, name: str) -> Module:
+def _how(results: xr.Dataset) -> dict[str, Any]:
+    """What was written of it, where results say so: a blend, one head."""
+    alpha = results["alpha"].item() if "alpha" in results.coords else results.attrs.get("alpha", 1.0)
+    if "source_head" not in results.coords:
+        return {"alpha": float(alpha)}
+    return {"alpha": float(alpha), "heads": [tuple(int(results[name]) for name in ("source_head", "target_head"))]}
+
+
+def _module(results: xr.Dataset, name: str) -> Module:
     """The module of a map's coordinate: a built-in one, or the user's own by the attribute `own_modules`."""
     own = json.loads(results.attrs.get("own_modules", "{}"))
-    return MODULES[name] if name in MODULES else Module(name, *own[name])
+    known = MODULES | BY_HEAD
+    return known[name] if name in known else Module(name, *own[name])

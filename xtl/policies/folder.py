@@ -19,7 +19,7 @@ from torch import Tensor
 
 from xtl.errors import InputError, shown
 from xtl.files import check_can_write, check_path, sha256, sync, write_text, writing
-from xtl.hooks import MODULES, Module
+from xtl.hooks import BY_HEAD, MODULES, Module
 from xtl.policies.card import policy_card
 from xtl.policies.fields import Fields
 from xtl.policies.record import Chosen, HeldOut, ModelRecord, check_keys, from_plain, to_plain
@@ -128,7 +128,7 @@ def _module(data: object) -> Module:
     if not isinstance(data, Mapping) or sorted(data) != ["name", "read", "write"]:
         raise InputError(f"module must hold name, read and write, got {shown(data, 80)}")
     own = Module(**data)
-    built_in = MODULES.get(own.name)
+    built_in = (MODULES | BY_HEAD).get(own.name)
     return built_in if built_in is not None and (built_in.read, built_in.write) == (own.read, own.write) else own
 
 

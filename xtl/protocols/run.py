@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,8 @@ def select(
     normalise: str = "none",
     split: str = "unseen",
     data: Data | None = None,
+    control: str | None = None,
+    control_seed: int = 0,
     progress: bool = False,
     **settings: Any,
 ) -> xr.Dataset:
@@ -216,6 +219,8 @@ def select(
         strategy: "target_first", "source_first" or "overall" (see `xtl.stats.select_cell`).
         per: choose a cell for each "language", or one for the whole "task".
         split: what to measure on.
+        control: measure the same cells with this control's source instead; any of `xtl.controls.CONTROLS` but "other_language".
+        control_seed: of its random choices.
         **settings: for both sweeps; `modules`, `source_layers` and `target_layers` for the sample, among whose cells it chooses.
 
     Returns:
@@ -230,6 +235,8 @@ def select(
     check_flag("progress", progress)
     check_choice("strategy", strategy, STRATEGIES)
     check_choice("per", per, PER)
+    controls.check_control(control, None)
+    run = sweep_many if control is None else partial(controls.run, control=control, seed=control_seed)
     data = data or Data()
     groups = gather(task, languages, split, data)
     scoring = score_settings(task, score, normalise)
@@ -245,16 +252,14 @@ def select(
         }
         sample = pairwise(model, task, list(groups), **choosing, **settings)
     settings = {name: value for name, value in settings.items() if name not in GRID}
-    measure = "accuracy" if "correct" in sample else "gain"
-    if score == "distribution":
-        measure, sample = "gain", sample.assign(gain=sample["similarity"] - sample["vanilla_similarity"])
+    measure, sample = chosen_by(sample, score)
     learned = language_of(sample)
     parts = []
     for language, pairs in groups.items():
         part = sample if per == "task" else sample.isel(example=np.flatnonzero(learned.values == language))
         cell = select_cell(part, strategy=strategy, measure=measure)
         maps = concat_maps(
-            sweep_many(
+            run(
                 model,
                 chat_pairs(model, pairs, data.chat),
                 modules=[cell.module],
@@ -282,6 +287,13 @@ def select(
     return concat_maps(parts).assign_attrs(
         task=task.name, split=split, kind=task.kind, protocol="select", strategy=strategy, chosen_per=per
     )
+
+
+def chosen_by(sample: xr.Dataset, score: str | None) -> tuple[str, xr.Dataset]:
+    """What cells are chosen by, and the sample with it: accuracy where there is one, else the gain (of similarity)."""
+    if score == "distribution":
+        return "gain", sample.assign(gain=sample["similarity"] - sample["vanilla_similarity"])
+    return "accuracy" if "correct" in sample else "gain", sample
 
 
 def split_of(task: Task, split: str | None, usual: str) -> str:
