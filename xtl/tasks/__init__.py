@@ -23,6 +23,7 @@ from xtl.tasks.capitals import CAPITALS_TASK
 from xtl.tasks.cultural_bench import CULTURAL_BENCH
 from xtl.tasks.global_opinion_qa import GLOBAL_OPINION_QA
 from xtl.tasks.hub import DataError
+from xtl.tasks.lm_eval import PREFIX, LmEvalTask, lm_eval_task
 from xtl.tasks.mkqa import MKQA
 from xtl.tasks.official_languages import OFFICIAL_LANGUAGES_TASK
 from xtl.tasks.user_data import UserData
@@ -38,6 +39,7 @@ __all__ = [
     "Alignment",
     "Benchmark",
     "DataError",
+    "LmEvalTask",
     "PaperDefaults",
     "Task",
     "UserData",
@@ -60,17 +62,25 @@ TASKS: dict[str, Task] = {
 """Every task, by name."""
 
 
-def get_task(name: str) -> Task:
-    """The task of that name, or a user's file (.jsonl, .csv, .parquet) as a task.
+def get_task(name: str, *, run_code: bool = False) -> Task:
+    """The task of that name; a user's file (.jsonl, .csv, .parquet) as a task; or one of lm-evaluation-harness.
+
+    Args:
+        name: a name from `task_names()`, a file, or `lm-eval:FOLDER` (or `lm-eval:NAME` where `lm_eval` is installed).
+        run_code: for `lm-eval:` alone: let the folder's own Python functions make prompts.
 
     Raises:
-        InputError: no such task (the message lists those there are), or no such file.
+        InputError: no such task (the message lists those there are), file or folder.
 
     >>> get_task("capital")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     xtl.errors.InputError: unknown task 'capital' (did you mean 'capitals'?); valid: capitals, ..., or a file (.jsonl, ...)
     """
+    if isinstance(name, str) and name.startswith(PREFIX):
+        return lm_eval_task(name, run_code)
+    if run_code:
+        raise InputError(f"run_code is for tasks of lm-evaluation-harness ({PREFIX}FOLDER); {name!r} has no code")
     path = Path(name)
     if path.suffix in SUFFIXES and name not in TASKS:
         if not path.is_file():
@@ -79,7 +89,7 @@ def get_task(name: str) -> Task:
     try:
         return TASKS[check_choice("task", name, TASKS)]
     except InputError as error:
-        raise InputError(f"{error}, or a file ({', '.join(SUFFIXES)})") from None
+        raise InputError(f"{error}, or a file ({', '.join(SUFFIXES)}), or {PREFIX}FOLDER") from None
 
 
 def task_names() -> list[str]:
