@@ -1,4 +1,4 @@
-"""What do blends and several sources cost, in maps of one source written whole?
+"""What do blends, several sources and other positions cost, in maps of one source written whole?
 
     OMP_NUM_THREADS=1 python benchmarks/what_to_write.py [--backend bridge] [--json FILE]
 
@@ -39,6 +39,8 @@ def main() -> None:
         "one map": sweep(),
         "alpha 0.5": sweep(alpha=0.5),
         "five alphas": sweep(alpha=[0.25, 0.5, 0.75, 1.0, 1.5]),
+        "written 10 tokens before the end": sweep(target_position=-11),
+        "written 40 tokens before the end": sweep(target_position=-41),
         "five sources, a map each": sweep(source=None, sources=sources),
         "five sources, their mean": sweep(source=None, sources=sources, combine="mean"),
         "five sources, swept apart": lambda: [sweep(source=one)() for one in sources.values()],

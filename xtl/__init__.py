@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xtl.runs import KeptMaps, Study, open_run, run_study
     from xtl.tasks import get_task
     from xtl.tasks.user_columns import pairs_from
+    from xtl.tokens import at_word, over_words
     from xtl.transplants import transplant
 
 
@@ -39,6 +40,8 @@ _HOME = {
     "Module": "xtl.hooks",
     "ParallelPair": "xtl.pairs",
     "transplant": "xtl.transplants",
+    "at_word": "xtl.tokens",
+    "over_words": "xtl.tokens",
     "sweep": "xtl.engine",
     "attribution": "xtl.gradients",
     "sweep_many": "xtl.engine",
@@ -76,6 +79,7 @@ __all__ = [
     "SlowEngineWarning",
     "Study",
     "XtlError",
+    "at_word",
     "attribution",
     "chat_pairs",
     "concat_maps",
@@ -84,6 +88,7 @@ __all__ = [
     "get_task",
     "load_model",
     "open_run",
+    "over_words",
     "pairs_from",
     "plots",
     "run_study",

@@ -151,11 +151,11 @@ def get_whole_modules(names: Sequence[str | Module]) -> list[Module]:
     return modules
 
 
-def capture(store: dict[Any, Tensor], key: Any, position: int | slice = -1) -> HookFunction:
+def capture(store: dict[Any, Tensor], key: Any, position: int | slice | list[int] = -1) -> HookFunction:
     """A hook function that puts a snapshot of the activation at `position` into `store[key]`, and changes nothing.
 
-    The snapshot, `[batch, d_model]` (`[batch, pos, d_model]` for a slice), is a clone: later in-place work of the model can't
-    reach it.
+    The snapshot, `[batch, d_model]` (`[batch, pos, d_model]` for a slice or a list), is a clone: later
+    in-place work of the model can't reach it.
     """
 
     def read(activation: Float[Tensor, "batch pos *unit"], hook: Any) -> None:
@@ -166,7 +166,7 @@ def capture(store: dict[Any, Tensor], key: Any, position: int | slice = -1) -> H
 
 def transplant_at(
     source: Float[Tensor, "*unit"],
-    position: int = -1,
+    position: int | Sequence[int] = -1,
     *,
     and_after: bool = False,
     alpha: float = 1.0,
@@ -177,14 +177,18 @@ def transplant_at(
     All other positions, and the tensor that the model passed in, stay as they are.
 
     Args:
-        source: what is written; with `head` that head's share, `[d_head]`.
-        position: of the token that is written.
+        source: what is written; with `head` that head's share, `[d_head]`. For several positions `[position, *unit]`.
+        position: of the token that is written, or of several.
         and_after: write the positions after it too.
         alpha: how much of it: own + alpha (source - own). 1 writes the source itself, 0 changes nothing.
         head: which head is written, where the activation has a head axis (`[batch, pos, head, d_head]`, or the same flattened);
             None writes all of it.
     """
-    positions = slice(position, None) if and_after or position == -1 else slice(position, position + 1)
+    positions: slice | list[int]
+    if isinstance(position, int):
+        positions = slice(position, None) if and_after or position == -1 else slice(position, position + 1)
+    else:
+        positions = list(position)
 
     def write(activation: Float[Tensor, "batch pos *unit"], hook: Any) -> Float[Tensor, "batch pos *unit"]:
         if alpha == 0:
@@ -203,6 +207,7 @@ def transplant_packed(
     n_nodes: int,
     *,
     groups: int | Int[Tensor, "*#cell"] = 0,
+    nodes: Sequence[int] = (0,),
     and_after: bool = False,
     alpha: float | Float[Tensor, "*#cell"] = 1.0,
     head: Int[Tensor, "*#cell"] | None = None,
@@ -210,15 +215,17 @@ def transplant_packed(
     """`transplant_at` for cells that stand side by side on the position axis, each over `n_nodes` positions.
 
     Row `rows[c]`'s first position, which is the target prompt's last one, gets `sources[c]`; with `and_after` all its positions.
-    With several groups of cells on the batch axis, `groups[c]` says which. `alpha` and `head` are each cell's own.
+    Other `nodes` may be written than the first; of several each has a source of its own (`[*cell, node, *unit]`). With several
+    groups of cells on the batch axis, `groups[c]` says which. `alpha` and `head` are each cell's own.
     """
 
     def write(activation: Float[Tensor, "group packed *unit"], hook: Any) -> Float[Tensor, "group packed *unit"]:
         patched = activation.clone()
         units = patched if head is None else by_head(patched, sources.shape[-1])
-        for node in range(n_nodes if and_after else 1):
+        for place, node in enumerate(range(n_nodes) if and_after else nodes):
             at = (groups, rows * n_nodes + node) if head is None else (groups, rows * n_nodes + node, head)
-            units[at] = blend(units[at], sources.to(activation), alpha)
+            source = sources.select(rows.ndim, place) if len(nodes) > 1 else sources
+            units[at] = blend(units[at], source.to(activation), alpha)
         return patched
 
     return write
@@ -228,18 +235,24 @@ def transplant_batch(
     sources: Float[Tensor, "cell ..."],
     rows: Int[Tensor, " cell"],
     *,
+    nodes: Sequence[int] = (0,),
     and_after: bool = False,
     alpha: float | Float[Tensor, " cell"] = 1.0,
     head: Int[Tensor, " cell"] | None = None,
 ) -> HookFunction:
-    """`transplant_at` for cells that are rows of a batch whose first position is the target prompt's last one."""
-    positions = slice(None) if and_after else slice(1)
+    """`transplant_at` for cells that are rows of a batch whose first position is the target prompt's last one.
+
+    Where other positions are written than the first, `nodes` says which; several have a source each (`[cell, node, *unit]`).
+    """
 
     def write(activation: Float[Tensor, "batch pos *unit"], hook: Any) -> Float[Tensor, "batch pos *unit"]:
         patched = activation.clone()
         units = patched if head is None else by_head(patched, sources.shape[-1])
-        at = (rows, positions) if head is None else (rows, positions, head)
-        units[at] = blend(units[at], sources[:, None].to(activation), alpha)
+        where = range(activation.shape[1]) if and_after else nodes
+        each, here = rows[:, None], torch.tensor(list(where), device=rows.device)
+        at = (each, here) if head is None else (each, here, head[:, None])
+        source = sources if len(nodes) > 1 else sources[:, None]
+        units[at] = blend(units[at], source.to(activation), alpha)
         return patched
 
     return write

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from xtl.backend import Model
-from xtl.errors import InputError
+from xtl.errors import InputError, Whole, as_whole, check_text, shown
 from xtl.pairs import Prompt, check_characters, check_prompt
 
 CHARACTERS_A_TOKEN = 100
@@ -111,6 +114,110 @@ def _alone(model: Model, text: str) -> list[int]:
         if len(both) > len(before) and both[: len(before)] == before:
             return both[len(before) :]
     return ids(text)
+
+
+@dataclass(frozen=True)
+class Word:
+    """Where a word stands in a prompt, whatever its tokens; made by `at_word` and `over_words`.
+
+    Attributes:
+        text: the word, or several.
+        whole: whether all its tokens are meant, or the last one.
+    """
+
+    text: str
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if not check_text("a word", self.text).strip():
+            raise InputError("the word whose place is asked for is empty")
+
+
+Position = Whole | Sequence[Whole] | Word
+"""Where a prompt is read or written: a token's index (negative: from the end), several, or a word's place."""
+
+
+def at_word(word: str) -> Word:
+    """The last token of a word that stands once in the prompt: where a model that reads from left to right knows all of it.
+
+    Args:
+        word: as it stands in the prompt; several words are one span.
+
+    Example:
+        >>> import xtl
+        >>> xtl.at_word("France")
+        Word(text='France', whole=False)
+        >>> xtl.sweep(  # doctest: +SKIP
+        ...     model, pair, source_position=xtl.at_word("France"), target_position=xtl.at_word("Francia")
+        ... )
+    """
+    return Word(word)
+
+
+def over_words(words: str) -> Word:
+    """All tokens of words that stand once in the prompt; the other prompt's must be as many, and the first goes to the first.
+
+    Args:
+        words: as they stand in the prompt.
+
+    Example:
+        >>> import xtl
+        >>> xtl.over_words("the Eiffel Tower").whole
+        True
+    """
+    return Word(words, whole=True)
+
+
+def find_positions(model: Model, argument: str, prompt: Prompt, ids: list[int], position: Position) -> tuple[int, ...]:
+    """The places among a prompt's tokens that a user means, from 0.
+
+    Args:
+        model: whose tokenizer is asked where words are.
+        argument: its name, for messages.
+        prompt: the prompt.
+        ids: its token ids (`encode`).
+        position: an index, several in ascending order, or a word's place.
+
+    Raises:
+        InputError: out of range, no ascending order, a word that isn't in the prompt or stands there more than once, a word in
+            token ids, a tokenizer that doesn't tell where its tokens are.
+    """
+    if isinstance(position, Word):
+        found = _tokens_of_word(model, argument, prompt, ids, position.text)
+        return tuple(found) if position.whole else (found[-1],)
+    if hasattr(position, "tolist"):
+        position = position.tolist()
+    several = [position] if as_whole(position) is not None else position
+    if isinstance(several, (str, bytes)) or not isinstance(several, Iterable):
+        raise InputError(
+            f"{argument} must be an index, several, xtl.at_word(...) or xtl.over_words(...), got {shown(position)}"
+        )
+    places = [as_whole(one) for one in several]
+    for one in places:
+        if one is None or not -len(ids) <= one < len(ids):
+            raise InputError(f"{argument} {shown(position)} is out of range for a prompt of {len(ids)} tokens")
+    counted = [one % len(ids) for one in places if one is not None]
+    if not counted or counted != sorted(set(counted)):
+        raise InputError(f"{argument} must go up, each position once, got {shown(position)}")
+    return tuple(counted)
+
+
+def _tokens_of_word(model: Model, argument: str, prompt: Prompt, ids: list[int], word: str) -> list[int]:
+    """The tokens that hold a part of a word, which stands in the prompt once."""
+    if not isinstance(prompt, str):
+        raise InputError(f"{argument}: the prompt is token ids, in which {word!r} can't be looked for; give an index")
+    exact = rf"(?<!\w){re.escape(word)}(?!\w)"
+    found = list(re.finditer(exact, prompt)) or list(re.finditer(re.escape(word), prompt))
+    if len(found) != 1:
+        times = f"{len(found)} times" if found else "not"
+        raise InputError(f"{argument}: {word!r} is {times} in the prompt {shown(prompt)}; it must stand there once")
+    if not getattr(model.tokenizer, "is_fast", False):
+        raise InputError(f"{argument}: the model's tokenizer does not tell where its tokens stand; give an index")
+    read = model.tokenizer(prompt, return_offsets_mapping=True)
+    skipped = next(n for n in (0, 1) if list(read["input_ids"])[n : n + len(ids)] == ids)  # a second BOS is left out
+    spans = list(read["offset_mapping"])[skipped : skipped + len(ids)]
+    first, end = found[0].span()
+    return [place for place, (start, stop) in enumerate(spans) if start < end and stop > first and stop > start]
 
 
 def decode(model: Model, tokens: list[int]) -> str:

@@ -35,7 +35,7 @@ from xtl.models.info import model_info
 from xtl.models.positions import alike
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair, Prompt, check_prompt
-from xtl.tokens import check_fits, decode, encode
+from xtl.tokens import Position, check_fits, decode, encode, find_positions
 
 STEPS = ("first", "every")
 
@@ -49,7 +49,7 @@ class Patch:
         source_layer, target_layer: 0-based.
         read_hook: hook point that was read in the source prompt's pass.
         write_hook: hook point that was written in the target prompt's pass.
-        source_position, position: the last position of the source and of the target prompt, 0-based.
+        source_position, position: what was read of the source and written in the target prompt, from 0.
         source_token, token: the texts of the tokens there (their ids, as text, for a model without tokenizer).
         alpha: how much of the source was written: own + alpha (source - own).
         source_head, target_head: the heads that were read and written; None for a module that does not go by head.
@@ -117,6 +117,8 @@ def transplant(
     alpha: float = 1.0,
     source_head: Whole | None = None,
     target_head: Whole | None = None,
+    source_position: Position | None = None,
+    target_position: Position | None = None,
 ) -> Transplant:
     """Run one transplant and the vanilla answer beside it, greedily, with a KV cache.
 
@@ -135,6 +137,8 @@ def transplant(
             either; below 0 and above 1 it goes on in the same direction.
         source_head: of the module "attn_head", the head that is read.
         target_head: and the one that is written.
+        source_position: which token of the source prompt is read, in place of the last one: an index or `xtl.at_word("Paris")`.
+        target_position: which token of the target prompt is written, likewise.
 
     Returns:
         A `Transplant`: texts, tokens, first-token logits, with and without, and what was patched.
@@ -168,9 +172,17 @@ def transplant(
     check_fits(model, "source", len(source_ids))
     check_fits(model, "target", len(target_ids), max_new_tokens)
 
-    activation = read_activations(model, source_ids, [spec], [source_layer])[spec.name, source_layer]
+    read, position = (
+        _one_place(model, name, prompt, ids, asked)
+        for name, prompt, ids, asked in (
+            ("source_position", source, source_ids, source_position),
+            ("target_position", target, target_ids, target_position),
+        )
+    )
+    if steps == "every" and position != len(target_ids) - 1:
+        raise InputError("steps='every' writes at the prompt's end and after it: leave it out, or target_position")
+    activation = read_activations(model, source_ids, [spec], [source_layer], [read])[spec.name, source_layer]
     activation = activation if heads[0] is None else activation[heads[0]]
-    position = len(target_ids) - 1
     every = steps == "every"
     site = spec.write_hook(target_layer)
     prompt_hooks: Hooks = [(site, transplant_at(activation, position, and_after=every, alpha=alpha, head=heads[1]))]
@@ -193,16 +205,26 @@ def transplant(
             target_layer=target_layer,
             read_hook=spec.read_hook(source_layer),
             write_hook=site,
-            source_position=len(source_ids) - 1,
+            source_position=read,
             position=position,
-            source_token=_token_text(model, source_ids[-1]),
-            token=_token_text(model, target_ids[-1]),
+            source_token=_token_text(model, source_ids[read]),
+            token=_token_text(model, target_ids[position]),
             alpha=alpha,
             source_head=heads[0],
             target_head=heads[1],
         ),
         steps=steps,
     )
+
+
+def _one_place(model: Model, argument: str, prompt: Prompt, ids: list[int], position: Position | None) -> int:
+    """A token's place in a prompt, the last one's for None. Raises `InputError`."""
+    found = find_positions(model, argument, prompt, ids, -1 if position is None else position)
+    if len(found) > 1:
+        raise InputError(
+            f"{argument} has {len(found)} tokens; one transplant reads and writes one, xtl.sweep takes several"
+        )
+    return found[0]
 
 
 def _check_heads(
@@ -241,15 +263,25 @@ def check_source_and_target(
 
 
 def read_activations(
-    model: Model, source_ids: list[int], modules: Sequence[Module], layers: Sequence[int]
+    model: Model,
+    source_ids: list[int],
+    modules: Sequence[Module],
+    layers: Sequence[int],
+    positions: Sequence[int] = (),
 ) -> dict[tuple[str, int], Float[Tensor, "*unit"]]:
-    """What each module puts out at the last position of the source prompt, from one forward pass.
+    """What each module puts out at the last position of the source prompt, or at others, from one forward pass.
 
     Returns:
-        `{(module name, layer): [d_model]}`, snapshots.
+        `{(module name, layer): [d_model]}`, snapshots; of several positions `[position, d_model]`.
     """
     store: dict[tuple[str, int], Tensor] = {}
-    hooks = [(module.read_hook(layer), capture(store, (module.name, layer))) for module in modules for layer in layers]
+    last = len(source_ids) - 1
+    where = (positions or (last,))[0] if len(positions) < 2 else list(positions)
+    hooks = [
+        (module.read_hook(layer), capture(store, (module.name, layer), -1 if where == last else where))
+        for module in modules
+        for layer in layers
+    ]
     forward_without_logits(model, source_ids, hooks=hooks)
     return {key: activation[0] for key, activation in store.items()}
 

@@ -6,6 +6,7 @@ for where that can't run: it starts from the target prompt's prefix too, but all
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from xtl.backend import (
     upcast,
 )
 from xtl.engine.greedy import Best, Greedy, best_of, greedy
-from xtl.engine.memory import rows_that_fit
+from xtl.engine.memory import cells_that_fit, rows_that_fit
 from xtl.engine.plan import Cell, Plan
 from xtl.engine.probe import SHORT, why_not_exact
 from xtl.engine.readings import Readings
@@ -44,11 +45,15 @@ class Batched:
         self.readings = Readings(model, plan)
         self.seen: dict[int, Tensor] = {}
         self.prefix = new_cache(model)
-        if len(plan.target_ids) > 1:
-            forward_without_logits(model, plan.target_ids[:-1], cache=self.prefix)
+        self.tail = plan.target_ids[plan.start :]
+        if plan.start:
+            forward_without_logits(model, plan.target_ids[: plan.start], cache=self.prefix)
         n_read = max(map(len, plan.continuations), default=1)
         n_after = plan.max_new_tokens or n_read
-        self.chunk_size = rows_that_fit(model, len(plan.target_ids) + n_after, n_read)
+        n_tokens = len(plan.target_ids) + n_after
+        self.chunk_size = rows_that_fit(model, n_tokens, n_read)
+        if len(self.tail) > 1:
+            self.chunk_size = min(self.chunk_size, cells_that_fit(model, n_tokens, len(self.tail), 0))
 
     def logprobs(self, cells: list[Cell], written: Written) -> Float[Tensor, "row number"]:
         """Log-probability of each continuation (and what else is read), vanilla (row 0) and then the cells."""
@@ -73,10 +78,9 @@ class Batched:
         """Logits at the prompt's last token and at the tokens of `path` after it, and the cache that they fill."""
         n_rows = 1 + len(cells)
         cache = repeat_cache(self.model, self.prefix, n_rows)
-        tokens = torch.tensor([[self.plan.target_ids[-1], *path]] * n_rows, device=self.model.cfg.device)
-        hooks = write_hooks(cells, written, list(range(n_rows)), self.plan.every_step) + self.readings.hooks(
-            self.seen, 0
-        )
+        tokens = torch.tensor([[*self.tail, *path]] * n_rows, device=self.model.cfg.device)
+        writes = write_hooks(cells, written, list(range(n_rows)), self.plan.every_step, self.plan.nodes)
+        hooks = writes + self.readings.hooks(self.seen, len(self.tail) - 1)
         return forward_batch(self.model, tokens, hooks=hooks, cache=cache, keep=1 + len(path)), cache
 
 
@@ -101,13 +105,15 @@ class Batch:
         return best_of(logits[:, -1], self.plan.confidence)
 
 
-def write_hooks(cells: list[Cell], written: Written, numbers: list[int], and_after: bool) -> Hooks:
+def write_hooks(
+    cells: list[Cell], written: Written, numbers: list[int], and_after: bool, nodes: Sequence[int] = (0,)
+) -> Hooks:
     """What the present rows write (see `hooks_by_site`)."""
 
     def hook(places: list[int], which: list[int]) -> HookFunction:
         these = written[which]
         rows = torch.tensor(places, device=these.sources.device)
-        return transplant_batch(these.sources, rows, and_after=and_after, **these.how)
+        return transplant_batch(these.sources, rows, nodes=nodes, and_after=and_after, **these.how)
 
     return hooks_by_site(cells, numbers, hook)
 

@@ -21,7 +21,7 @@ from xtl.engine.packed import make_packed
 from xtl.engine.packed.bridge import GROUP
 from xtl.engine.plan import Plan
 from xtl.engine.probe import AFTER, SHORT, why_not_exact
-from xtl.engine.tree import build_tree
+from xtl.engine.tree import trees_of
 from xtl.errors import SlowEngineWarning
 from xtl.models.positions import alike, remembered
 from xtl.tokens import context_length
@@ -34,7 +34,7 @@ def plan_lengths(plan: Plan) -> list[int]:
     """The lengths of the calls that a plan's scores and answers are defined by, and of its prefix, which is cached."""
     n_prompt = len(plan.target_ids)
     longest = n_prompt - 1 + (plan.max_new_tokens or max(map(len, plan.continuations), default=1))
-    return [*([n_prompt - 1] if n_prompt > 1 else []), *range(n_prompt, longest + 1)]
+    return [*([plan.start] if plan.start else []), *range(n_prompt, longest + 1)]
 
 
 def engine_for(model: Model, plan: Plan, engine: str) -> str:
@@ -58,6 +58,8 @@ def why_not_at_lengths(model: Model, plan: Plan, engine: str) -> str | None:
     """Why an engine is not exact at the lengths of a plan's texts; None if it is."""
     if engine not in MAKE:
         return None
+    if engine == "packed" and plan.max_new_tokens and plan.start < len(plan.target_ids) - 1:
+        return "answers to a prompt that is written before its end are not packed"
     lengths = plan_lengths(plan)
     if not alike(model, lengths):
         return (
@@ -74,7 +76,7 @@ def why_not_at_lengths(model: Model, plan: Plan, engine: str) -> str | None:
 
 def _packed_tokens(plan: Plan) -> int:
     """Tokens that may stand side by side after the prefix, on a bridge: some models count them as positions (Llama 4)."""
-    n_nodes = len(build_tree(plan.target_ids[-1], plan.continuations))
+    n_nodes = len(trees_of(plan.target_ids, plan.start, plan.continuations)[0])
     n_sites = len(plan.modules) * len(plan.target_layers)
     return (1 + min(plan.n_cells, max(GROUP // n_nodes, 2 * n_sites))) * max(n_nodes, plan.max_new_tokens or 1)
 

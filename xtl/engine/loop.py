@@ -24,9 +24,10 @@ def source_activations(model: Model, plan: Plan) -> Mapping[Any, Float[Tensor, "
     """
     if plan.activations is not None:
         return plan.activations
+    what = plan.modules, plan.source_layers, plan.source_positions
     if not plan.sources:
-        return read_activations(model, plan.source_ids, plan.modules, plan.source_layers)
-    read = {lang: read_activations(model, ids, plan.modules, plan.source_layers) for lang, ids in plan.sources}
+        return read_activations(model, plan.source_ids, *what)
+    read = {lang: read_activations(model, ids, *what) for lang, ids in plan.sources}
     if "source_lang" in dict(plan.axes):
         return {(*site, lang): values for lang, found in read.items() for site, values in found.items()}
     return {site: torch.stack([one[site] for one in read.values()]).mean(dim=0) for site in next(iter(read.values()))}
@@ -82,7 +83,7 @@ def _confidence(steps: list[Best]) -> Confidence:
 def write_hooks(model: Model, plan: Plan, cells: Iterable[Cell]) -> Iterator[tuple[Cell, Hooks, Hooks]]:
     """Each cell with the hooks of its pass over the prompt and of each later step."""
     activations = source_activations(model, plan)
-    position = len(plan.target_ids) - 1
+    position = plan.target_positions if len(plan.target_positions) > 1 else plan.start
     for cell in cells:
         source = cell.source(activations)
         site = cell.module.write_hook(cell.target_layer)

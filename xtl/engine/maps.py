@@ -9,6 +9,7 @@ import xarray as xr
 
 from xtl.backend import Model
 from xtl.engine.driver import Driver, Progress
+from xtl.engine.places import labelled_places, placed
 from xtl.engine.prepare import Activations, SweepSettings
 from xtl.engine.sources import Sources, check_sources, labelled_sources, reading
 from xtl.errors import InputError, Whole, known_keywords
@@ -17,6 +18,7 @@ from xtl.layers import Layers
 from xtl.pairs import ParallelPair, Prompt, check_question
 from xtl.scoring.likelihood import MixedOptions
 from xtl.scoring.text import TextScore
+from xtl.tokens import Position
 from xtl.transplants import check_source_and_target
 
 
@@ -48,6 +50,8 @@ def sweep(
     target_heads: Layers | None = None,
     sources: Sources | None = None,
     combine: str | None = None,
+    source_position: Position | None = None,
+    target_position: Position | None = None,
     activations: Activations | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
@@ -89,6 +93,10 @@ def sweep(
         sources: several source prompts, in place of the pair's own: by language, as `{"en": ..., "fr": ...}`, or as pairs that
             have the same target prompt. Each has a map of its own, along an axis `source_lang`; the target is read once.
         combine: "mean" writes the mean of the sources' activations instead, as one map.
+        source_position: which token of the source prompt is read, in place of the last one: an index (negative: from the end),
+            several in ascending order, `xtl.at_word("Paris")` (the last token of a word) or `xtl.over_words("the Eiffel Tower")`
+            (all its tokens).
+        target_position: which token of the target prompt is written, likewise; as many as are read, each its own.
         activations: write these instead of what the source prompt gives, by module name and (0-based) source layer.
         progress: called after each cell with (cells done, cells in all).
 
@@ -152,13 +160,15 @@ def sweep(
     )
     driver = Driver(model, settings)
     prepared = driver.prepare(pair).writing(activations)
+    if named is not None:
+        prepared = reading(model, prepared, named, combine)
+    prepared = placed(model, prepared, source_position, target_position)
     if prepared.question is not None:
         mixed = MixedOptions()
         mixed.add(prepared.question.mixed)
         mixed.warn()
-    if named is None:
-        return driver.map(prepared, progress)
-    return labelled_sources(driver.map(reading(model, prepared, named, combine), progress), named, combine)
+    result = labelled_places(driver.map(prepared, progress), prepared, source_position, target_position)
+    return result if named is None else labelled_sources(result, named, combine)
 
 
 def _with_a_source(

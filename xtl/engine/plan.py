@@ -37,7 +37,7 @@ class Cell:
         """What the cell writes, of activations by module name and source layer (and source language, with several)."""
         language = () if self.source_lang is None else (self.source_lang,)
         found = activations[(self.module.name, self.source_layer, *language)]
-        return found if self.source_head is None else found[self.source_head]
+        return found if self.source_head is None else found[..., self.source_head, :]
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,13 @@ class Plan:
         readings: what else is read of each cell that is scored; names of `xtl.engine.readings.READINGS`.
         every_step: whether tokens after the prompt are patched too (`steps="every"`).
         chunk_size: cells at a time; None leaves it to the engine.
-        activations: what to write, by module name and source layer, `[d_model]` each; None reads them from the source prompt.
+        activations: what to write, by module name and source layer (and source language, with an axis of it), `[d_model]` each;
+            None reads them from the source prompt.
         axes: what else cells differ in, as fields of `Cell` with their values: the map's further axes, in order.
         sources: token ids of several source prompts by language, in place of `source_ids`: an axis `source_lang`, or else what is
             written is their mean.
+        source_positions: tokens of the source prompt that are read; none for the last one.
+        target_positions: tokens of the target prompt that are written, in ascending order; none for the last one.
         alpha: how much of the source every cell writes, where that is no axis.
     """
 
@@ -76,10 +79,22 @@ class Plan:
     readings: tuple[str, ...] = ()
     every_step: bool = False
     chunk_size: int | None = None
-    activations: Mapping[tuple[str, int], Float[Tensor, "*unit"]] | None = None
+    activations: Mapping[Any, Float[Tensor, "*unit"]] | None = None
     axes: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     sources: tuple[tuple[str, list[int]], ...] = ()
+    source_positions: tuple[int, ...] = ()
+    target_positions: tuple[int, ...] = ()
     alpha: float = 1.0
+
+    @property
+    def start(self) -> int:
+        """The first token of the target prompt that is written: those before it are the same in every cell."""
+        return min(self.target_positions, default=len(self.target_ids) - 1)
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The written tokens, counted from there."""
+        return tuple(position - self.start for position in self.target_positions) or (0,)
 
     @property
     def n_cells(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -62,13 +63,14 @@ def prepare_source_run(model: Model, pair: ParallelPair, plan: Plan, normalise: 
         up_to_constant=question.up_to_constant if question else False,
         readings=(),
         chunk_size=None,
+        target_positions=(),
         axes=tuple((name, values[:1]) for name, values in plan.axes),
     )
     return SourceRun(own, one_cell, question)
 
 
 def run_source(
-    model: Model, run: SourceRun, activations: Mapping[tuple[str, int], Float[Tensor, "*unit"]], engine: str
+    model: Model, run: SourceRun, activations: Mapping[Any, Float[Tensor, "*unit"]], engine: str
 ) -> Float[Tensor, " option"] | Generated:
     """Log-probabilities of the source run's options, or its answer.
 

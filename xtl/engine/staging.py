@@ -8,8 +8,10 @@ output, or what a module of the user's own writes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -83,6 +85,7 @@ def rows_after_block(
     cells: list[Cell],
     written: Written,
     every_step: bool,
+    nodes: Sequence[int] = (0,),
 ) -> Float[Tensor, "*group cell node d_model"]:
     """Residual stream after the block of cells that branch off after it: vanilla's but for the patched nodes.
 
@@ -91,15 +94,16 @@ def rows_after_block(
         vanilla_mid: the same before its feed-forward output is added.
         cells: those cells; several groups of them are alike in where they write.
         written: what each writes, by group (if there are several) and cell.
-        every_step: whether all nodes are patched, or the first alone.
+        every_step: whether all nodes are patched, or these alone:
+        nodes: which are written; several have a source each.
     """
-    sources = written.sources
-    vanilla = vanilla_out.expand(*sources.shape[:-1], -1, -1)
+    sources = written.sources if len(nodes) > 1 else written.sources[..., None, :]
+    vanilla = vanilla_out.expand(*sources.shape[:-2], -1, -1)
     rows = vanilla.clone()
-    patched = slice(None) if every_step else slice(1)
-    rows[..., patched, :] = sources[..., None, :].to(rows)
-    through_mlp = [row for row, cell in enumerate(cells) if cell.module.write == "hook_mlp_out"]
-    rows[..., through_mlp, patched, :] += vanilla_mid[patched]
+    patched = list(range(len(vanilla_out)) if every_step else nodes)
+    through_mlp = torch.tensor([cell.module.write == "hook_mlp_out" for cell in cells], device=rows.device)
+    sources = sources.to(rows)
+    rows[..., patched, :] = torch.where(through_mlp[:, None, None], sources + vanilla_mid[patched], sources)
     if written.how:
         rows[..., patched, :] = blend(vanilla[..., patched, :], rows[..., patched, :], **written.how)
     return rows

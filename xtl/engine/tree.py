@@ -47,6 +47,20 @@ class Tree:
         return mask
 
 
+def trees_of(target_ids: list[int], start: int, continuations: tuple[tuple[int, ...], ...]) -> tuple[Tree, Tree]:
+    """What is computed of a cell, from the first written token on, and of that what is read, from the prompt's last token on.
+
+    The second is the end of the first, and the same where the last token is the first written one.
+
+    >>> computed, read = trees_of([7, 8, 9], 1, ((1,), (2, 3)))
+    >>> computed.tokens, read.tokens
+    ([8, 9, 2], [9, 2])
+    """
+    tail = target_ids[start:]
+    computed = build_tree(tail[0], tuple((*tail[1:], *ids) for ids in continuations) or ((*tail[1:], 0),))
+    return computed, build_tree(tail[-1], continuations)
+
+
 def build_tree(last_token: int, continuations: tuple[tuple[int, ...], ...]) -> Tree:
     """The tree of these continuations after a prompt that ends in `last_token`."""
     paths = {(), *(ids[:end] for ids in continuations for end in range(len(ids)))}

@@ -120,6 +120,8 @@ class KeptMaps:
             decides["axes"] = [plan.axes, plan.alpha]
         if plan.sources:
             decides["sources"] = plan.sources
+        if plan.source_positions or plan.target_positions:
+            decides["positions"] = [plan.source_positions, plan.target_positions]
         if plan.confidence:
             decides["confidence"] = True
         if plan.readings:

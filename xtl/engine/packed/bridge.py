@@ -29,7 +29,7 @@ from xtl.engine.plan import Cell, Plan
 from xtl.engine.readings import Readings
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
-from xtl.engine.tree import build_tree
+from xtl.engine.tree import trees_of
 from xtl.engine.written import Written
 from xtl.hooks import HookFunction, capture, transplant_packed
 
@@ -50,8 +50,9 @@ class PackedBridge:
     def __init__(self, model: Model, plan: Plan) -> None:
         self.model = model
         self.plan = plan
-        self.tree = build_tree(plan.target_ids[-1], plan.continuations)
-        self.prefix = plan.target_ids[:-1]
+        self.tree, self.read_tree = trees_of(plan.target_ids, plan.start, plan.continuations)
+        self.read_from = len(self.tree) - len(self.read_tree)
+        self.prefix = plan.target_ids[: plan.start]
         self.cache = empty_cache()
         if self.prefix:
             forward_without_logits(model, self.prefix, cache=self.cache)
@@ -71,7 +72,8 @@ class PackedBridge:
         """
         seen = dict.fromkeys(self.readings.layers.values(), torch.empty(0))
         with self.run(cells, written, seen) as normed:
-            return self.readings.beside(self.readout.logprobs(normed, self.tree, self.plan.up_to_constant), seen)
+            normed = normed[:, self.read_from :]
+            return self.readings.beside(self.readout.logprobs(normed, self.read_tree, self.plan.up_to_constant), seen)
 
     def generate(self, cells: list[Cell], written: Written, ends: Int[Tensor, " end"]) -> Greedy:
         """Greedy answers of vanilla (row 0) and of each cell; a row stops at its end."""
@@ -86,7 +88,7 @@ class PackedBridge:
     ) -> Iterator[Float[Tensor, "row node d_model"]]:
         """Residual stream after the final norm, of vanilla and of each cell; while it lasts, the cache holds their keys too.
 
-        The layers in `seen` are given the residual stream after them, of each row's first node.
+        The layers in `seen` are given the residual stream after them, of each row's prompt's last token.
         """
         device, n_nodes = self.model.cfg.device, len(self.tree)
         assigned = self.assign(cells)
@@ -95,7 +97,9 @@ class PackedBridge:
         tokens = torch.tensor(self.tree.tokens * (1 + n_slots), device=device).expand(n_groups, -1)
         positions = torch.tensor(self.tree.depths * (1 + n_slots), device=device) + len(self.prefix)
         kept: dict[str, Tensor] = {}
-        stages = Stages(self.model, self.tree, len(self.prefix), self.plan, alike, written[assigned.numbers])
+        stages = Stages(
+            self.model, self.tree, self.read_from, len(self.prefix), self.plan, alike, written[assigned.numbers]
+        )
         stages.seen.update(seen or {})
         with self.prefix_of_groups(n_groups):
             with stages.branching():

@@ -27,13 +27,14 @@ class Stages:
 
     Attributes:
         hooks: for `run_with_hooks`: the writes of cells that branch off before a block, and what those after it need of vanilla.
-        seen: by layers that are looked at, `[group, row, d_model]`: the first node of each row that there is after it.
+        seen: by layers that are looked at, `[group, row, d_model]`: the prompt's last token of each row that there is after it.
     """
 
     def __init__(
         self,
         model: Model,
         tree: Tree,
+        read_from: int,
         n_prefix: int,
         plan: Plan,
         cells: list[Cell],
@@ -44,6 +45,7 @@ class Stages:
         Args:
             model: a bridge.
             tree: a cell's tokens.
+            read_from: which of them is the prompt's last one.
             n_prefix: tokens before it.
             plan: whether later nodes are patched too.
             cells: those of a group, in branch order; other groups have others of the same target layers and hooks.
@@ -51,6 +53,8 @@ class Stages:
         """
         self.model = model
         self.n_nodes = len(tree)
+        self.read_from = read_from
+        self.nodes = plan.nodes
         self.n_prefix = n_prefix
         self.n_tokens = self.n_nodes * (1 + len(cells))  # of a group
         self.every_step = plan.every_step
@@ -74,6 +78,7 @@ class Stages:
                             rows,
                             self.n_nodes,
                             groups=groups,
+                            nodes=plan.nodes,
                             and_after=plan.every_step,
                             **these.how,
                         ),
@@ -135,7 +140,7 @@ class Stages:
                 mid = (self.vanilla[f"{site}hook_resid_pre"] + self.vanilla[f"{site}hook_attn_out"])[0]
             else:
                 mid = torch.zeros_like(vanilla)  # no cell writes a feed-forward output here
-            rows = rows_after_block(vanilla, mid, cells, written, self.every_step)
+            rows = rows_after_block(vanilla, mid, cells, written, self.every_step, self.nodes)
             hidden = torch.cat([hidden, rows.flatten(1, 2)], dim=1)
             self.look(layer, hidden)
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
@@ -143,9 +148,9 @@ class Stages:
         return branch
 
     def look(self, layer: int, hidden: Float[Tensor, "group token d_model"]) -> None:
-        """Keep each row's first node, if the layer is looked at."""
+        """Keep the prompt's last token of each row, if the layer is looked at."""
         if layer in self.seen:
-            self.seen[layer] = hidden[:, :: self.n_nodes].clone()
+            self.seen[layer] = hidden[:, self.read_from :: self.n_nodes].clone()
 
     def cut(self, value: Any, n_tokens: int) -> Any:
         """An argument of a block, for its first `n_tokens` packed tokens: masks, positions, rotary angles; others as they are."""

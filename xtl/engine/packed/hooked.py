@@ -17,7 +17,7 @@ from xtl.engine.readings import Readings
 from xtl.engine.readout import Readout
 from xtl.engine.rows import hooks_by_site
 from xtl.engine.staging import branch_points, rows_after_block, sites_before_block
-from xtl.engine.tree import Tree, build_tree
+from xtl.engine.tree import Tree, build_tree, trees_of
 from xtl.engine.written import Written
 from xtl.hooks import HookFunction, Hooks, capture, transplant_packed
 
@@ -32,8 +32,9 @@ class PackedHooked:
     def __init__(self, model: Model, plan: Plan) -> None:
         self.model = model
         self.plan = plan
-        self.tree = build_tree(plan.target_ids[-1], plan.continuations)
-        self.prefix = Prefix(model, plan.target_ids[:-1])
+        self.tree, self.read_tree = trees_of(plan.target_ids, plan.start, plan.continuations)
+        self.read_from = len(self.tree) - len(self.read_tree)
+        self.prefix = Prefix(model, plan.target_ids[: plan.start])
         self.readout = Readout(model)
         self.readings = Readings(model, plan)
         n_keys = self.prefix.length + len(self.tree)
@@ -46,7 +47,8 @@ class PackedHooked:
         """
         seen: dict[int, Tensor] = {}
         normed = self.norm(self.run_prompt(cells, written, self.tree, seen=seen))
-        return self.readings.beside(self.readout.logprobs(normed, self.tree, self.plan.up_to_constant), seen)
+        logprobs = self.readout.logprobs(normed[:, self.read_from :], self.read_tree, self.plan.up_to_constant)
+        return self.readings.beside(logprobs, seen)
 
     def generate(self, cells: list[Cell], written: Written, ends: Int[Tensor, " end"]) -> Greedy:
         """Greedy answers of vanilla (row 0) and of each cell; a row stops at its end."""
@@ -70,9 +72,9 @@ class PackedHooked:
     ) -> Float[Tensor, "row node d_model"]:
         """Final residual stream of vanilla (row 0) and of each cell (see `xtl.engine.staging`).
 
-        `seen` is given what the plan reads: the first node of each row that there is after a layer.
+        `seen` is given what the plan reads: the prompt's last token of each row that there is after a layer.
         """
-        model, every_step = self.model, self.plan.every_step
+        model, every_step, nodes = self.model, self.plan.every_step, self.plan.nodes
         residual = self.embed(torch.tensor([tree.tokens], device=model.cfg.device), tree.depths)
         with packed_attention(model, self.prefix, tree, own):
             for layer, point in enumerate(branch_points(cells, model.cfg.n_layers)):
@@ -83,7 +85,9 @@ class PackedHooked:
                 for site, places in sites_before_block(cells, point):
                     which = torch.tensor(places, device=residual.device)
                     these = written[which]
-                    write = transplant_packed(these.sources, 1 + which, len(tree), and_after=every_step, **these.how)
+                    write = transplant_packed(
+                        these.sources, 1 + which, len(tree), nodes=nodes, and_after=every_step, **these.how
+                    )
                     hooks.append((site, write))
                 if point.after:
                     for site in ("hook_resid_pre", "hook_attn_out"):
@@ -98,10 +102,10 @@ class PackedHooked:
                 if point.after:
                     here = slice(first_after, first_after + point.after)
                     mid = (vanilla["hook_resid_pre"] + vanilla["hook_attn_out"])[0]
-                    rows = rows_after_block(residual[0], mid, cells[here], written[here], every_step)
+                    rows = rows_after_block(residual[0], mid, cells[here], written[here], every_step, nodes)
                     residual = torch.cat([residual, rows])
                 if seen is not None and layer in self.readings.layers.values():
-                    seen[layer] = residual[:, 0]
+                    seen[layer] = residual[:, self.read_from]
         return residual
 
     def embed(self, tokens: Int[Tensor, "row node"], depths: list[int]) -> Float[Tensor, "row node d_model"]:
