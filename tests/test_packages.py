@@ -47,7 +47,7 @@ def test_no_page_and_no_message_installs_the_crystallographers_package():
 
 def test_every_extra_that_a_message_names_is_one():
     project = (SOURCES / "pyproject.toml").read_text(encoding="utf-8")
-    calls = re.compile(r"""install_hint\(["'](\w+)""")
+    calls = re.compile(r"""install_hint\(["']([\w-]+)""")
     named = {extra for file in SOURCES.glob("xtl/**/*.py") for extra in calls.findall(file.read_text(encoding="utf-8"))}
     assert len(named) >= 5
     assert [extra for extra in named if f"\n{extra} = [" not in project] == []
