@@ -23,7 +23,7 @@ INTERNAL = {
     "xtl.models.read", "xtl.runs.compute", "xtl.files", "xtl.runs.jobs", "xtl.runs.make_jobs", "xtl.runs.tensors",
     "xtl.tasks.json_values", "xtl.tasks.names", "xtl.tasks.prompts", "xtl.runs.yaml12", "xtl.tasks.gold",
     "xtl.runs.preflight", "xtl.models.trust", "xtl.models.explain", "xtl.models.gguf_files", "xtl.models.build",
-    "xtl.models.info", "xtl.tokens",
+    "xtl.models.info", "xtl.tokens", "xtl.tasks.user_files", "xtl.tasks.lm_eval_config",
 }  # fmt: skip
 """Modules that nobody imports by name; of `xtl.engine` and `xtl.commands` only some or none are for users."""
 
@@ -98,3 +98,27 @@ def test_files_that_the_plan_names_are_there() -> None:
     named = set(re.findall(r"`([\w/]+(?:\.py|/))`", plan))
     assert len(named) > 20
     assert {name for name in named if not [*ROOT.glob(name), *ROOT.glob(f"xtl/**/{name}")]} == set()
+
+
+def test_every_page_that_the_code_points_to_is_there() -> None:
+    """In messages and docstrings alike."""
+    named = {
+        page
+        for place in ("xtl", "analyses")
+        for file in (ROOT / place).rglob("*.py")
+        for page in re.findall(r"\bdocs/[\w/-]+\.\w+", file.read_text(encoding="utf-8"))
+    }
+    assert len(named) >= 5
+    assert sorted(page for page in named if not (ROOT / page).is_file()) == []
+
+
+def test_what_is_written_for_coding_assistants_is_true() -> None:
+    """Its pages, its commands and its names."""
+    text = (DOCS / "llms.txt").read_text(encoding="utf-8")
+    pages = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(pages) >= 10
+    assert [page for page in pages if not (DOCS / page).is_file()] == []
+    said = {name for name, _ in re.findall(r"`xtl (\w+)( [^`]*)?`", text)}
+    listed = subprocess.run([sys.executable, "-m", "xtl", "--help"], capture_output=True, text=True, check=True).stdout
+    assert sorted(name for name in said if not re.search(rf"\b{name}\b", listed)) == []
+    assert [name for name in re.findall(r"\bxtl\.(\w+)", text) if name not in dir(xtl)] == []

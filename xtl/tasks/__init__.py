@@ -75,7 +75,7 @@ def get_task(name: str, *, run_code: bool = False) -> Task:
     >>> get_task("capital")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    xtl.errors.InputError: unknown task 'capital' (did you mean 'capitals'?); valid: capitals, ..., or a file (.jsonl, ...), or lm-eval:FOLDER
+    xtl.errors.InputError: unknown task 'capital' (did you mean 'capitals'?); valid: capitals, ..., or lm-eval:FOLDER
     """
     if isinstance(name, str) and name.startswith(PREFIX):
         return lm_eval_task(name, run_code)
