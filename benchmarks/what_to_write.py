@@ -1,6 +1,6 @@
 """What do blends, several sources and other positions cost, in maps of one source written whole?
 
-    OMP_NUM_THREADS=1 python benchmarks/what_to_write.py [--backend bridge] [--json FILE]
+    OMP_NUM_THREADS=1 python benchmarks/what_to_write.py [--backend bridge] [--only alpha] [--json FILE]
 
 One process; its own CPU seconds, each round taking all of them in turn; medians of the rounds' ratios. Both modules, all
 source x target layers, one-token options, self-check off, source passes included.
@@ -24,6 +24,7 @@ def main() -> None:
     p.add_argument("--source-tokens", type=int, default=80)
     p.add_argument("--target-tokens", type=int, default=111)
     p.add_argument("--repeats", type=int, default=5)
+    p.add_argument("--only", default="", help="what to measure beside one map: a part of its name")
     arguments = p.parse_args()
     model = xtl.load_model(arguments.model, backend=arguments.backend)
     source, target = (random_prompt(model, n, seed) for seed, n in enumerate(
@@ -40,11 +41,11 @@ def main() -> None:
         "alpha 0.5": sweep(alpha=0.5),
         "five alphas": sweep(alpha=[0.25, 0.5, 0.75, 1.0, 1.5]),
         "written 10 tokens before the end": sweep(target_position=-11),
-        "written 40 tokens before the end": sweep(target_position=-41),
         "five sources, a map each": sweep(source=None, sources=sources),
         "five sources, their mean": sweep(source=None, sources=sources, combine="mean"),
         "five sources, swept apart": lambda: [sweep(source=one)() for one in sources.values()],
     }
+    asked = {name: run for name, run in asked.items() if name == "one map" or arguments.only in name}
     ratios = in_maps(asked, arguments.repeats)
     report([{"asked": name, "times one map": ratio} for name, ratio in ratios.items()], arguments.json)
 
