@@ -76,9 +76,9 @@ def for_markdown(text: object) -> str:
     r"""Text for a Markdown page, on one line: nothing of it is markup, a link or HTML.
 
     >>> print(for_markdown("a|b *c* <img src=x> [d](e)"))
-    a\|b \*c\* &lt;img src=x&gt; \[d\](e)
+    a\|b \*c\* &lt;img src=x> \[d\](e)
     """
-    line = re.sub(r"\s+", " ", printable(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"\s+", " ", printable(text)).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", line)
 
 

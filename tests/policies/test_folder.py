@@ -78,7 +78,7 @@ def test_the_card_is_made_from_the_numbers(tmp_path):
     ):
         assert said in body
     assert "<b>" not in body
-    assert "tiny \\| &lt;b&gt;" in body
+    assert "tiny \\| &lt;b>" in body
     bare = (xtl.Policy("mlp", 0, 1).save(tmp_path / "q") / "README.md").read_text(encoding="utf-8")
     assert "Not measured" in bare
 

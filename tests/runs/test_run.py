@@ -78,9 +78,11 @@ def test_the_same_command_goes_on_and_ends_with_the_same_files(study, tmp_path, 
     assert outcome.stopped
     assert outcome.n_done == 2
     assert not list((tmp_path / "run/pending").iterdir())
+    assert "pairs: 2 of 4" in (tmp_path / "run/README.md").read_text(encoding="utf-8")
     outcome = run_study(study, tmp_path / "run")
     assert (outcome.n_before, outcome.n_done) == (2, 4)
     assert content(tmp_path / "run") == content(tmp_path / "whole")
+    assert (tmp_path / "run/README.md").read_bytes() == (tmp_path / "whole/README.md").read_bytes()
     calls.clear()
     assert run_study(study, tmp_path / "run").n_before == 4
 

@@ -58,7 +58,7 @@ def _chosen(chosen: Chosen | None) -> list[str]:
     if chosen is None:
         return ["How it was chosen was not said.", ""]
     where = f", part {for_markdown(chosen.split)}" if chosen.split else ""
-    mean = "" if chosen.in_sample is None else f"; its mean there is {chosen.in_sample:.3g}, which is too high"
+    mean = "" if chosen.in_sample is None else f"; its mean there, which flatters, is {chosen.in_sample:.3g}"
     how = f"strategy {for_markdown(chosen.strategy)}, by {for_markdown(chosen.choose_by)}"
     return [f"Chosen on {chosen.n} examples of {for_markdown(chosen.task)}{where}: {how}{mean}.", ""]
 

@@ -7,6 +7,7 @@ vanilla/        Parquet, a row an instance without a transplant, with its prompt
 pending/        maps of shards that are not whole yet, a pair a file; empty at the end of a run
 log.jsonl       the journal: checksums, failures, seconds
 SHA256SUMS      for `sha256sum -c`, at the end of a run
+README.md       a card for people and for the Hugging Face hub, written anew at the end of each session
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from xtl.errors import InputError, SlowEngineWarning, check_choice, check_flag, 
 from xtl.files import check_can_write, write_text
 from xtl.foreign import printable
 from xtl.progress import SweepProgress
+from xtl.runs.card import write_card
 from xtl.runs.compute import ACTIVATIONS, Computer
 from xtl.runs.folder import MANIFEST, SHARED_ACTIVATIONS, check_free
 from xtl.runs.jobs import Job
@@ -141,6 +142,7 @@ def run_study(
         if store.is_open:
             store.compact_all()
             write_status(store, bar, ended=True)
+            write_card(folder, store.manifest, len(store.done))
         if len(store.done) == len(jobs):
             shutil.rmtree(shared, ignore_errors=True)
         outcome = Outcome(
