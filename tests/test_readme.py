@@ -40,7 +40,7 @@ def test_the_commands_exist_with_these_flags(monkeypatch):
 
     lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("xtl ")]
-    named = "transplant sweep protocol run status report figure export select tasks models"
+    named = "transplant apply sweep protocol run status report figure export select tasks models"
     assert " ".join(words[0] for words in commands) == named
     group = typer.main.get_command(cli.app)
     for name, *arguments in commands:

@@ -200,6 +200,23 @@ def test_what_cannot_be_applied_is_refused_in_one_line(tiny_model, untyped):
         xtl.transplant(model, source=SOURCE, target=TARGET, **CELL)
 
 
+def test_weights_that_changed_make_another_model(tiny_model):
+    model = tiny_model("llama")
+    policy = xtl.Policy.for_model(model, **CELL)
+    weight = next(model.parameters())
+    own = weight.detach().clone()
+    with torch.no_grad():
+        weight[0, 0] += 1
+    try:
+        with pytest.raises(xtl.InputError, match="weights_sha256"), policy.applied(model, source=SOURCE):
+            raise AssertionError
+    finally:
+        with torch.no_grad():
+            weight.copy_(own)
+    with policy.applied(model, source=SOURCE):
+        pass
+
+
 def test_padding_on_the_right_is_refused(tiny_model):
     for backend in ("hooked", "bridge"):
         model = tiny_model("llama", backend)

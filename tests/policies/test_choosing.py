@@ -46,6 +46,15 @@ def test_modules_of_ones_own_are_taken_by_their_hook_points(tiny_model, maps):
     assert policy.held_out.control == ""
 
 
+def test_how_much_and_where_come_from_the_results(tiny_model, maps):
+    model = tiny_model("llama")
+    real = named(maps[0], model, alpha=0.5, source_at="-2", target_at="-3")
+    policy = xtl.Policy.from_maps(model, real)
+    assert (policy.alpha, policy.source_position, policy.position, policy.heads) == (0.5, -2, -3, ())
+    heads = real.sel(module=["mlp"]).assign_coords(module=["attn_head"], source_head=1, target_head=2)
+    assert xtl.Policy.from_maps(model, heads).heads == ((1, 2),)
+
+
 def test_what_nothing_can_be_chosen_on_is_refused(tiny_model, maps):
     model = tiny_model("llama")
     real = named(maps[0], model)
@@ -53,6 +62,8 @@ def test_what_nothing_can_be_chosen_on_is_refused(tiny_model, maps):
     cases = [
         ({"results": real.assign_attrs(model="gpt2")}, "of model 'gpt2'"),
         ({"results": real.assign_attrs(control="zero")}, "control 'zero'"),
+        ({"results": real.assign_attrs(steps="every")}, "steps='every'"),
+        ({"results": real.assign_attrs(target_at="last token of a word")}, "target_at 'last token of a word'"),
         ({"results": several}, "several directions"),
         ({"results": real, "direction": "en->xx"}, "unknown direction"),
         ({"results": real, "strategy": "best"}, "unknown strategy"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -105,11 +106,23 @@ def _direction(found: list[str], asked: str | None) -> str:
 
 
 def _how(results: xr.Dataset) -> dict[str, Any]:
-    """What was written of it, where results say so: a blend, one head."""
+    """What was written of it, and where in the prompts, where results say so.
+
+    Raises:
+        InputError: at a position that no policy has: only those counted from the prompt's end mean the same in every prompt.
+    """
     alpha = results["alpha"].item() if "alpha" in results.coords else results.attrs.get("alpha", 1.0)
-    if "source_head" not in results.coords:
-        return {"alpha": float(alpha)}
-    return {"alpha": float(alpha), "heads": [tuple(int(results[name]) for name in ("source_head", "target_head"))]}
+    how: dict[str, Any] = {"alpha": float(alpha)}
+    if "source_head" in results.coords:
+        how["heads"] = [tuple(int(results[name]) for name in ("source_head", "target_head"))]
+    for name, said in (("source_position", "source_at"), ("position", "target_at")):
+        at = str(results.attrs.get(said, -1))
+        if not re.fullmatch("-[0-9]+", at):
+            raise InputError(
+                f"results are of {said} {at!r}; a policy's position counts from the prompt's end, such as -2"
+            )
+        how[name] = int(at)
+    return how
 
 
 def _module(results: xr.Dataset, name: str) -> Module:
