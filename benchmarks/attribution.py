@@ -22,8 +22,6 @@ from xtl.backend import forward
 from xtl.gradients import METHODS, agreement
 from xtl.tokens import encode
 
-LAYERS = ("attn", "mlp", "resid")
-
 
 def seconds(run: Callable[[], Any]) -> tuple[Any, float]:
     """What a function gives, and the CPU seconds that it takes."""
@@ -31,28 +29,27 @@ def seconds(run: Callable[[], Any]) -> tuple[Any, float]:
     return run(), time.process_time() - start
 
 
-def rows_of(model: Any, pair: xtl.ParallelPair, sample: int, points: int) -> list[dict[str, Any]]:
+def rows_of(model: Any, pair: xtl.ParallelPair, given: argparse.Namespace) -> list[dict[str, Any]]:
     """Of one pair a row for each module and method."""
     ids = encode(model, pair.target)
     plain = min(seconds(lambda: forward(model, ids, keep=1))[1] for _ in range(5))
-    exact = {}
     rows = []
-    for module in LAYERS:
-        exact[module], took = seconds(lambda module=module: xtl.sweep(model, pair, modules=[module], verify=0))
-        rows.append({"module": module, "method": "exact", "passes": took / plain})
-    heads, took = seconds(lambda: xtl.attribution(model, pair, modules=["attn_head"], sample=sample))
-    rows.append({"module": "attn_head", "method": f"exact, {sample} cells", "passes": took / plain})
-    for method in METHODS:
-        for module in (*LAYERS, "attn_head"):
-            options = {"modules": [module], "method": method, "points": points}
+    for module in given.modules.split(","):
+        if module == "attn_head":
+            exact, took = seconds(lambda: xtl.attribution(model, pair, modules=["attn_head"], sample=given.sample))
+            known = exact["exact"].values
+        else:
+            exact, took = seconds(lambda module=module: xtl.sweep(model, pair, modules=[module], verify=0))
+            known = np.ones(exact["gain"].shape, bool)
+        what = f"exact, {known.sum()} cells" if module == "attn_head" else "exact"
+        rows.append({"module": module, "method": what, "passes": took / plain})
+        for method in [one for one in given.methods.split(",") if one != "carried" or module == "attn_head"]:
+            options = {"modules": [module], "method": method, "points": given.points}
             found, took = seconds(lambda options=options: xtl.attribution(model, pair, **options))
-            known = heads["exact"].values if module == "attn_head" else np.ones(found["gain"].shape, bool)
-            truth = (heads if module == "attn_head" else exact[module])["gain"].values[known]
-            alike = agreement(found["gain"].values[known].astype(float), truth.astype(float))
+            alike = agreement(found["gain"].values[known].astype(float), exact["gain"].values[known].astype(float))
             rows.append({"module": module, "method": method, "passes": took / plain, **alike})
-    return [
-        {"direction": pair.direction, "pair": pair.id, "vanilla": float(heads["vanilla_score"])} | row for row in rows
-    ]
+    vanilla = float(exact["vanilla_score"])
+    return [{"direction": pair.direction, "pair": pair.id, "vanilla": vanilla} | row for row in rows]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -78,6 +75,8 @@ def main() -> None:
     parser.add_argument("--model", default=None)
     parser.add_argument("--languages", default="es,tr,sw")
     parser.add_argument("--pairs", type=int, default=2, help="of each language")
+    parser.add_argument("--modules", default="attn,mlp,resid,attn_head")
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--sample", type=int, default=500, help="cells of heads that are computed exactly")
     parser.add_argument("--points", type=int, default=2, help="gradients a place, of 'integrated'")
     parser.add_argument("--threads", type=int, default=1)
@@ -90,7 +89,7 @@ def main() -> None:
     for language in given.languages.split(","):
         pairs = list(xtl.get_task("capitals").pairs("en", language))
         for pair in pairs[:: max(1, len(pairs) // given.pairs)][: given.pairs]:
-            rows += rows_of(model, pair, given.sample, given.points)
+            rows += rows_of(model, pair, given)
             print(pair.id, pair.direction, f"vanilla {rows[-1]['vanilla']:.2f}", flush=True)
     print(table(rows))
 

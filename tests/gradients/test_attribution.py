@@ -81,7 +81,7 @@ def test_vanilla_is_the_sweeps_with_and_without_a_shared_prefix(tiny_model, back
 def test_a_prompt_onto_itself_gains_nothing(tiny_model, backend, method):
     model = tiny_model("llama", backend)
     same = xtl.ParallelPair(TARGET, TARGET, options=("ab", "cd"), gold=0)
-    for modules in (["attn", "resid"], ["attn_head"]):
+    for modules in (["attn", "resid"], ["attn_head"])[method == "carried" :]:
         gain = xtl.attribution(model, same, modules=modules, method=method, points=2)["gain"].values
         if modules == ["attn_head"]:
             gain = np.diagonal(gain, axis1=3, axis2=4)
@@ -96,6 +96,20 @@ def test_heads_written_each_into_itself_add_up_to_the_whole_attention(tiny_model
     assert heads["gain"].dims == ("module", "source_layer", "target_layer", "source_head", "target_head")
     whole = xtl.attribution(model, PAIR, modules=[WHOLE])["gain"].values
     np.testing.assert_allclose(np.trace(heads["gain"].values, axis1=3, axis2=4), whole, atol=1e-6)
+
+
+@both
+@pytest.mark.parametrize("architecture", ["gemma3", "gpt2"])
+def test_carried_estimates_are_gradients_where_no_norm_follows_the_heads(tiny_model, architecture, backend):
+    model = tiny_model(architecture, backend)
+    plain, carried = (
+        xtl.attribution(model, PAIR, modules=["attn_head"], method=method)["gain"].values
+        for method in ("gradient", "carried")
+    )
+    assert np.allclose(plain, carried, atol=1e-5) == (architecture == "gpt2")
+    exact = xtl.sweep(model, PAIR, modules=["attn_head"], target_layers=[3], verify=0)["gain"].values
+    off = [abs(one[:, :, 3:] - exact).mean() for one in (plain, carried)]
+    assert off[1] <= off[0] + 1e-6
 
 
 @both
@@ -215,10 +229,11 @@ def test_agreement_counts_what_is_shared():
     [
         (
             {"method": "gradients"},
-            r"unknown method 'gradients' \(did you mean 'gradient'\?\); valid: gradient, integrated, relp",
+            r"unknown method 'gradients' \(did you mean 'gradient'\?\); valid: gradient, integrated, relp, carried",
         ),
         ({"modules": ["attn", "attn_head"]}, "modules of one map must have as many heads"),
         ({"modules": ["atn"]}, "unknown module 'atn'"),
+        ({"method": "carried"}, "method 'carried' is for attention's heads, attn_head, not for attn"),
         ({"points": 0}, "points must be"),
         ({"verify": -1}, "verify must be"),
         ({"sample": 1.5}, "sample must be"),

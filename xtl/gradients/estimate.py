@@ -16,6 +16,7 @@ from xtl.engine.lengths import why_not_at_lengths
 from xtl.engine.prepare import Sweep, SweepSettings, prepare
 from xtl.errors import InputError, Whole, check_choice, check_whole, known_keywords
 from xtl.gradients.backward import TargetRun
+from xtl.gradients.carried import carried_estimates
 from xtl.gradients.exact import Written, agreement, exact_gains
 from xtl.gradients.slopes import METHODS, Reads, by_site, estimates, slopes
 from xtl.hooks import Module
@@ -55,7 +56,8 @@ def attribution(
         target_layers: layers to write; all by default.
         method: "gradient", one backward pass at the vanilla run; "integrated", gradients at `points` places on the way from each
             place's own activation to the sources' mean, `points` rows of a batch a target layer (and head); "relp", one backward
-            pass by RelP's rules.
+            pass by RelP's rules; "carried", for heads: what a head's change makes of attention's output exactly, and one
+            backward pass from there.
         points: gradients a place, for "integrated".
         normalise: as for `xtl.sweep`.
         verify: so many cells with the largest estimates are computed exactly, and replaced.
@@ -94,8 +96,12 @@ def attribution(
     gains, written, states = [], [], 0
     for module in sweep.plan.modules:
         vanilla, reads = _read(model, sweep, run, module)
-        slope, n_states = slopes(model, run, reads, method, points)
-        gains.append(estimates(reads, slope).double().cpu().numpy())
+        if method == "carried":
+            found, n_states = carried_estimates(model, run, reads, module), 1
+        else:
+            slope, n_states = slopes(model, run, reads, method, points)
+            found = estimates(reads, slope)
+        gains.append(found.double().cpu().numpy())
         written.append((module, reads))
         states += n_states
     result = _label(model, sweep, vanilla, np.stack(gains))

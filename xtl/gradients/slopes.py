@@ -1,4 +1,6 @@
-"""The three methods: from a target run to the slope of its score at every place that a transplant writes to.
+"""From a target run to the slope of its score at every place that a transplant writes to.
+
+(`carried` alone has no slope at the head: see `xtl.gradients.carried`.)
 
 A *place* is a hook point at a target layer, of heads one head of it. An estimate is (source - own) . slope, so that what a method
 gives is one slope a place, and one backward pass serves all source layers.
@@ -22,8 +24,9 @@ METHODS = {
     "gradient": "the score's gradient at the vanilla run (attribution patching)",
     "integrated": "the gradient averaged along the way from a place's own activation to the sources' mean",
     "relp": "the gradient at the vanilla run by RelP's rules (arXiv 2508.21258)",
+    "carried": "heads: what a head's change makes of attention's output, exactly, times the gradient there",
 }
-"""How a slope is found."""
+"""How a gain is estimated."""
 
 Places = Float[Tensor, "place head unit"]
 """A vector for each hook point and each of its heads; a hook point that is written as a whole has one head."""
