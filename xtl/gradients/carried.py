@@ -1,8 +1,8 @@
 """Heads: what a head's change makes of the attention's output exactly, and the score's gradient from there on.
 
-Between a head and the residual stream stand the output projection and, in some families (Gemma 2 and 3), a norm. Another layer's head
-can be far larger than the one that it replaces; that norm then bends most of what a gradient at the head itself takes for
-straight. It is cheap to run: no more than one product a cell.
+Between a head and the residual stream stand the output projection and, in some families (Gemma 2 and 3), a norm. A head of another
+layer can be far larger than the one that it replaces; that norm then bends most of what a gradient at the head itself takes for a
+straight line. To run it costs no more than one product a cell.
 """
 
 from __future__ import annotations
