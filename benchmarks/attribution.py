@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,13 @@ def rows_of(model: Any, pair: xtl.ParallelPair, given: argparse.Namespace) -> li
             found, took = seconds(lambda options=options: xtl.attribution(model, pair, **options))
             alike = agreement(found["gain"].values[known].astype(float), exact["gain"].values[known].astype(float))
             rows.append({"module": module, "method": method, "passes": took / plain, **alike})
-    vanilla = float(exact["vanilla_score"])
-    return [{"direction": pair.direction, "pair": pair.id, "vanilla": vanilla} | row for row in rows]
+    told = {"direction": pair.direction, "pair": pair.id, "vanilla": float(exact["vanilla_score"])}
+    return [told | row for row in rows]
+
+
+def vanilla(model: Any, pair: xtl.ParallelPair) -> float:
+    """The pair's score without a transplant."""
+    return float(xtl.attribution(model, pair, modules=["resid"], target_layers=[-1])["vanilla_score"])
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -75,6 +81,7 @@ def main() -> None:
     parser.add_argument("--model", default=None)
     parser.add_argument("--languages", default="es,tr,sw")
     parser.add_argument("--pairs", type=int, default=2, help="of each language")
+    parser.add_argument("--below", type=float, default=0.0, help="pairs whose vanilla score is below, in nats")
     parser.add_argument("--modules", default="attn,mlp,resid,attn_head")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--sample", type=int, default=500, help="cells of heads that are computed exactly")
@@ -88,9 +95,12 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for language in given.languages.split(","):
         pairs = list(xtl.get_task("capitals").pairs("en", language))
-        for pair in pairs[:: max(1, len(pairs) // given.pairs)][: given.pairs]:
+        for pair in islice(filter(lambda pair: vanilla(model, pair) < given.below, pairs), given.pairs):
             rows += rows_of(model, pair, given)
-            print(pair.id, pair.direction, f"vanilla {rows[-1]['vanilla']:.2f}", flush=True)
+            agreed = {
+                row["method"]: round(row["spearman"], 2) for row in rows if row["pair"] == pair.id and "spearman" in row
+            }
+            print(pair.id, pair.direction, f"vanilla {rows[-1]['vanilla']:.4f}", agreed, flush=True)
     print(table(rows))
 
 

@@ -1,13 +1,13 @@
 """Heads: what a head's change makes of the attention's output exactly, and the score's gradient from there on.
 
-Between a head and the residual stream stand the output projection and, in some families (Gemma 2 and 3), a norm. A head of another
-layer can be far larger than the one that it replaces; that norm then bends most of what a gradient at the head itself takes for a
-straight line. To run it costs no more than one product a cell.
+Between a head and the residual stream stand the output projection and, in some families (Gemma 2 and 3), a norm. A head of
+another layer can be far larger than the one that it replaces; that norm then bends most of what a gradient at the head itself
+takes for a straight line. To run it costs one product a cell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -43,45 +43,32 @@ def carried_estimates(
     slopes = run.gradients(leaves, 1)
     with torch.no_grad():
         found = [
-            _of_layer(_output(model, layer), reads.source, reads.own[place], own[site], slopes[place][0])
+            _of_layer(model.blocks[layer], reads.source, reads.own[place], own[site], slopes[place][0])
             for place, (layer, site) in enumerate(zip(layers, sites, strict=True))
         ]
     return torch.stack(found, dim=1)
 
 
 def _of_layer(
-    output: Callable[[Tensor], Tensor],
+    block: Any,
     source: Float[Tensor, "source head unit"],
     own: Float[Tensor, "head unit"],
     out: Float[Tensor, " d_model"],
     slope: Float[Tensor, " d_model"],
 ) -> Float[Tensor, "source source_head head"]:
-    """The cells of one target layer, source layer by source layer."""
-    vanilla = output(own[None])[0]
+    """The cells of one target layer."""
+    weight, bias = block.attn.W_O, getattr(block.attn, "b_O", None)
+    projected = torch.einsum("td,tdm->tm", own, weight)
+    before = projected.sum(0) if bias is None else projected.sum(0) + bias
+    norm = getattr(block, "ln1_post", None) or torch.nn.Identity()
+    vanilla = norm(before[None, None])[0, 0]
     if not (vanilla - out).abs().max() <= NEAR * out.abs().max():
         raise InputError(
             "method 'carried' needs an attention whose output is a projection of its heads, under a norm or none; this "
             "architecture's is another: use 'gradient'"
         )
-    n_heads = len(own)
     found = []
     for heads in source:
-        changed = own.expand(len(heads), n_heads, -1, -1).clone()  # source head, target head, head, unit
-        for target in range(n_heads):
-            changed[:, target, target] = heads
-        found.append((output(changed.flatten(0, 1)) - vanilla) @ slope)
-    return torch.stack(found).unflatten(1, (-1, n_heads))
-
-
-def _output(model: Model, layer: int) -> Callable[[Tensor], Tensor]:
-    """From heads `[row, head, d_head]` to what attention puts out, `[row, d_model]`."""
-    block = model.blocks[layer]
-    weight, bias = block.attn.W_O, getattr(block.attn, "b_O", None)
-    norm = getattr(block, "ln1_post", None)
-
-    def output(heads: Tensor) -> Tensor:
-        put_out = torch.einsum("rhd,hdm->rm", heads, weight)
-        put_out = put_out if bias is None else put_out + bias
-        return put_out if norm is None else norm(put_out[None])[0]
-
-    return output
+        changed = torch.einsum("sd,tdm->stm", heads, weight) - projected
+        found.append((norm(before + changed) - vanilla) @ slope)
+    return torch.stack(found)
