@@ -19,6 +19,9 @@ from xtl.gradients.backward import Leaf, TargetRun
 from xtl.gradients.slopes import Reads
 from xtl.hooks import Module
 
+MOST = 2**25
+"""Numbers that may be there at a time, about."""
+
 NEAR = 1e-3
 """How far an attention output that is computed here may be from the model's own, relative to its largest entry."""
 
@@ -68,7 +71,8 @@ def _of_layer(
             "architecture's is another: use 'gradient'"
         )
     found = []
-    for heads in source:
-        changed = torch.einsum("sd,tdm->stm", heads, weight) - projected
-        found.append((norm(before + changed) - vanilla) @ slope)
-    return torch.stack(found)
+    for heads in source.split(max(1, MOST // (len(own) * projected.numel()))):
+        changed = torch.einsum("isd,tdm->istm", heads, weight) - projected
+        put_out = norm((before + changed).flatten(0, 2)[None])[0]
+        found.append(((put_out - vanilla) @ slope).unflatten(0, changed.shape[:3]))
+    return torch.cat(found)
