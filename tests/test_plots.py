@@ -2,6 +2,7 @@
 
 import builtins
 import inspect
+import logging
 import math
 import subprocess
 import sys
@@ -281,3 +282,24 @@ def test_no_label_is_a_tag_mathematics_or_a_variable() -> None:
     shown = [text for figure in drawn for text in _texts(figure.to_dict())]
     assert any("&lt;b&gt;q&lt;/b&gt;&#36;x^2&#36;" in text for text in shown)
     assert [text for text in shown if "<b>q" in text or "$x" in text or "&#36;%{y}" in text] == []
+
+
+def test_what_the_browsers_driver_says_of_itself_is_not_shown_and_a_failure_is_tried_again(monkeypatch, caplog):
+    tries = []
+
+    def to_image(self, **options):
+        tries.append(options)
+        logging.getLogger("choreographer.channels.pipe").error("JSONError decoding message. Ignoring")
+        if len(tries) == 1:
+            raise ValueError("the browser said nothing")
+        return b"image"
+
+    monkeypatch.setattr(go.Figure, "to_image", to_image)
+    pytest.importorskip("kaleido")
+    assert plots.image_bytes(go.Figure(), "png") == b"image"
+    assert len(tries) == 2
+    assert caplog.records == []
+    monkeypatch.setattr(go.Figure, "to_image", lambda *_, **__: (_ for _ in ()).throw(ValueError("nothing")))
+    with pytest.raises(plots.FigureError, match=r"PNG export failed twice \(ValueError\)") as caught:
+        plots.image_bytes(go.Figure(), "png")
+    assert "\n" not in str(caught.value)

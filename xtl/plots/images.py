@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -56,10 +59,29 @@ def image_bytes(
         from kaleido.errors import ChromeNotFoundError
     except ImportError as error:
         raise FigureError(f"{what} export needs the package kaleido 1.x: {install_hint('figures')}") from error
+    for attempt in (1, 2):
+        try:
+            with _quiet():
+                return figure.to_image(format=form, width=width, height=height, scale=scale)
+        except Exception as error:  # a browser fails in many ways; plotly wraps some of them in a RuntimeError
+            missing = isinstance(error, ChromeNotFoundError) or "chrome" in str(error).lower()
+            if attempt == 1 and not missing:
+                continue  # what a browser does not take at once, it often takes the second time
+            failed = "found no Chrome or Chromium" if missing else f"failed twice ({type(error).__name__})"
+            hint = (
+                "install chromium (apt-get install chromium) or run plotly_get_chrome; BROWSER_PATH names one elsewhere"
+            )
+            raise FigureError(f"{what} export {failed}: {hint}") from error
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tracebacks that the browser's driver logs of messages which it then ignores."""
+    log = logging.getLogger("choreographer")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
-        return figure.to_image(format=form, width=width, height=height, scale=scale)
-    except Exception as error:  # a browser fails in many ways; plotly wraps some of them in a RuntimeError
-        missing = isinstance(error, ChromeNotFoundError) or "chrome" in str(error).lower()
-        failed = "found no Chrome or Chromium" if missing else f"failed ({type(error).__name__})"
-        hint = "install chromium (apt-get install chromium) or run plotly_get_chrome; BROWSER_PATH names one elsewhere"
-        raise FigureError(f"{what} export {failed}: {hint}") from error
+        yield
+    finally:
+        log.setLevel(level)
