@@ -126,6 +126,7 @@ def compute(
     check_model(model)
     shots = check_whole("shots", shots, 1)
     folds = None if folds is None else check_whole("folds", folds, 2)
+    seed = check_whole("seed", seed, 0)
     if not len(alphas) or not all(isinstance(alpha, (int, float)) and math.isfinite(alpha) for alpha in alphas):
         raise InputError(f"alphas must be numbers, at least one, got {alphas!r}")
     layers = check_layers("learned_layers", learned_layers, model.cfg.n_layers)

@@ -42,7 +42,7 @@ FEW: dict[str, Any] = {
 LEAST = {
     "n_resamples": 100, "n_splits": 10, "n_instances": 1, "n_layers": 1, "n_folds": 2, "n_controls": 1, "min_instances": 1,
     "max_new_tokens": 1, "seed": 0, "control_seed": 0, "instances": 0, "top": 1, "shots": 1, "columns": 1, "max_bytes": 1,
-    "width": 1, "height": 1, "decimals": 0, "actors": 1, "verify": 0, "chunk_size": 1,
+    "width": 1, "height": 1, "decimals": 0, "actors": 1, "verify": 0, "sample": 0, "points": 1, "chunk_size": 1,
 }  # fmt: skip
 """The least value of whole numbers; what is not here has none, or a kind of its own."""
 
@@ -111,6 +111,8 @@ CALLS: dict[str, Any] = {
         "source_layer": 0,
         "target_layer": 1,
     },
+    "xtl.attribution": lambda model: {"model": model, "pair": pairs()[0]},
+    "xtl.get_task": lambda model: {"name": "capitals"},
     "xtl.explore": lambda model: {"model": model, "pair": pairs()[0]},
     "xtl.run_study": lambda model: {"study": {"tasks": "capitals", "directions": ["en:es"], "limit": 1}, "out": "x"},
     "xtl.load_model": lambda model: {},
@@ -160,6 +162,8 @@ def arguments() -> list[tuple[str, str, str, bool]]:
 
 def wrong(argument: str, kind: str, may_be_none: bool) -> list[Any]:
     values = {"whole": NO_WHOLE, "flag": NO_FLAGS, "number": NO_NUMBERS}[kind]
+    if argument == "alpha":  # several are an axis
+        values = [value for value in values if value != [1]]
     if argument in ("source_layer", "target_layer"):
         values = [*values, 99, -99]
     if argument in ("confidence", "level"):

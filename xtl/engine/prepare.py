@@ -204,7 +204,7 @@ def check_alpha(alpha: object) -> float | tuple[float, ...]:
     >>> check_alpha(1), check_alpha([0, 0.5])
     (1.0, (0.0, 0.5))
     """
-    if isinstance(alpha, str) or not isinstance(alpha, Iterable):
+    if isinstance(alpha, (str, bytes)) or not isinstance(alpha, Iterable):
         return check_number("alpha", alpha)
     found = tuple(check_number("alpha", one) for one in alpha)
     if not found:

@@ -89,7 +89,9 @@ def attribution(
     check_cache(model)
     check_choice("method", method, METHODS)
     points = check_whole("points", points, 1)
-    verify, sample = check_whole("verify", verify, 0), check_whole("sample", sample, 0)
+    verify, sample, seed = (
+        check_whole(name, value, 0) for name, value in (("verify", verify), ("sample", sample), ("seed", seed))
+    )
     sweep = _prepare(model, pair, modules, source_layers, target_layers, normalise)
     assert sweep.question is not None
     run = TargetRun(model, sweep.plan, sweep.question)
@@ -108,7 +110,7 @@ def attribution(
     result.attrs |= {"estimate": method, "target_states": states} | (
         {"points": points} if method == "integrated" else {}
     )
-    return _checked(model, sweep, result, written, verify, sample, check_whole("seed", seed, 0))
+    return _checked(model, sweep, result, written, verify, sample, seed)
 
 
 def _prepare(

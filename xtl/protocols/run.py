@@ -236,6 +236,7 @@ def select(
     check_choice("strategy", strategy, STRATEGIES)
     check_choice("per", per, PER)
     controls.check_control(control, None)
+    control_seed = check_whole("control_seed", control_seed, 0)
     run = sweep_many if control is None else partial(controls.run, control=control, seed=control_seed)
     data = data or Data()
     groups = gather(task, languages, split, data)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, check_flag
 from xtl.tasks.alignment import Alignment, check_alignment
 from xtl.tasks.base import PAPER, PaperDefaults, Task, normalise_language
 from xtl.tasks.benchmark import Benchmark
@@ -77,6 +77,7 @@ def get_task(name: str, *, run_code: bool = False) -> Task:
     ...
     xtl.errors.InputError: unknown task 'capital' (did you mean 'capitals'?); valid: capitals, ..., or lm-eval:FOLDER
     """
+    check_flag("run_code", run_code)
     if isinstance(name, str) and name.startswith(PREFIX):
         return lm_eval_task(name, run_code)
     if run_code:
