@@ -8,15 +8,16 @@ answered cards, and with options of one token; CPU seconds, the median of three.
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
-from common import machine, parser, report
+from common import machine, parser, report, seconds
 
 import xtl
+
+cpu = partial(seconds, repeats=3, clock=time.process_time)
 
 
 def main() -> None:
@@ -45,17 +46,6 @@ def heads(model: object, pair: xtl.ParallelPair, method: str, verify: int) -> No
 def after(shots: list[xtl.ParallelPair], pair: xtl.ParallelPair, side: str) -> str:
     """A prompt after answered ones."""
     return "\n".join([*(f"{getattr(shot, side)}{shot.options[shot.gold]}" for shot in shots), getattr(pair, side)])
-
-
-def cpu(run: Callable[[], object]) -> float:
-    """Median CPU seconds of three, after one that doesn't count."""
-    run()
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        run()
-        times.append(time.process_time() - start)
-    return statistics.median(times)
 
 
 if __name__ == "__main__":

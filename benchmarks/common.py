@@ -55,6 +55,16 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return result
 
 
+def map_parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with what benchmarks of one map take: the model, its backend, the prompts' lengths."""
+    result = parser(doc)
+    result.add_argument("--model")
+    result.add_argument("--backend", default="hooked")
+    result.add_argument("--source-tokens", type=int, default=80)
+    result.add_argument("--target-tokens", type=int, default=111)
+    return result
+
+
 def report(rows: list[dict[str, Any]], path: str | None) -> None:
     """Print the rows as a table and write them, with the machine, as JSON."""
     import pandas as pd

@@ -53,7 +53,7 @@ def main() -> None:
     )
     print("chosen on half of the questions, measured on the others:")
     show([chosen("head", heads, "source_head", "target_head"), chosen("alpha", blends, "alpha")], out / "held_out.csv")
-    figure(shares, by_head).write_image(out / "heads_and_blends.png", scale=2)
+    xtl.plots.save_png(figure(shares, by_head), out / "heads_and_blends.png")
 
 
 def both(model: Any, pairs: list[xtl.ParallelPair], keep: Any, **settings: Any) -> tuple[xr.Dataset, xr.Dataset]:

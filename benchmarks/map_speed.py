@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from common import parser, random_prompt, report
+from common import map_parser, random_prompt, report
 from common import seconds as median_seconds
 
 import xtl
@@ -22,11 +22,7 @@ from xtl.backend import forward, forward_without_logits
 
 
 def main() -> None:
-    p = parser(__doc__)
-    p.add_argument("--model")
-    p.add_argument("--backend", default="hooked")
-    p.add_argument("--source-tokens", type=int, default=80)
-    p.add_argument("--target-tokens", type=int, default=111)
+    p = map_parser(__doc__)
     p.add_argument("--loop-cells", type=int, default=12)
     p.add_argument("--repeats", type=int, default=5)
     p.add_argument("--dtype", default="float32")

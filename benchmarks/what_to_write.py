@@ -12,17 +12,13 @@ import statistics
 import time
 from collections.abc import Callable
 
-from common import parser, random_prompt, report
+from common import map_parser, random_prompt, report
 
 import xtl
 
 
 def main() -> None:
-    p = parser(__doc__)
-    p.add_argument("--model")
-    p.add_argument("--backend", default="hooked")
-    p.add_argument("--source-tokens", type=int, default=80)
-    p.add_argument("--target-tokens", type=int, default=111)
+    p = map_parser(__doc__)
     p.add_argument("--repeats", type=int, default=5)
     p.add_argument("--only", default="", help="what to measure beside one map: a part of its name")
     arguments = p.parse_args()

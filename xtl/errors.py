@@ -67,7 +67,7 @@ def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:
     valid = list(choices)
     if isinstance(value, str) and value in valid:
         return value
-    raise InputError(f"unknown {argument} {shown(value)}{_did_you_mean(value, valid)}; valid: {', '.join(valid)}")
+    raise InputError(f"unknown {argument} {shown(value)}{did_you_mean(value, valid)}; valid: {', '.join(valid)}")
 
 
 def shown(value: object, most: int = 200) -> str:
@@ -76,7 +76,16 @@ def shown(value: object, most: int = 200) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def _did_you_mean(value: object, valid: list[str]) -> str:
+def one_line(error: BaseException, most: int = 300) -> str:
+    """What an error says, in one line, cut where it is long; its type where it says nothing.
+
+    >>> one_line(ValueError("a\\n  b")), one_line(KeyError())
+    ('a b', 'KeyError')
+    """
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def did_you_mean(value: object, valid: list[str]) -> str:
     """The nearest of the valid names, in words; nothing where none is near."""
     text = str(value)[:200].strip().casefold()
     folded = {name.casefold(): name for name in reversed(valid)}
@@ -118,7 +127,7 @@ def known_keywords(
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             for key in kwargs:
                 if key not in valid and key not in but:
-                    told = f"{name or function.__name__} has no argument {key!r}{_did_you_mean(key, valid)}"
+                    told = f"{name or function.__name__} has no argument {key!r}{did_you_mean(key, valid)}"
                     raise KeywordError(f"{told}; valid: {', '.join(valid)}")
             return function(*args, **kwargs)
 

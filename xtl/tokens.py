@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from xtl.backend import Model
-from xtl.errors import InputError, Whole, as_whole, check_text, shown
+from xtl.errors import InputError, Whole, as_whole, check_text, one_line, shown
 from xtl.pairs import Prompt, check_characters, check_prompt
 
 CHARACTERS_A_TOKEN = 100
@@ -61,7 +61,7 @@ def _read(model: Model, text: str, argument: str, **options: Any) -> list[int]:
     try:
         return [int(token) for token in model.tokenizer(text, **options)["input_ids"]]
     except Exception as error:  # a tokenizer is a program of its own
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error, 200)
         raise InputError(f"{argument}: the model's tokenizer fails to read {text[:80]!r}: {reason}") from error
 
 

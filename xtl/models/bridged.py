@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from xtl.errors import ModelError
+from xtl.errors import ModelError, one_line
 from xtl.models.caching import use_cache_names
-from xtl.models.explain import one_line
 from xtl.models.tokenizer import attach_tokenizer
 
 

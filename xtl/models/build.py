@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
-from xtl.errors import ContractError, ModelError
+from xtl.errors import ContractError, ModelError, one_line
 from xtl.models.bridged import architecture_of, bridge_from_hf
 from xtl.models.contract import check_contract, check_tokens
-from xtl.models.explain import one_line
 from xtl.models.hooked import hooked_from_hf, why_no_hooked
 from xtl.models.identity import config_part, plain
 from xtl.models.info import ModelInfo, eos_token_ids

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xtl.errors import one_line
+
 REMOTE_CODE = (
     "needs Python code from its own repository, which could do anything on this machine; read that code, then allow it with "
     "trust_remote_code=True"
@@ -41,8 +43,3 @@ def explain(label: str, location: Path | str | None, error: Exception) -> str:
             f"`hf download {location}` and copy the folder, or use the embedded model (no name)"
         )
     return f"{label!r} cannot be loaded: {text}"
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message on one line, at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -12,11 +12,10 @@ import torch
 from transformers import PreTrainedModel
 
 from xtl.backend import backend_name, is_bridge
-from xtl.errors import InputError
+from xtl.errors import InputError, one_line
 from xtl.models.build import from_hf, n_rows
 from xtl.models.caching import use_cache_names
 from xtl.models.contract import check_contract, check_tokens
-from xtl.models.explain import one_line
 from xtl.models.info import model_info
 from xtl.models.read import check_decoder, text_part
 from xtl.models.state import check_model

@@ -10,10 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import ModelError, shown
+from xtl.errors import ModelError, one_line, shown
 from xtl.models.converted import converted_folder
 from xtl.models.embedded import embedded_folder, load_embedded_tokenizer
-from xtl.models.explain import explain, one_line
+from xtl.models.explain import explain
 from xtl.models.names import Location
 
 

@@ -13,9 +13,8 @@ import warnings
 from typing import Any
 
 from xtl.backend import is_bridge
-from xtl.errors import InputError, ModelError
+from xtl.errors import InputError, ModelError, one_line
 from xtl.models.contract import CHECK_TEXT
-from xtl.models.explain import one_line
 
 COMPARED = (CHECK_TEXT, "a", " a", "1\n")
 """Texts on which two tokenizers are compared."""

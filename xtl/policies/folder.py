@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xtl.errors import InputError, shown
+from xtl.errors import InputError, one_line, shown
 from xtl.files import check_can_write, check_path, sha256, sync, write_text, writing
 from xtl.hooks import BY_HEAD, MODULES, Module
 from xtl.policies.card import policy_card
@@ -89,7 +89,7 @@ def load_policy(kind: type[F], folder: str | os.PathLike[str]) -> F:
     try:
         data = json.loads((folder / POLICY).read_text(encoding="utf-8"), parse_constant=_no_number)
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{shown(str(folder / POLICY))} is damaged: {' '.join(str(error).split())[:120]}") from error
+        raise InputError(f"{shown(str(folder / POLICY))} is damaged: {one_line(error, 120)}") from error
     try:
         return kind(**from_json(data), vector=_read_vector(folder, data))
     except InputError as error:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from xtl.errors import InputError, ModelError, check_flag, check_text, shown
+from xtl.errors import InputError, ModelError, check_flag, check_text, one_line, shown
 from xtl.policies.fields import Fields
 from xtl.policies.folder import FILES, POLICY, load_policy, save_policy
 
@@ -86,7 +86,7 @@ def policy_from_hub(kind: type[F], repo: str, *, revision: str | None = None, to
 
 def _told(repo: str, error: Exception) -> InputError | ModelError | Exception:
     """What the hub's library raised, in one line; what is not of it stays as it is."""
-    reason = " ".join(str(error).split())[:200]
+    reason = one_line(error, 200)
     if isinstance(error, HFValidationError):
         return InputError(f"repo {shown(repo)} can't be a repository's name: {reason}")
     if isinstance(error, (HfHubHTTPError, LocalEntryNotFoundError, OSError)):

@@ -7,16 +7,19 @@ the data behind it: a card about countries, a file of a published benchmark and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
 from xtl.errors import InputError, Whole, as_whole, check_choice
 from xtl.pairs import ParallelPair
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -149,6 +152,17 @@ def shortest_code(code: str) -> str:
     language, script, region = meant
     forms = (language, f"{language}_{script}", f"{language}_{region}")
     return next((form for form in forms if _subtags(form) == meant), f"{language}_{script}_{region}".strip("_"))
+
+
+def drawn(items: Iterable[T], name: str, seed: int | None, key: Callable[[T], object]) -> list[T]:
+    """A user's rows in an order that the seed fixes, whatever rows there are beside each; as they come for None.
+
+    >>> drawn(["a", "b", "c"], "mine", None, str), sorted(drawn(["a", "b", "c"], "mine", 0, str))
+    (['a', 'b', 'c'], ['a', 'b', 'c'])
+    """
+    if seed is None:
+        return list(items)
+    return sorted(items, key=lambda item: random.Random(f"{name}/{seed}/{key(item)}").random())
 
 
 def is_language(code: object) -> bool:

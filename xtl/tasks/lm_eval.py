@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import os
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from typing import Any
 from xtl.errors import InputError, Whole, check_whole
 from xtl.packages import install_hint
 from xtl.pairs import ParallelPair
-from xtl.tasks.base import check_seed, normalise_language
+from xtl.tasks.base import check_seed, drawn, normalise_language
 from xtl.tasks.lm_eval_config import LanguageConfig, read_folder
 
 PREFIX = "lm-eval:"
@@ -117,10 +116,11 @@ class LmEvalTask:
         found = [key for key in target if key in source]
         if not found:
             raise InputError(f"no row of {target_lang} has the {', '.join(names)} of one of {source_lang}")
-        if seed is not None:
-            found = sorted(found, key=lambda key: random.Random(f"{stem}/{seed}/{key}").random())
         langs = {"source_lang": source_lang, "target_lang": target_lang}
-        return [_pair(source[key], target[key], id=f"{stem}/{key}", **langs) for key in found[:limit]]
+        return [
+            _pair(source[key], target[key], id=f"{stem}/{key}", **langs)
+            for key in drawn(found, stem, seed, str)[:limit]
+        ]
 
 
 def lm_eval_task(name: str, run_code: bool = False) -> LmEvalTask:
@@ -159,7 +159,6 @@ class _Question:
     options: tuple[str, ...] | None
     gold: int | None
     answers: tuple[str, ...] | None
-    row: Mapping[str, Any]
 
 
 def _by_id(config: LanguageConfig, split: str | None, names: list[str]) -> dict[str, tuple[LanguageConfig, str, Any]]:
@@ -213,7 +212,7 @@ def _question(config: LanguageConfig, where: str, row: Mapping[str, Any]) -> _Qu
         texts = target if isinstance(target, list) else [target]
         if not texts or not prompt:
             raise InputError(f"{where}: no {'answer' if prompt else 'prompt'}")
-        return _Question(where, prompt, None, None, tuple(f"{space}{one}" for one in texts), row)
+        return _Question(where, prompt, None, None, tuple(f"{space}{one}" for one in texts))
     choices = _choices(config.value("doc_to_choice", row, where), where)
     gold = _gold(config.value("doc_to_target", row, where), choices, where)
     options = [f"{space}{choice}" for choice in choices]
@@ -223,7 +222,7 @@ def _question(config: LanguageConfig, where: str, row: Mapping[str, Any]) -> _Qu
         if not begin.strip():
             raise InputError(f"{where}: doc_to_text is empty, and the choices begin with nothing in common: no prompt")
         prompt, options = begin, [choice[len(begin) :] for choice in choices]
-    return _Question(where, prompt, tuple(options), gold, None, row)
+    return _Question(where, prompt, tuple(options), gold, None)
 
 
 def _choices(value: Any, where: str) -> list[str]:

@@ -15,7 +15,7 @@ import yaml
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from xtl.errors import InputError, XtlError
+from xtl.errors import InputError, XtlError, one_line
 from xtl.packages import install_hint
 from xtl.tasks.base import is_language, shortest_code
 from xtl.tasks.hub import DataError
@@ -100,10 +100,10 @@ class LanguageConfig:
             return datasets.load_dataset(name, variant, split=split, **options)
         except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
             raise DataError(
-                f"{name} is not in the local cache, and the hub does not give it: {_line(error)}"
+                f"{name} is not in the local cache, and the hub does not give it: {one_line(error)}"
             ) from error
         except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise InputError(f"{self.path}: the data of {name} can't be read: {_line(error)}") from error
+            raise InputError(f"{self.path}: the data of {name} can't be read: {one_line(error)}") from error
 
     def _beside(self, files: Any) -> Any:
         """Data files: as they are, or where they lie beside the YAML file."""
@@ -132,7 +132,7 @@ class LanguageConfig:
         try:
             return _template(said).render(**row)
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{where}: {field} {said[:60]!r} fails: {_line(error)}") from error
+            raise InputError(f"{where}: {field} {said[:60]!r} fails: {one_line(error)}") from error
 
     def _function(self, code: object, field: str) -> Callable[[Any], Any]:
         """A function of the folder's own code."""
@@ -183,7 +183,7 @@ def _fields(path: Path, depth: int = 0) -> dict[str, Any]:
             raise InputError(f"{path} has more than {MOST_BYTES:,} bytes")
         own = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path} can't be read: {_line(error)}") from error
+        raise InputError(f"{path} can't be read: {one_line(error)}") from error
     if not isinstance(own, dict):
         return {}
     included = own.pop("include", [])
@@ -215,9 +215,5 @@ def _module(path: Path) -> Any:
     except XtlError:
         raise
     except Exception as error:
-        raise InputError(f"{path} fails: {_line(error)}") from error
+        raise InputError(f"{path} fails: {one_line(error)}") from error
     return module
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError
+from xtl.errors import InputError, did_you_mean
 from xtl.pairs import ParallelPair
 from xtl.tasks.base import is_language
 from xtl.tasks.user_data import COLUMNS, pairs_of
@@ -100,8 +99,7 @@ def _plain(value: Any) -> Any:
 def _check_column(argument: str, column: Any, there: Sequence[str]) -> None:
     if column in there:
         return
-    close = difflib.get_close_matches(str(column), there, n=1, cutoff=0.6)
-    nearest = f" (did you mean {close[0]!r}?)" if close else ""
+    nearest = did_you_mean(column, list(there))
     raise InputError(f"{argument}: the table has no column {column!r}{nearest}; it has: {', '.join(there)}. See {PAGE}")
 
 

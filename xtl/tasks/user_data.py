@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,7 +19,7 @@ from typing import Any
 
 from xtl.errors import InputError, Whole, check_whole
 from xtl.pairs import ParallelPair, is_share
-from xtl.tasks.base import check_seed, normalise_language, shortest_code
+from xtl.tasks.base import check_seed, drawn, normalise_language, shortest_code
 from xtl.tasks.benchmark import separator
 from xtl.tasks.gold import find_gold
 from xtl.tasks.json_values import parse_json
@@ -108,9 +107,7 @@ class UserData:
         if not found:
             there = ", ".join(sorted({pair.direction for pair in self._pairs}))
             raise InputError(f"{self.path} has no row {wanted}; it has {there}")
-        if seed is not None:
-            found = sorted(found, key=lambda pair: random.Random(f"{self.name}/{seed}/{pair.id}").random())
-        return found[:limit]
+        return drawn(found, self.name, seed, lambda pair: pair.id)[:limit]
 
     @cached_property
     def _pairs(self) -> list[ParallelPair]:
