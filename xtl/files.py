@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, XtlError, shown
+from xtl.errors import InputError, XtlError, one_line, shown
 
 LEFTOVER = ".*.tmp"
 """Pattern of the temporary files that a killed process leaves."""
@@ -153,7 +153,7 @@ def disk_error(error: BaseException) -> OSError | None:
 
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> InputError:
     """What to tell the user when a write fails."""
-    said = os.strerror(error.errno) if error.errno else error.strerror or " ".join(str(error).split())
+    said = os.strerror(error.errno) if error.errno else error.strerror or one_line(error)
     return InputError(f"cannot write {os.fspath(path)!r}: {said}")
 
 

@@ -108,6 +108,18 @@ def test_activations_of_somebody_else_are_left_alone(loaded, tmp_path):
     (tmp_path / "activations").mkdir()
     with pytest.raises(xtl.InputError, match=r"holds other things \(activations\)"):
         run_study(STUDY | {"models": loaded}, tmp_path)
+    (tmp_path / "activations" / "mine.safetensors").touch()
+    (tmp_path / "activations" / f"{'0' * 64}.safetensors").touch()
+    with pytest.raises(xtl.InputError, match=r"holds other things \(activations\)"):
+        run_study(STUDY | {"models": loaded}, tmp_path)
+
+
+@pytest.mark.parametrize("left", [".lock", f"activations/{'0' * 64}.safetensors", "activations/.0.safetensors.7.tmp"])
+def test_a_run_killed_between_its_activations_and_its_manifest_goes_on(loaded, tmp_path, left):
+    (tmp_path / "activations").mkdir()
+    (tmp_path / left).touch()
+    assert run_study(STUDY | {"models": loaded}, tmp_path).n_done == 1
+    assert not (tmp_path / "activations").exists()
 
 
 @pytest.mark.parametrize("flag", ["--source-layers=0,99", "--target-layers=1,1", "--chat=true"])

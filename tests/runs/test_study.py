@@ -51,6 +51,7 @@ def test_flags_take_the_place_of_keys():
         ({"directions": ["en:xx"]}, "unknown language 'xx'"),
         ({"directions": ["*:*"]}, "names no language"),
         ({"directions": []}, "has no direction"),
+        ({"directions": ["en:es", "EN -> es"]}, "the same direction is given twice: en->es"),
         ({"modules": ["atn"]}, "unknown module 'atn' .did you mean 'attn'"),
         ({"score": "liklihood"}, "unknown score 'liklihood' .did you mean 'likelihood'"),
         ({"score": "paper"}, "score 'paper' has no rule for task 'capitals'"),
@@ -90,6 +91,12 @@ def test_a_star_is_every_other_language_and_a_task_has_its_own_directions():
     languages = get_task("capitals").languages
     assert study.tasks[0].directions == tuple(f"en->{code}" for code in languages if code != "en")
     assert study.tasks[1].directions == ("de->fr",)
+
+
+def test_a_direction_may_be_named_beside_the_star_that_holds_it():
+    both = Study.read(SMALL | {"directions": ["en:sw", "en:*"]}).tasks[0].directions
+    assert both[0] == "en->sw"
+    assert len(set(both)) == len(both) == len(get_task("capitals").languages) - 1
 
 
 def test_generated_answers_have_a_length():

@@ -16,7 +16,7 @@ from xtl.engine.driver import Driver
 from xtl.engine.engines import resolve_engine, why_slow
 from xtl.engine.prepare import SweepSettings
 from xtl.engine.rows import is_out_of_memory
-from xtl.errors import SlowEngineWarning, XtlError, check_flag
+from xtl.errors import SlowEngineWarning, XtlError, check_flag, one_line
 from xtl.models.chat import chat_pairs, check_chat
 from xtl.models.identity import identity_key
 from xtl.pairs import ParallelPair
@@ -201,7 +201,7 @@ def reason(error: BaseException) -> str:
     >>> reason(MemoryError())
     'out of memory (MemoryError)'
     """
-    text = " ".join(str(error).split())[:300]
+    text, kind = one_line(error), type(error).__name__
     if is_out_of_memory(error):
-        return f"out of memory ({text or type(error).__name__})"
-    return text if isinstance(error, XtlError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")
+        return f"out of memory ({text})"
+    return text if isinstance(error, XtlError) or text == kind else f"{kind}: {text}"

@@ -33,6 +33,8 @@ MANIFEST = "manifest.json"
 LOG = "log.jsonl"
 SHARED_ACTIVATIONS = "activations"
 """Where workers on this machine share source activations while a run is at work."""
+ACTIVATION = re.compile(r"[0-9a-f]{64}\.safetensors|\..*\.tmp")
+"""Names of files in it, whole or half written."""
 PENDING = re.compile(r"\d{6,}\.(cells|vanilla)\.parquet")
 """Names of files in `pending/`; others that lie there are left alone."""
 
@@ -60,9 +62,17 @@ def acquire(folder: Path) -> FileLock:
 def check_free(folder: Path, *ours: str) -> None:
     """Raise `InputError` where a folder without a run holds other things than what we put there ourselves, `ours` among it."""
     names = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
-    others = [name for name in names if name not in (".lock", "study.yaml", *ours) and not name.endswith(".tmp")]
+    allowed = (".lock", "study.yaml", *ours, *([SHARED_ACTIVATIONS] if _left_by_a_run(folder) else []))
+    others = [name for name in names if name not in allowed and not name.endswith(".tmp")]
     if others:
         raise InputError(f"{str(folder)!r} holds other things ({others[0]}) and no run; give another folder")
+
+
+def _left_by_a_run(folder: Path) -> bool:
+    """Whether the shared activations are ours, of a run that was killed before it had a manifest: they stay in nobody's way."""
+    shared = folder / SHARED_ACTIVATIONS
+    names = [entry.name for entry in shared.iterdir()] if shared.is_dir() else []
+    return all(map(ACTIVATION.fullmatch, names)) and bool(names or (folder / ".lock").exists())
 
 
 def is_empty(folder: Path) -> bool:

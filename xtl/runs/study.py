@@ -208,19 +208,25 @@ class Study(Strict):
 def spell_out(task: Task, directions: tuple[str, ...]) -> tuple[str, ...]:
     """Directions in the task's own codes, `*` replaced by every other language; each once, in order.
 
+    Raises:
+        InputError: a direction that the task does not have, or one that is named twice (beside a `*` that holds it it may be).
+
     >>> spell_out(get_task("capitals"), ("EN:es", "zh-CN -> en"))
     ('en->es', 'zh->en')
     """
     found: dict[str, None] = {}
+    named: list[str] = []
     for direction in directions:
         parts = parse_direction(direction)
         if parts == ("*", "*"):
             raise InputError(f"direction {direction!r} names no language; write en->* or *->en")
         codes = [part if part == "*" else normalise_language(part, task.languages) for part in parts]
+        named += [] if "*" in codes else ["->".join(codes)]
         for other in task.languages:
             source, target = (other if code == "*" else code for code in codes)
             if "*" not in codes or source != target:
                 found[f"{source}->{target}"] = None
+    _check_different("direction", named)
     if not found:
         raise InputError(f"task {task.name} has no direction {', '.join(directions) or '(none given)'}")
     return tuple(found)

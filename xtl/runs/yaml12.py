@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from xtl.errors import InputError
+from xtl.errors import InputError, one_line
 
 MOST_BYTES = 1_000_000
 MOST_VALUES = 100_000
@@ -99,7 +99,7 @@ def load(text: str) -> Any:
         KeyError,
         AttributeError,
     ) as error:  # the last three: a value that is not of its !!tag
-        raise InputError(f"it is no YAML: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(f"it is no YAML: {one_line(error, 200)}") from error
 
 
 def dump(value: Any) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, XtlError
+from xtl.errors import InputError, XtlError, one_line
 from xtl.packages import install_hint
 
 
@@ -68,7 +68,7 @@ class HubFile:
         except (OSError, ValueError, RuntimeError) as error:
             if isinstance(error, XtlError):
                 raise
-            raise InputError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
+            raise InputError(f"{path} cannot be read: {one_line(error, 200)}") from error
         if not missing_checked:
             raise InputError(f"{path} has no rows")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError
+from xtl.errors import InputError, one_line
 from xtl.tasks.json_values import parse_json
 
 MOST_BYTES = 2 * 10**9
@@ -29,7 +29,7 @@ def rows_of_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for number, row in enumerate(_parquet_rows(path)):
                 yield f"{path}, row {number}", row
         except (OSError, pyarrow.ArrowException) as error:
-            raise InputError(f"{path} is no Parquet file: {' '.join(str(error).split())[:150]}") from error
+            raise InputError(f"{path} is no Parquet file: {one_line(error, 150)}") from error
         return
     _check_size(path, path.stat().st_size)
     try:

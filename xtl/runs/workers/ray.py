@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from xtl.errors import InputError, XtlError
+from xtl.errors import InputError, XtlError, one_line
 from xtl.runs.compute import Computer
 from xtl.runs.jobs import Job
 from xtl.runs.reports import FailedWorker, Failure, LoadedModel, MapFiles, Notice, Ready, Stopped, WorkerReport
@@ -125,7 +125,7 @@ class RayPool:
                 reports = self._ray.get(reference)
             except self._ray.exceptions.RayError as error:
                 self.end(worker)
-                yield worker, FailedWorker(" ".join(str(error).split())[:200])
+                yield worker, FailedWorker(one_line(error, 200))
             else:
                 yield from ((worker, report) for report in reports)
 
@@ -174,9 +174,7 @@ def _connect(ray: Any, address: str | None) -> None:
         except ConnectionError:
             ray.init(include_dashboard=False, **unlogged)
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"no Ray cluster at {address or 'this machine'}: {' '.join(str(error).split())[:200]}"
-        ) from error
+        raise InputError(f"no Ray cluster at {address or 'this machine'}: {one_line(error, 200)}") from error
 
 
 def _check_reachable(address: str) -> None:
