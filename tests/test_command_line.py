@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
-import typer
 
 from tests.runs.filling import fill, jobs_of
 from xtl import cli, models
@@ -52,7 +51,7 @@ def commands(command: Any, *names: str) -> Iterator[tuple[tuple[str, ...], Any]]
 def flags() -> list[tuple[tuple[str, ...], str, str]]:
     """Command, flag and kind ("int", "float", "str", "Path", "list") of every flag that takes a value."""
     found = []
-    for words, command in commands(typer.main.get_command(cli.app)):
+    for words, command in commands(cli.command()):
         annotations = inspect.signature(command.callback, eval_str=True).parameters
         for option in command.params:
             if option.param_type_name == "option" and not option.is_flag and option.name != "help":
@@ -92,7 +91,7 @@ def test_no_flag_takes_nothing_or_another_flag_or_stands_twice(run, words, flag,
 
 
 def test_a_line_that_cannot_be_read_is_told_in_one(run):
-    for words, command in commands(typer.main.get_command(cli.app)):
+    for words, command in commands(cli.command()):
         for more in (["--no-such-flag"], ["--help=3"]):
             code, out, err = run(*words, *more)
             assert (code, out, err.count("\n")) == (2, "", 1), err

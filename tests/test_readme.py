@@ -34,15 +34,13 @@ def test_the_python_code_works_when_pasted(embedded, tmp_path, monkeypatch, caps
 
 def test_the_commands_exist_with_these_flags(monkeypatch):
     """Each `xtl` line parses: its command and every flag are known."""
-    import typer.main
-
     from xtl.commands.strict import UsageError
 
     lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("xtl ")]
     named = "transplant apply sweep protocol run status report figure export select tasks models"
     assert " ".join(words[0] for words in commands) == named
-    group = typer.main.get_command(cli.app)
+    group = cli.command()
     for name, *arguments in commands:
         command = group.commands[name]
         command.make_context(name, list(arguments)).close()

@@ -5,11 +5,13 @@ Bad input ends with exit code 2 and one line; nothing is written then. torch is 
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
 from typing import Annotated, Any
 
 import typer
+import typer.main
 
 from xtl import __version__
 from xtl.commands import analyses, apply, models, protocols, publish, runs, select, sweep, tasks, transplant
@@ -49,12 +51,18 @@ for commands in (sweep, transplant, apply, tasks, models, runs, analyses, select
     commands.register(app)
 
 
+@functools.cache
+def command() -> Any:
+    """The app as it is run; built once a process, which takes longer than most of its commands take to refuse a mistake."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Entry point: run the command; a user's mistake is one line and exit code 2, a warning is one line."""
     as_python_does = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"xtl: {printable(message)}\n"
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(command()(standalone_mode=False))
     except XtlError as error:
         print(f"xtl: {printable(error)}", file=sys.stderr)
         sys.exit(2)
