@@ -127,6 +127,37 @@ def test_clicks_choices_and_sliders_show_the_cell(model: Any, explorer: Any) -> 
     assert "&lt;script&gt;" in controls.words.value
 
 
+def test_a_click_at_an_edge_leaves_the_maps_ranges_and_the_cell_beside_it(explorer: Any) -> None:
+    pytest.importorskip("ipywidgets")
+    pytest.importorskip("anywidget")
+    from xtl.explorer.widget import Controls
+
+    controls = Controls(explorer)
+    layers = len(controls.source.options)
+    controls._set(controls.source.options[-1], controls.target.options[-1])
+    for axis in (controls.map.layout.xaxis, controls.map.layout.yaxis):
+        assert (axis.autorange, axis.range) == (False, (-0.5, layers - 0.5))
+        assert len(axis.categoryarray) == layers
+    choices, rest = controls.box.children
+    assert controls.source in choices.children
+    assert rest.children[0] is controls.map
+    assert rest.children[1].children[0] is controls.words
+    assert controls.map.layout.width + 20 * 16 < 760  # side by side at 1,200 px beside Jupyter's own bars
+
+
+def test_line_breaks_of_answers_are_signs(explorer: Any) -> None:
+    pytest.importorskip("ipywidgets")
+    pytest.importorskip("anywidget")
+    from xtl.explorer.widget import cell_html, tokens_html
+
+    view = explorer.cell("attn", 1, 2)
+    run = dataclasses.replace(view.transplant, text="Paris\n<b>\r\nEs\n")
+    page = cell_html(dataclasses.replace(view, transplant=run), "x", "two\nlines", "y")
+    assert "Paris⏎&lt;b&gt;⏎Es⏎<" in page
+    assert "two\nlines" in page
+    assert tokens_html(view).count("<tr>") == 1 + len(view.top)
+
+
 def test_it_shows_a_widget_where_there_is_one_and_a_view_everywhere(
     explorer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

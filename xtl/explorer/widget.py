@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anywidget  # noqa: F401  (plotly's FigureWidget needs it; said here, so that one error names it)
@@ -17,6 +17,8 @@ from xtl.explorer.cells import MEASURES, CellView
 from xtl.explorer.explored import Explored
 
 PICKED = "#E69F00"
+FACT = "white-space:pre-wrap;max-height:5.4em;overflow-y:auto;overflow-wrap:anywhere"
+NUMBER = "text-align:right;padding-left:.8em;font-variant-numeric:tabular-nums"
 
 
 def make_widget(explorer: Explored) -> widgets.VBox:
@@ -25,35 +27,37 @@ def make_widget(explorer: Explored) -> widgets.VBox:
 
 
 class Controls:
-    """The widget's parts and what they do; `box` is the whole."""
+    """The widget's parts and what they do; `box` is the whole: a row of choices, then the map at the left and its cell right."""
 
     def __init__(self, explorer: Explored) -> None:
         self.explorer = explorer
         names = [f"{pair.direction} {pair.id or ''}".strip() for pair in explorer.pairs]
         result = explorer.result
-        self.pair = widgets.Dropdown(options=list(zip(names, range(len(names)), strict=True)), description="pair")
-        self.module = widgets.Dropdown(options=[str(name) for name in result["module"].values], description="module")
-        self.measure = widgets.Dropdown(options=self._measures(), description="show")
+        self.pair = _choice("pair", list(zip(names, range(len(names)), strict=True)), "18rem")
+        self.module = _choice("module", [str(name) for name in result["module"].values], "12rem")
+        self.measure = _choice("show", self._measures(), "13rem")
         layers = [result[dim].values.tolist() for dim in ("source_layer", "target_layer")]
         self.source, self.target = (
-            widgets.SelectionSlider(options=options, description=name, continuous_update=False)
+            _choice(name, options, "10rem")
             for options, name in zip(layers, ("source layer", "target layer"), strict=True)
         )
         self.map = go.FigureWidget(_map_figure(*layers))
         self.lens = go.FigureWidget(_lens_figure())
-        self.words = widgets.HTML()
+        self.words, self.tokens = widgets.HTML(), widgets.HTML()
         self.busy = False
         self.map.data[0].on_click(self._clicked)
         for control in (self.pair, self.module, self.measure):
             control.observe(self._draw, "value")
-        for slider in (self.source, self.target):
-            slider.observe(self._open, "value")
-        choices = [self.pair] * (len(names) > 1) + [self.module, self.measure]
-        left = widgets.VBox([self.map, self.source, self.target])
-        right = widgets.VBox([self.words, self.lens], layout=widgets.Layout(max_width="34rem"))
+        for layer in (self.source, self.target):
+            layer.observe(self._open, "value")
+        choices = [self.pair] * (len(names) > 1) + [self.module, self.measure, self.source, self.target]
+        small = widgets.HBox([self.lens, self.tokens], layout=widgets.Layout(flex_flow="row wrap"))
+        cell = widgets.VBox(
+            [self.words, small], layout=widgets.Layout(flex="1 1 20rem", min_width="0", max_width="46rem")
+        )
         self.box = widgets.VBox(
             [widgets.HBox(choices, layout=widgets.Layout(flex_flow="row wrap")),
-             widgets.HBox([left, right], layout=widgets.Layout(flex_flow="row wrap"))]
+             widgets.HBox([self.map, cell], layout=widgets.Layout(flex_flow="row wrap", align_items="flex-start"))]
         )  # fmt: skip
         self._quietly(self._to_best)
         self._draw()
@@ -107,38 +111,61 @@ class Controls:
         pair = self.explorer.pairs[self.pair.value]
         shown = f"{self.module.value} {i} → {j}: {MEASURES[self.measure.value]} {value:+.3f}"
         self.words.value = cell_html(view, shown, pair.source, pair.target)
+        self.tokens.value = tokens_html(view)
         with self.map.batch_update():
             self.map.data[1].x, self.map.data[1].y = [str(j)], [str(i)]
         with self.lens.batch_update():
             for trace, run in zip(self.lens.data, ("vanilla", "transplanted"), strict=True):
                 trace.x, trace.y = view.lens["layer"].tolist(), view.lens[run].tolist()
-            self.lens.layout.title.text = plots.escape(f"probability of {view.token!r} after each layer (logit lens)")
+            self.lens.layout.title.text = plots.escape(f"{view.token!r} after each layer (logit lens)")
+
+
+def _choice(name: str, options: Sequence[Any], width: str) -> widgets.Dropdown:
+    """A choice with its name before it, as wide as both need."""
+    return widgets.Dropdown(
+        options=options, description=name, style={"description_width": "initial"}, layout={"width": width}
+    )
 
 
 def cell_html(view: CellView, heading: str, source: object, target: object) -> str:
-    """A cell in HTML; all text is escaped."""
+    """What a cell is and says, in HTML; all text is escaped. Long prompts scroll, an answer's line breaks are signs."""
     run = view.transplant
     facts = {
-        "source prompt": source,
-        "target prompt": target,
-        "vanilla says": run.vanilla_text,
-        "transplanted": run.text,
+        "source prompt": str(source),
+        "target prompt": str(target),
+        "vanilla says": one_line(run.vanilla_text),
+        "transplanted": one_line(run.text),
         "written at": f"{run.patch.write_hook}, token {run.patch.token!r}",
     }
     rows = "".join(
-        f'<tr><td style="opacity:.75;padding-right:.8em;vertical-align:top">{name}</td>'
-        f'<td dir="auto" style="white-space:pre-wrap">{html.escape(str(value))}</td></tr>'
+        f'<tr><td style="opacity:.75;padding-right:.8em;vertical-align:top;white-space:nowrap">{name}</td>'
+        f'<td><div dir="auto" style="{FACT}">{html.escape(value)}</div></td></tr>'
         for name, value in facts.items()
     )
-    tokens = "".join(
+    return (
+        f'<div style="line-height:1.35"><b>{html.escape(heading)}</b><table>{rows}</table>'
+        f"<div>{html.escape(view.in_words())}</div></div>"
+    )
+
+
+def tokens_html(view: CellView) -> str:
+    """The likeliest first tokens of a cell, in HTML."""
+    rows = "".join(
         f'<tr><td dir="auto">{html.escape(repr(row["token"]))}</td>'
-        f"<td>{row['vanilla']:.1%}</td><td>{row['transplanted']:.1%}</td></tr>"
+        f'<td style="{NUMBER}">{row["vanilla"]:.1%}</td><td style="{NUMBER}">{row["transplanted"]:.1%}</td></tr>'
         for row in view.top.to_dict("records")
     )
-    return (
-        f"<b>{html.escape(heading)}</b><table>{rows}</table><p>{html.escape(view.in_words())}</p>"
-        f"<table><tr><th>first token</th><th>vanilla</th><th>transplanted</th></tr>{tokens}</table>"
-    )
+    head = f'<th style="{NUMBER}">vanilla</th><th style="{NUMBER}">transplanted</th>'
+    return f'<table style="line-height:1.35"><tr><th style="text-align:left">first token</th>{head}</tr>{rows}</table>'
+
+
+def one_line(text: str) -> str:
+    """A text with its line breaks as signs.
+
+    >>> one_line("Madrid\\nEs")
+    'Madrid⏎Es'
+    """
+    return "⏎".join(text.splitlines()) + "⏎" * text.endswith(("\n", "\r"))
 
 
 def _map_figure(sources: list[int], targets: list[int]) -> go.Figure:
@@ -156,11 +183,14 @@ def _map_figure(sources: list[int], targets: list[int]) -> go.Figure:
         ]
     )  # fmt: skip
     figure.update_layout(
-        template="plotly_white", width=440, height=420, margin={"l": 60, "r": 10, "t": 20, "b": 50}, plot_bgcolor="#c8c8c8",
+        template="plotly_white", width=380, height=370, dragmode=False, margin={"l": 50, "r": 5, "t": 28, "b": 42},
+        plot_bgcolor="#c8c8c8",
         coloraxis={"colorscale": plots.COLOUR_SCALE, "cmid": 0, "colorbar": {"thickness": 12}},
     )  # fmt: skip
-    figure.update_xaxes(title_text="target layer", type="category", showgrid=False)
-    figure.update_yaxes(title_text="source layer", type="category", showgrid=False)
+    # Pinned: the marker at an edge cell would widen a range that plotly chooses, and shift the map under the pointer.
+    pinned = {"type": "category", "showgrid": False, "autorange": False, "fixedrange": True}
+    figure.update_xaxes(title_text="target layer", range=[-0.5, len(x) - 0.5], categoryarray=x, **pinned)
+    figure.update_yaxes(title_text="source layer", range=[-0.5, len(y) - 0.5], categoryarray=y, **pinned)
     return figure
 
 
@@ -172,7 +202,8 @@ def _lens_figure() -> go.Figure:
         ]
     )
     figure.update_layout(
-        template="plotly_white", width=440, height=240, margin={"l": 60, "r": 10, "t": 40, "b": 45}, title={"font": {"size": 13}},
+        template="plotly_white", width=340, height=200, margin={"l": 45, "r": 10, "t": 50, "b": 38},
+        title={"font": {"size": 13}},
         legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
     )  # fmt: skip
     figure.update_xaxes(title_text="layer")
