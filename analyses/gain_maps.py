@@ -32,6 +32,7 @@ from xtl import plots
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.errors import InputError, check_choice, check_whole
 from xtl.languages import by_resource, resource_level
+from xtl.plots.best import Best, best_in_sample, best_of_each
 from xtl.results import (
     ROLES,
     Maps,
@@ -67,6 +68,8 @@ def compute(results: Maps, *, by: str = "direction", instances: int = 0, against
         - `accuracy` (as `gain`), `vanilla_accuracy` (direction), `vanilla_score` (direction), where the data allow it;
         - `n` (direction): examples; `n_gain` (as `gain`): examples with a gain;
         - `instance_gain` (instance, module, source_layer, target_layer), where `instances` are asked for;
+        - `best_source_layer`, `best_target_layer` (direction, module): the cell that is marked, -1 where none gains, and
+          `best_held_out`: whether most halves of the instances choose it (`xtl.plots.best.best_of_each`);
         - `difference`, `n_difference` (as `gain`, `n`) where there is `against`; attribute `difference_of` says what of.
 
     Raises:
@@ -74,7 +77,7 @@ def compute(results: Maps, *, by: str = "direction", instances: int = 0, against
     """
     results = as_results(results)
     instances = check_whole("instances", instances, 0)
-    merged = mean_maps(results, by=by)
+    merged = mean_maps(results, by=by).assign(_marks(results, by))
     if instances:
         merged["instance_gain"] = _instance_gain(labelled(results), instances)
     if against is not None:
@@ -96,7 +99,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     panels = [
         plots.Panel(
             f"{direction}, {module} (n = {int(data['n'][d])})", data["gain"][d, m], data["n_gain"][d, m],
-            f"{plots.escape(direction)}, {plots.escape(module)}<br>{hover}",
+            f"{plots.readable(direction)}, {plots.readable(module)}<br>{hover}", _best(data, direction, module),
         )
         for d, direction in enumerate(data["direction"].values)
         for m, module in enumerate(data["module"].values)
@@ -141,8 +144,8 @@ def languages_figure(data: xr.Dataset, module: str) -> go.Figure:
         part = data.sel(direction=name, module=module)
         level = resource_level(languages[name])
         title = f"{name} ({'class unknown' if level is None else f'class {level}'}, n = {int(part['n'])})"
-        hover = f"{plots.escape(name)}<br>source layer %{{y}} → target layer %{{x}}"
-        panels.append(plots.Panel(title, part["gain"], part["n_gain"], hover))
+        hover = f"{plots.readable(name)}<br>source layer %{{y}} → target layer %{{x}}"
+        panels.append(plots.Panel(title, part["gain"], part["n_gain"], hover, _best(data, name, module)))
     return plots.heatmap_grid(
         panels, columns=min(len(panels), 4), title=f"Gain maps of {module} by language: {model_name(data)}",
         subtitle="from the language with the most text to the one with the least (classes of Joshi et al. 2020); mean gain",
@@ -167,7 +170,7 @@ def instances_figure(data: xr.Dataset, module: str) -> go.Figure:
     panels = []
     for k, name in enumerate(data["instance"].values):  # by place: two tasks may have an instance of one name
         values = data["instance_gain"].isel(instance=k).sel(module=module)
-        hover = f"{plots.escape(name)}<br>source layer %{{y}} → target layer %{{x}}"
+        hover = f"{plots.readable(name)}<br>source layer %{{y}} → target layer %{{x}}"
         panels.append(plots.Panel(str(name), values, values.notnull().astype(int), hover))
     return plots.heatmap_grid(
         panels, columns=min(len(panels), 4), title=f"Gain maps of {module}, one an instance: {model_name(data)}",
@@ -202,7 +205,7 @@ def difference(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
     left, right = xr.align(a[["gain", "n"]], (_at_depths_of(a, b) if by_depth else b)[["gain", "n"]], join="inner")
     if not left["gain"].size:
         raise InputError("the two maps have no direction, module and cell in common")
-    names = " minus ".join(f"{model_name(data) or '?'} {data.attrs.get('task', '')}".strip() for data in (a, b))
+    names = _contrast([(model_name(data) or "?", str(data.attrs.get("task") or "")) for data in (a, b)])
     gap = xr.Dataset({"gain": left["gain"] - right["gain"], "n": np.minimum(left["n"], right["n"])})
     return gap.assign_attrs(score_unit=units[0], what=names + (", by relative depth" if by_depth else ""))
 
@@ -262,7 +265,7 @@ def difference_figure(gap: xr.Dataset) -> go.Figure:
             f"{direction}, {module} (n = {int(gap['n'].sel(direction=direction))})",
             gap["gain"].sel(direction=direction, module=module),
             xr.full_like(gap["gain"].sel(direction=direction, module=module), int(gap["n"].sel(direction=direction)), dtype=int),
-            f"{plots.escape(direction)}<br>source layer %{{y}} → target layer %{{x}}",
+            f"{plots.readable(direction)}<br>source layer %{{y}} → target layer %{{x}}",
         )
         for direction in gap["direction"].values for module in gap["module"].values
     ]  # fmt: skip
@@ -314,6 +317,29 @@ ANALYSIS = Analysis(
 )  # fmt: skip
 
 
+def _marks(results: xr.Dataset, by: str) -> dict[str, tuple[tuple[str, str], np.ndarray]]:
+    """The cells to mark, as variables (direction, module)."""
+    means, best = mean_maps(results, by=by), best_of_each(results, by=by)
+    cells = [
+        [best.get((str(d), str(m)), Best(-1, -1)) for m in means["module"].values] for d in means["direction"].values
+    ]
+    fields = {"best_source_layer": "row", "best_target_layer": "column", "best_held_out": "held_out"}
+    dims = ("direction", "module")
+    return {
+        name: (dims, np.array([[getattr(one, field) for one in row] for row in cells]))
+        for name, field in fields.items()
+    }
+
+
+def _best(data: xr.Dataset, direction: str, module: str) -> Best | None:
+    """The cell to mark; of data that say nothing of it (an older file) the largest mean."""
+    part = data.sel(direction=direction, module=module)
+    if "best_held_out" not in data:
+        return best_in_sample(part["gain"])
+    row, column = int(part["best_source_layer"]), int(part["best_target_layer"])
+    return None if row < 0 else Best(row, column, bool(part["best_held_out"]))
+
+
 def _instance_gain(examples: xr.Dataset, most: int) -> xr.DataArray:
     """Maps of the first examples, named by id and direction."""
     part = examples.isel(example=range(min(most, examples.sizes["example"])))
@@ -321,6 +347,17 @@ def _instance_gain(examples: xr.Dataset, most: int) -> xr.DataArray:
     names = [f"{name or k}, {direction}" for k, (name, direction) in enumerate(zip(ids, directions, strict=True))]
     gain = part["gain"].astype("float64").drop_vars("example", errors="ignore").rename(example="instance")
     return gain.reset_coords(drop=True).assign_coords(instance=names)
+
+
+def _contrast(names: list[tuple[str, str]]) -> str:
+    """What two results (model, task) differ in, then what they have in common.
+
+    >>> _contrast([("gpt2", "capitals"), ("opt", "capitals")]), _contrast([("gpt2", "xnli"), ("gpt2", "capitals")])
+    ('gpt2 minus opt: capitals', 'xnli minus capitals: gpt2')
+    """
+    shared = [one for one, other in zip(*names, strict=True) if one == other and one]
+    own = [", ".join(part for part in name if part and part not in shared) or ", ".join(name) for name in names]
+    return f"{' minus '.join(own)}: {', '.join(shared)}".removesuffix(": ")
 
 
 def _at_depths_of(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:

@@ -15,14 +15,15 @@ import plotly.graph_objects as go
 import pytest
 from plotly.colors import get_colorscale, unlabel_rgb
 
-from tests.synthetic import single_sweep, synthetic_results
+from tests.synthetic import PLANTED, single_sweep, synthetic_results
 from xtl import plots
 from xtl.errors import InputError, XtlError
+from xtl.plots import slots
 from xtl.results import with_directions
 
 
 def drawn(figure: go.Figure) -> list[np.ndarray]:
-    return [np.asarray(trace.z, dtype=float) for trace in figure.data]
+    return [np.asarray(trace.z, dtype=float) for trace in figure.data if trace.type == "heatmap"]
 
 
 def title_of(figure: go.Figure) -> str:
@@ -69,12 +70,13 @@ def test_a_single_sweep_without_example_dim_is_drawn_as_it_is() -> None:
 def test_a_control_is_called_one_wherever_it_is_drawn() -> None:
     from analyses import gain_maps
     from xtl.publish import figures, page
+    from xtl.publish.figure_layout import Size
 
     control = synthetic_results().assign_attrs(control="shuffled_source")
     said = "control shuffled_source"
     assert said in title_of(plots.gain_map(control))
     assert said in gain_maps.figure(gain_maps.compute(control)).layout.title.text
-    assert said in figures.gain_map(control, figures.Size(600.0, "screen")).layout.title.text
+    assert said in figures.gain_map(control, Size(600.0, "screen")).layout.title.text
     assert "<title>Control shuffled_source: " in page.render(control)
     assert "control" not in title_of(plots.gain_map(synthetic_results())).lower()
     assert "<title>Transplants: " in page.render(synthetic_results())
@@ -90,7 +92,7 @@ def test_languages_that_are_not_known_leave_the_title_without_a_direction() -> N
 def test_all_panels_share_one_scale_symmetric_about_zero(draw) -> None:  # type: ignore[no-untyped-def]
     figure = draw(synthetic_results())
     axis = figure.layout.coloraxis
-    assert {trace.coloraxis for trace in figure.data} == {"coloraxis"}
+    assert {trace.coloraxis for trace in figure.data if trace.type == "heatmap"} == {"coloraxis"}
     assert axis.cmin == -axis.cmax
     assert axis.cmid == 0
     assert axis.cmax == pytest.approx(max(np.abs(z).max() for z in drawn(figure)))
@@ -122,23 +124,81 @@ def test_layer_module_heatmap_averages_over_the_layers_of_the_other_side() -> No
     results = synthetic_results(directions=[("en", "es")])
     mean = results["gain"].values.astype("float64").mean(axis=0)
     as_target, as_source = drawn(plots.layer_module_heatmap(results))
-    np.testing.assert_allclose(as_target, mean.mean(axis=1).T, rtol=1e-6)
-    np.testing.assert_allclose(as_source, mean.mean(axis=2).T, rtol=1e-6)
+    np.testing.assert_allclose(as_target, mean.mean(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(as_source, mean.mean(axis=2), rtol=1e-6)
 
 
-@pytest.mark.parametrize("layers", [range(5), range(18), range(32), range(0, 18, 3), [0, 1, 17]])
-def test_layers_are_labelled_by_number_and_cells_have_one_size(layers) -> None:  # type: ignore[no-untyped-def]
-    figure = plots.gain_map(synthetic_results(layers=list(layers)))
-    names = [str(layer) for layer in layers]
-    assert list(figure.data[0].x) == names
-    assert list(figure.data[0].y) == names
+@pytest.mark.parametrize("layers", [range(5), range(18), range(26), range(0, 18, 3), [0, 1, 17], [0, 4, 8, 12, 13, 17]])
+def test_layers_stand_at_their_numbers_and_cells_have_one_size(layers) -> None:  # type: ignore[no-untyped-def]
+    results = synthetic_results(layers=list(layers))
+    figure = plots.gain_map(results)
+    names = [str(layer) for layer in range(layers[-1] + 1)]
+    assert list(figure.data[0].x) == list(figure.data[0].y) == names
+    z = drawn(figure)[0]
+    np.testing.assert_allclose(z[np.ix_(layers, layers)], results["gain"].values.mean(0)[0], atol=1e-6)
+    assert np.isfinite(z).sum() == len(layers) ** 2  # all else is blank
     for axis in (figure.layout.xaxis, figure.layout.yaxis, figure.layout.xaxis2, figure.layout.yaxis2):
         assert axis.type == "category"
         assert list(axis.categoryarray) == names
+        assert axis.range == (-0.5, len(names) - 0.5)
         assert len(axis.tickvals) <= 9
-        assert axis.tickvals[0] == names[0]
+        assert axis.tickvals[0] == "0"
+        assert set(axis.tickvals) <= {str(layer) for layer in layers}
     assert figure.layout.xaxis.title.text == "target layer"
     assert figure.layout.yaxis.title.text == "source layer"
+
+
+def test_a_map_of_few_layers_of_many_shortens_the_gaps_and_says_so_on_the_axis() -> None:
+    layers = [0, 10, 20, 30, 31, 60, 70, 79]
+    place = slots.slots("source_layer", layers, most=24)
+    assert 16 <= len(place.labels) <= 24
+    assert [place.labels[k] for k in place.held] == [str(layer) for layer in layers]
+    assert place.held[4] == place.held[3] + 1  # 30 and 31 still touch
+    gaps = np.diff(place.held) - 1
+    assert gaps[4] == gaps.max()  # 32 to 59
+    assert len(place.breaks) == 6
+    figure = plots.gain_map(synthetic_results(layers=layers))
+    broken = [shape for shape in figure.layout.shapes if "domain" in shape.xref + shape.yref]
+    assert len(broken) == 2 * 2
+    assert not [
+        s for s in plots.gain_map(synthetic_results(layers=[0, 4, 8])).layout.shapes if "domain" in s.xref + s.yref
+    ]
+
+
+def test_cells_without_a_value_are_grey_and_layers_that_were_not_tried_blank() -> None:
+    results = synthetic_results(layers=[0, 1, 4], modules=["attn"])
+    results["gain"][:, 0, 2, 0] = np.nan
+    shapes = plots.gain_map(results).layout.shapes
+    assert [shape.path for shape in shapes if shape.fillcolor] == ["M-0.5,3.5H0.5V4.5H-0.5Z"]
+    assert "M1.5,-0.5L1.5,0.5" in next(shape.path for shape in shapes if not shape.fillcolor)  # a frame beside layer 1
+
+
+def test_losses_beyond_the_scale_are_said_on_the_colour_bar() -> None:
+    results = synthetic_results()
+    bar = plots.gain_map(results).layout.coloraxis.colorbar
+    assert bar.ticktext[0].startswith("−")
+    assert bar.ticktext[-1].startswith("+")
+    results["gain"][:, 0, 0, 0] = -50
+    figure = plots.gain_map(results)
+    bar = figure.layout.coloraxis.colorbar
+    assert bar.ticktext[0].startswith("≤ −")
+    assert bar.tickvals[0] == figure.layout.coloraxis.cmin
+    assert bar.tickvals[-1] == figure.layout.coloraxis.cmax
+    assert list(bar.tickvals) == sorted(bar.tickvals)
+
+
+def test_the_best_cell_is_marked_and_the_subtitle_says_whether_held_out() -> None:
+    module, i, j = PLANTED
+    for n, symbol, words in ((4, "diamond", "best cell (in-sample)"), (6, "circle", "best cell (held out)")):
+        figure = plots.gain_map(synthetic_results(directions=[("en", "es")], per_direction=n))
+        marks = [trace for trace in figure.data if trace.type == "scatter"]
+        assert (marks[0].x, marks[0].y) == ((str(j),), (str(i),))
+        assert marks[0].xaxis == figure.data[0].xaxis
+        assert marks[0].marker.symbol == symbol
+        assert f"{symbol}: {words}" in figure.layout.title.subtitle.text
+    harm = synthetic_results().assign(gain=lambda data: data["gain"] * 0 - 1)
+    assert [trace.type for trace in plots.gain_map(harm).data] == ["heatmap"] * 2
+    assert module == "attn"
 
 
 def test_title_names_model_task_and_unit_and_can_be_replaced() -> None:
@@ -265,6 +325,7 @@ def test_no_label_is_a_tag_mathematics_or_a_variable() -> None:
     from analyses import gain_maps, upper_bound
     from xtl.plots import lines
     from xtl.publish import figures
+    from xtl.publish.figure_layout import Size
 
     data = synthetic_results(
         directions=[("en", HOSTILE), (HOSTILE, "es")], modules=["attn", HOSTILE], per_direction=6, layers=[0, 1]
@@ -274,7 +335,7 @@ def test_no_label_is_a_tag_mathematics_or_a_variable() -> None:
     line = lines.Line(HOSTILE, [0, 1], np.array([0.0, 1.0]))
     drawn = [
         plots.gain_map(data, title=HOSTILE), plots.layer_module_heatmap(data),
-        *(draw(with_directions(data), figures.Size(400.0, "screen")) for draw in figures.KINDS.values()),
+        *(draw(with_directions(data), Size(400.0, "screen")) for name, draw in figures.KINDS.items() if name != "interval_map"),
         *gain_maps.figures(gain_maps.compute(data, instances=2)).values(),
         *upper_bound.figures(upper_bound.compute(data)).values(),
         lines.line_grid([(HOSTILE, [line])], columns=1, title=HOSTILE, subtitle=HOSTILE, y=HOSTILE),

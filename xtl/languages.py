@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from babel import Locale, UnknownLocaleError
 
 RESOURCE_LEVEL: dict[str, int] = {
@@ -37,12 +39,12 @@ def by_resource(languages: list[str]) -> list[str]:
 
 
 def arrow(direction: object) -> str:
-    """A direction as it is shown to readers.
+    """A direction, or a text with directions and cells in it, as it is shown to readers; nothing else writes that arrow.
 
-    >>> arrow("en->es")
-    'en → es'
+    >>> arrow("en->es"), arrow("attn 12 -> 13, en->es")
+    ('en → es', 'attn 12 → 13, en → es')
     """
-    return str(direction).replace("->", " → ")
+    return re.sub(r"(?<=\S) *-> *(?=\S)", " → ", str(direction))
 
 
 def english_name(code: str) -> str:

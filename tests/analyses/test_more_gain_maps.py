@@ -54,7 +54,7 @@ def test_a_result_differs_from_itself_by_nothing_and_from_another_on_what_they_s
 def test_languages_stand_in_the_order_of_their_resources() -> None:
     figure = gain_maps.languages_figure(DATA, "attn")
     titles = [note.text for note in figure.layout.annotations][:4]
-    assert [title.split(" ")[0] for title in titles] == ["en-&gt;es", "es-&gt;en", "en-&gt;ru", "en-&gt;sw"]
+    assert [title.split(" (")[0] for title in titles] == ["en → es", "es → en", "en → ru", "en → sw"]
     assert "class 2" in titles[3]
     assert by_resource(["sw", "en", "xx", "ne", "hi"]) == ["en", "hi", "sw", "ne", "xx"]
 
@@ -64,7 +64,7 @@ def test_one_map_an_instance() -> None:
     figure = gain_maps.instances_figure(data, "mlp")
     assert len(figure.data) == 3
     np.testing.assert_allclose(np.asarray(figure.data[1].z, dtype=float), RESULTS["gain"].values[1, 1])
-    assert figure.layout.annotations[1].text == "capitals/es-0, en-&gt;es"
+    assert figure.layout.annotations[1].text == "capitals/es-0, en → es"
     assert "gain_maps_instances_attn" in gain_maps.figures(data)
     with pytest.raises(InputError, match="no maps of instances"):
         gain_maps.instances_figure(DATA, "mlp")
@@ -94,9 +94,10 @@ def test_models_of_another_depth_are_compared_at_the_same_relative_depth() -> No
         results["gain"].loc[{"module": "attn", "source_layer": cell[0], "target_layer": cell[1]}] = 1.0
     data = gain_maps.compute(short, against=long)
     assert (data["difference"] == 0).all()  # both gain at 1/3 and 1
-    assert data.attrs["difference_of"] == "short capitals minus long capitals, by relative depth"
+    assert data.attrs["difference_of"] == "short minus long: capitals, by relative depth"
     drawn = gain_maps.figures(data)["gain_maps_against"]
-    assert len(drawn.data) == 2
+    assert drawn.layout.title.text.startswith("Difference of gain maps: short minus long: capitals")
+    assert len([trace for trace in drawn.data if trace.type == "heatmap"]) == 2
     long["gain"].loc[{"module": "attn", "source_layer": 2, "target_layer": 6}] = 4.0
     gap = gain_maps.compute(short, against=long)["difference"]
     assert float(gap.sel(module="attn", source_layer=1, target_layer=3)[0]) == -3

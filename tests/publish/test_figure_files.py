@@ -16,6 +16,7 @@ from tests.runs.filling import fill, jobs_of
 from tests.synthetic import PLANTED, synthetic_results
 from xtl import plots
 from xtl.errors import InputError
+from xtl.plots.heatmaps import GREY
 from xtl.publish import figure_files
 from xtl.publish.figure_files import (
     as_vectors,
@@ -26,7 +27,8 @@ from xtl.publish.figure_files import (
     save_figure,
     stable,
 )
-from xtl.publish.figures import KINDS, STYLES, Size
+from xtl.publish.figure_layout import Size
+from xtl.publish.figures import KINDS, STYLES
 from xtl.runs import save_results
 
 no_browser = pytest.mark.skipif(
@@ -48,10 +50,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @no_browser
 @pytest.mark.slow("Chromium")
 @leaks
-@pytest.mark.parametrize("form", ["pdf", "svg"])
-def test_a_file_has_the_width_asked_for_and_equal_figures_equal_bytes(run: Path, tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize(("form", "kind"), [("pdf", "gain_map"), ("svg", "gain_map"), ("svg", "upper_bound")])
+def test_a_file_has_the_width_asked_for_and_equal_figures_equal_bytes(
+    run: Path, tmp_path: Path, form: str, kind: str
+) -> None:  # fmt: skip
     pytest.importorskip("kaleido")
-    files = [export_figure(run, form=form, out=tmp_path / f"{k}.{form}")[0].read_bytes() for k in range(2)]
+    files = [export_figure(run, form=form, kind=kind, out=tmp_path / f"{k}.{form}")[0].read_bytes() for k in range(2)]
     assert files[0] == files[1]
     if form == "svg":
         assert 'width="317"' in files[0][:300].decode()
@@ -96,7 +100,7 @@ def test_a_held_out_gain_without_interval_says_why_it_has_no_bar() -> None:
 @pytest.mark.parametrize("style", STYLES)
 def test_every_kind_fits_its_width_with_labels_of_its_size_and_says_its_data(kind: str, style: str) -> None:
     size = Size(pixels("3.3in"), style)
-    figure = KINDS[kind](synthetic_results(per_direction=6), size)
+    figure = KINDS[kind](synthetic_results(per_direction=30 if kind == "interval_map" else 6), size)
     assert figure.layout.width == 317
     assert figure.layout.height > 100
     wanted = (8 if style == "paper" else 9) * 96 / 72
@@ -116,12 +120,14 @@ def test_the_data_beside_a_map_are_its_cells() -> None:
     cell = table[(table["panel"] == f"en → es, {module}") & (table["y"] == str(i)) & (table["x"] == str(j))]
     assert cell["value"].item() == pytest.approx(spanish[0, i, j])
     assert cell["n"].item() == 6
+    assert cell["best"].item() == "best cell (held out)"
+    assert (table["best"] != "").sum() == 4  # one a panel
     assert len(table) == 2 * 2 * 36
 
 
 def test_all_panels_share_one_scale_symmetric_about_zero() -> None:
     figure = KINDS["gain_map"](synthetic_results(per_direction=6), PAPER)
-    assert {trace.coloraxis for trace in figure.data} == {"coloraxis"}
+    assert {trace.coloraxis for trace in figure.data if trace.type == "heatmap"} == {"coloraxis"}
     assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
 
 
@@ -132,7 +138,7 @@ def test_vectors_cover_every_cell_once_with_its_colour_and_leave_gaps_alone() ->
     cells = [
         cell
         for shape in figure.layout.shapes
-        if shape.xref == "x"
+        if shape.xref == "x" and shape.fillcolor != GREY
         for cell in re.findall(r"M([-\d.]+),([-\d.]+)H", shape.path)
     ]
     places = {(round(float(y) + 0.5), round(float(x) + 0.5)) for x, y in cells}
@@ -140,12 +146,92 @@ def test_vectors_cover_every_cell_once_with_its_colour_and_leave_gaps_alone() ->
     assert (2, 3) not in places
     best = next(s for s in figure.layout.shapes if s.xref == "x" and s.path == "M3.5,2.5H4.5V3.5H3.5Z")
     assert best.fillcolor == "rgb(5, 48, 97)"  # the last blue: the planted cell is the largest gain
-    assert all(trace.opacity == 0 for trace in figure.data)
+    assert all(trace.opacity == 0 for trace in figure.data if trace.type == "heatmap")
+    grey = next(s for s in figure.layout.shapes if s.xref == "x" and s.fillcolor == GREY)
+    assert grey.path == "M2.5,1.5H3.5V2.5H2.5Z"
+
+
+def test_upper_bounds_are_drawn_where_they_lie_and_vanilla_is_named() -> None:
+    results = synthetic_results(directions=[("en", "es")], per_direction=10)
+    results["correct"][:] = np.arange(10)[:, None, None, None] < 8
+    results["vanilla_correct"][:] = np.arange(10) < 7
+    figure = KINDS["upper_bound"](results, PAPER)
+    low, high = figure.layout.yaxis.range
+    assert 60 < low < 70
+    assert 80 < high < 90
+    assert figure.layout.yaxis2.range == figure.layout.yaxis.range
+    lines = [trace for trace in figure.data if trace.name == "vanilla"]
+    assert [set(line.y) for line in lines] == [{70.0}] * 2
+    assert not any(trace.showlegend for trace in figure.data)
+    said = {note.text: note for note in figure.layout.annotations}
+    assert set(said) == {"attn", "mlp", "attn+mlp", "vanilla"}
+    assert {note.xref for note in said.values()} == {"x2 domain"}  # at the right
+    at = sorted(note.y for note in said.values())
+    height = figure.layout.height * (figure.layout.yaxis.domain[1] - figure.layout.yaxis.domain[0]) * 0.6
+    assert min(np.diff(at)) * height / (high - low) > 0.9 * PAPER.label * 0.6  # none overlaps another
+    many = KINDS["upper_bound"](synthetic_results(modules=[f"m{k}" for k in range(5)], per_direction=6), PAPER)
+    assert "vanilla" in [trace.name for trace in many.data if trace.showlegend]
+
+
+def test_lines_over_layers_have_their_ticks_at_the_layers_that_were_tried() -> None:
+    results = synthetic_results(layers=[0, 4, 8, 12, 13, 17], per_direction=6)
+    for kind in ("upper_bound", "layer_profile"):
+        figure = KINDS[kind](results, Size(pixels("7in")))
+        assert list(figure.layout.xaxis.tickvals) == [0, 4, 8, 12, 17]  # 13 has no room beside 12
+        assert list(figure.data[0].x) == [0, 4, 8, 12, 13, 17]
+
+
+def test_profiles_have_bands_where_instances_are_enough_and_none_where_they_are_not() -> None:
+    few, enough = (KINDS["layer_profile"](synthetic_results(per_direction=n), PAPER) for n in (6, 30))
+    assert not [trace for trace in few.data if trace.fill]
+    bands = [trace for trace in enough.data if trace.fill]
+    assert len(bands) == 2 * 2 * 2
+    line = next(trace for trace in enough.data if not trace.fill)
+    upper, lower = np.asarray(bands[0].y)[:6], np.asarray(bands[0].y)[6:][::-1]
+    assert (lower < line.y).all()
+    assert (line.y < upper).all()
+    assert not set(figure_data(enough)["series"]) - {"attn", "mlp"}
+
+
+def test_an_interval_map_mutes_the_cells_whose_interval_holds_zero() -> None:
+    results = synthetic_results(directions=[("en", "es")], per_direction=30)
+    figure = KINDS["interval_map"](results, PAPER)
+    _, i, j = PLANTED
+    cover = np.asarray(figure.data[2].z, dtype=float)
+    assert np.isnan(cover[i, j])
+    assert np.isfinite(cover).sum() > 20
+    assert not [trace for trace in as_vectors(figure).data if trace.opacity != 0]  # all are shapes
+    with pytest.raises(InputError, match="6 instances are too few"):
+        KINDS["interval_map"](synthetic_results(per_direction=6), PAPER)
+
+
+def test_a_colour_bar_is_as_long_as_its_title_and_says_what_lies_beyond() -> None:
+    results = synthetic_results(per_direction=6)
+    results["gain"][:, 0, 0, 0] = -50
+    for kind in ("gain_map", "accuracy_map", "layer_module"):
+        for width in ("3.3in", "5in"):
+            figure = KINDS[kind](results, Size(pixels(width)))
+            bar = figure.layout.coloraxis.colorbar
+            longest = max(len(line) for line in bar.title.text.split("<br>"))
+            assert bar.lenmode == "pixels"
+            assert bar.len >= 0.5 * PAPER.label * longest
+            assert bar.ticktext[0].startswith("≤ −") == (kind != "accuracy_map")
+
+
+def test_marks_in_print_are_explained_below() -> None:
+    for n, words in ((4, "best cell (in-sample)"), (6, "best cell (held out)")):
+        figure = KINDS["gain_map"](synthetic_results(per_direction=n), PAPER)
+        assert [note.text for note in figure.layout.annotations if "best" in note.text] == [words]
+        assert [trace.name for trace in figure.data if trace.type == "scatter"] == [words] * 4
+        assert {note.font.size for note in figure.layout.annotations} == {PAPER.label}
 
 
 def test_dates_and_random_names_are_taken_out() -> None:
-    one, two = (f'<defs id="defs-{a}"/><g class="cb{b} colorbar"/><path id="clip{a}xy"/><i fill="url(#g{a}-cb{b})"/>'.encode()
-                for a, b in (("012abc", "ffffff"), ("aaaaaa", "000111")))  # fmt: skip
+    one, two = (
+        f'<defs id="defs-{a}"/><g class="cb{b} colorbar"/><g class="trace scatter trace{c}"/><path id="clip{a}xy"/>'
+        f'<i fill="url(#g{a}-cb{b})"/>'.encode()
+        for a, b, c in (("012abc", "ffffff", "123abc"), ("aaaaaa", "000111", "bbbbbb"))
+    )  # fmt: skip
     assert stable(one, "svg") == stable(two, "svg")
     assert stable(b"/CreationDate (D:20261123074251+00'00')", "pdf") == b"/CreationDate (D:20000101000000+00'00')"
 

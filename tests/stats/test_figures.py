@@ -7,7 +7,7 @@ import pytest
 
 from xtl import stats
 from xtl.errors import InputError
-from xtl.plots import bounds, controls
+from xtl.plots import bounds, controls, intervals, slots
 
 REAL, CONTROL = stats.simulate(
     n_instances=20, languages=["es", "sw"], n_layers=4, planted={("attn", 1, 2): 3.0}, control=True
@@ -57,10 +57,10 @@ def test_against_vanilla_the_map_borders_what_the_sign_test_finds_and_says_so() 
 def test_a_border_runs_round_the_cells_and_not_through_them() -> None:
     mask = np.zeros((3, 4), dtype=bool)
     mask[1, 1:3] = True
-    path = controls._border(mask)
+    path = slots.border(mask)
     assert path.count("M") == 6  # the edges of a 1 x 2 rectangle
     assert "M1.5,0.5L1.5,1.5" not in path
-    assert controls._border(np.zeros((2, 2), dtype=bool)) == ""
+    assert slots.border(np.zeros((2, 2), dtype=bool)) == ""
 
 
 def test_the_curve_draws_real_control_and_vanilla_in_every_panel() -> None:
@@ -100,3 +100,33 @@ def test_the_forest_shows_every_estimate_with_its_interval() -> None:
         controls.forest(table, quantities=["correct"])
     with pytest.raises(InputError, match="summary_table"):
         controls.forest(table.drop(columns="low"))
+
+
+def test_a_mean_map_of_many_pairs_is_drawn_with_its_intervals() -> None:
+    real = stats.simulate(n_instances=30, n_layers=4, planted={("attn", 1, 2): 3.0})
+    found = stats.cell_intervals(real, n_resamples=300)
+    figure = intervals.interval_map(found)
+    cover = np.asarray(figure.data[2].z, dtype=float)
+    held = (found["low"] <= 0) & (found["high"] >= 0)
+    np.testing.assert_array_equal(np.isfinite(cover), held.values[0, 0])
+    low, high = (float(found[end][0, 0, 1, 2]) for end in ("low", "high"))
+    assert figure.data[0].text[1][2] == f"[{low:+.3f}, {high:+.3f}]"
+    few = stats.cell_intervals(stats.simulate(n_instances=20, n_layers=4))
+    assert "20 instances are too few" in intervals.interval_map(few).layout.title.subtitle.text
+    with pytest.raises(InputError, match="cell_intervals"):
+        intervals.interval_map(stats.layer_intervals(real, n_resamples=300))
+
+
+def test_profiles_by_layer_are_means_over_the_other_side_with_bands_and_ticks_where_layers_were_tried() -> None:
+    real = stats.simulate(n_instances=30, n_layers=4, planted={("attn", 1, 2): 3.0})
+    real = real.assign_coords(source_layer=[0, 4, 12, 13], target_layer=[0, 4, 12, 13])
+    found = stats.layer_intervals(real, n_resamples=300)
+    gain = real["gain"].astype(float).mean("example")
+    np.testing.assert_allclose(found["mean"].sel(role="target")[0], gain.mean("source_layer"))
+    np.testing.assert_allclose(found["mean"].sel(role="source")[0], gain.mean("target_layer"))
+    assert bool((found["low"] < found["mean"]).all() and (found["mean"] < found["high"]).all())
+    figure = intervals.layer_profile(found)
+    assert len([trace for trace in figure.data if trace.fill]) == 4
+    assert list(figure.layout.xaxis.tickvals) == [0, 4, 12]  # 13 has no room beside 12
+    with pytest.raises(InputError, match="layer_intervals"):
+        intervals.layer_profile(TESTS)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from xtl.analysis.request import OPTIONS, Request
 from xtl.errors import InputError, check_choice, shown
+from xtl.languages import arrow
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -115,11 +116,11 @@ def words_of_each(name: str, in_words: Callable[[xr.Dataset, str], list[str]]) -
     >>> import xarray as xr
     >>> words = words_of_each("direction", lambda data, direction: ["Nothing helps."])
     >>> words(xr.Dataset(coords={"direction": ["en->es", "en->sw"]}))
-    ['en->es: Nothing helps.', 'en->sw: Nothing helps.']
+    ['en → es: Nothing helps.', 'en → sw: Nothing helps.']
     """
 
     def words(data: xr.Dataset) -> list[str]:
         entries = dict.fromkeys(map(str, data[name].values))
-        return [f"{entry}: {sentence}" for entry in entries for sentence in in_words(data, entry)]
+        return [arrow(f"{entry}: {sentence}") for entry in entries for sentence in in_words(data, entry)]
 
     return words

@@ -1,8 +1,10 @@
 """Plotly figures of transplant maps and of what statistics say about them. No model runs here."""
 
+from xtl.plots.heatmaps import Panel, heatmap_grid, relabel
 from xtl.plots.images import FigureError, image_bytes, save_png
-from xtl.plots.maps import Panel, gain_map, heatmap_grid, layer_module_heatmap, relabel
-from xtl.plots.style import COLOUR_SCALE, escape, saturation, symmetric_limit
+from xtl.plots.intervals import interval_map, layer_profile
+from xtl.plots.maps import gain_map, layer_module_heatmap
+from xtl.plots.style import COLOUR_SCALE, escape, readable, saturation, symmetric_limit
 
 __all__ = [
     "COLOUR_SCALE",
@@ -12,7 +14,10 @@ __all__ = [
     "gain_map",
     "heatmap_grid",
     "image_bytes",
+    "interval_map",
     "layer_module_heatmap",
+    "layer_profile",
+    "readable",
     "relabel",
     "saturation",
     "save_png",

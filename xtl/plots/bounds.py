@@ -17,7 +17,8 @@ from plotly.subplots import make_subplots
 
 from xtl.languages import arrow
 from xtl.plots.controls import group_dim
-from xtl.plots.style import CONTROL, REAL, escape, headline, title_of
+from xtl.plots.slots import layer_ticks
+from xtl.plots.style import CONTROL, REAL, headline, readable, title_of
 
 
 def curve(data: xr.Dataset) -> go.Figure:
@@ -74,6 +75,8 @@ def layer_bounds(data: xr.Dataset) -> go.Figure:
             _band(figure, part[axis].values, line[kind], line[f"{kind}_low"], line[f"{kind}_high"], condition,
                   _condition_name(data, condition), (row, column))  # fmt: skip
         _vanilla(figure, float(part["vanilla"]), row, column)
+        ticks = layer_ticks(part[axis].values, room=9)
+        figure.update_xaxes(tickmode="array", tickvals=ticks, ticktext=list(map(str, ticks)), row=row, col=column)
         if row == max(place[0] for place in places):
             figure.update_xaxes(title_text=axis.replace("_", " "), row=row, col=column)
     return _shares(
@@ -100,7 +103,7 @@ def _band(
     over_subsets = "<br>± %{customdata[2]:.1f} over subsets" if spread is not None else ""
     figure.add_trace(
         go.Scatter(
-            x=x, y=y, name=escape(name), legendgroup=condition, showlegend=place == (1, 1), mode="lines+markers",
+            x=x, y=y, name=readable(name), legendgroup=condition, showlegend=place == (1, 1), mode="lines+markers",
             line={"color": colour, "width": 2, "dash": "solid" if condition == "real" else "dash"},
             marker={"size": 5, "symbol": "circle" if condition == "real" else "square"}, customdata=shown,
             hovertemplate=f"%{{x}}: %{{y:.1f}}% [%{{customdata[0]:.1f}}, %{{customdata[1]:.1f}}]{over_subsets}",
@@ -124,7 +127,7 @@ def _grid(
     columns = [(module, half) for module in modules for half in names]
     counts = dict(zip(labels, data["n"].values, strict=True))
     titles = [
-        escape(f"{arrow(label)}, {module}{', ' + half if half else ''} (n = {int(counts[label])})")
+        readable(f"{arrow(label)}, {module}{', ' + half if half else ''} (n = {int(counts[label])})")
         for label in labels for module, half in columns
     ]  # fmt: skip
     figure = make_subplots(
@@ -142,7 +145,7 @@ def _grid(
 
 def _shares(figure: go.Figure, x: str | None, title: str, subtitle: str) -> go.Figure:
     """Axes and layout of figures of shares."""
-    figure.update_yaxes(range=[-3, 103], ticksuffix="%", zeroline=False)
+    figure.update_yaxes(range=_share_range(figure), ticksuffix="%", zeroline=False)
     figure.update_yaxes(title_text="instances solved", col=1)
     figure.update_xaxes(zeroline=False)
     if x is not None:
@@ -153,6 +156,16 @@ def _shares(figure: go.Figure, x: str | None, title: str, subtitle: str) -> go.F
         legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
     )  # fmt: skip
     return figure
+
+
+def _share_range(figure: go.Figure) -> list[float]:
+    """What lines, bands and vanilla need; no more than there can be."""
+    values = [np.asarray(trace.y, dtype=float) for trace in figure.data]
+    values.append(np.array([shape.y0 for shape in figure.layout.shapes], dtype=float))
+    joined = np.concatenate(values)
+    low, high = float(np.nanmin(joined, initial=100)), float(np.nanmax(joined, initial=0))
+    room = max(0.06 * (high - low), 1.5)
+    return [max(low - room, -3.0), min(high + room, 103.0)]
 
 
 def _condition_name(data: xr.Dataset, condition: str) -> str:

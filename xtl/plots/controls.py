@@ -22,8 +22,8 @@ from xtl.errors import InputError, check_choice
 from xtl.languages import arrow
 from xtl.plots.forest import Estimate
 from xtl.plots.forest import forest as estimates
-from xtl.plots.maps import Panel, heatmap_grid
-from xtl.plots.style import escape, title_of
+from xtl.plots.heatmaps import Panel, heatmap_grid, mute
+from xtl.plots.style import readable, title_of
 from xtl.results import score_unit
 from xtl.stats.summary import DIFFERENCES, QUANTITIES
 
@@ -32,7 +32,6 @@ CORRECTIONS = {
     "fdr": ("p_fdr", "false discovery rate, Benjamini-Hochberg"),
     "none": ("p", "not corrected for the number of cells"),
 }
-PALE = "rgba(240, 240, 240, 0.8)"
 
 
 def significant_map(
@@ -76,8 +75,8 @@ def significant_map(
         title=title_of(f"{_measure(tests).capitalize()} against {against}, significant cells", tests),
         subtitle=f"mean difference over n examples; bordered: p ≤ {level:g} ({found}), pale: may be chance\n{words}{caution}",
     )  # fmt: skip
-    for index, (p, mask) in enumerate(zip(p_values, significant, strict=True)):
-        _mute(figure, index, ~mask, p)
+    for index, (panel, p, mask) in enumerate(zip(panels, p_values, significant, strict=True)):
+        mute(figure, panel, index, ~mask, _p_texts(p))
     return figure
 
 
@@ -114,7 +113,7 @@ def real_against_control(
         f"pale: may be chance\n{words}",
     )  # fmt: skip
     for index, p in masks.items():
-        _mute(figure, index, p > level, p)
+        mute(figure, panels[index], index, p > level, _p_texts(p))
     return figure
 
 
@@ -154,45 +153,13 @@ def forest(
     )  # fmt: skip
 
 
-def _mute(figure: go.Figure, index: int, pale: np.ndarray, p: np.ndarray) -> None:
-    """Cover the cells of a panel that may be chance, border the others, and add p-values to what the pointer shows."""
-    trace = figure.data[index]
-    trace.update(text=np.vectorize("p = {:.2g}".format)(p), hovertemplate=trace.hovertemplate.replace(
-        "<extra></extra>", "<br>%{text}<extra></extra>"))  # fmt: skip
-    if pale.any():
-        figure.add_trace(
-            go.Heatmap(
-                z=np.where(pale, 1.0, np.nan), x=trace.x, y=trace.y, xaxis=trace.xaxis, yaxis=trace.yaxis, showscale=False,
-                colorscale=[[0, PALE], [1, PALE]], hoverinfo="skip", hoverongaps=False,
-            )
-        )  # fmt: skip
-    path = _border(~pale)
-    if path:
-        figure.add_shape(
-            type="path", path=path, xref=trace.xaxis, yref=trace.yaxis, line={"color": "#111111", "width": 1.5}
-        )
-
-
-def _border(mask: np.ndarray) -> str:
-    """The edges between true and false cells, as an SVG path in cell numbers.
-
-    >>> _border(np.array([[True]])).count("M")
-    4
-    """
-    framed = np.pad(mask, 1)
-    across = [
-        f"M{j - 1.5},{i - 0.5}L{j - 0.5},{i - 0.5}" for i, j in zip(*np.nonzero(framed[1:] != framed[:-1]), strict=True)
-    ]
-    down = [
-        f"M{j - 0.5},{i - 1.5}L{j - 0.5},{i - 0.5}"
-        for i, j in zip(*np.nonzero(framed[:, 1:] != framed[:, :-1]), strict=True)
-    ]
-    return "".join(across + down)
+def _p_texts(p: np.ndarray) -> np.ndarray:
+    return np.vectorize("p = {:.2g}".format, otypes=[object])(p)
 
 
 def _panel(title: str, values: xr.DataArray, n: int) -> Panel:
     counts = xr.full_like(values, n, dtype=int)
-    hover = f"{escape(title)}<br>source layer %{{y}} → target layer %{{x}}"
+    hover = f"{readable(title)}<br>source layer %{{y}} → target layer %{{x}}"
     return Panel(title, values.transpose("source_layer", "target_layer"), counts, hover)
 
 
@@ -202,7 +169,7 @@ def group_dim(data: xr.Dataset, variable: str) -> str:
         raise InputError(
             f"data have no '{variable}': give the result of the function of xtl.stats that the docstring names"
         )
-    known = {"module", "source_layer", "target_layer", "condition", "cells"}
+    known = {"module", "source_layer", "target_layer", "layer", "role", "condition", "cells"}
     return next(str(dim) for dim in data[variable].dims if dim not in known)
 
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from xtl.errors import check_flag, check_whole
-from xtl.plots.style import COLOURS, MARKS, escape, lay_out
+from xtl.plots.style import COLOURS, MARKS, lay_out, readable
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def forest(
     differences = [check_flag("zero", one) for one in each]
     figure = make_subplots(
         rows=1, cols=len(panels), shared_yaxes=True, horizontal_spacing=0.04,
-        subplot_titles=[escape(name) for name, _ in panels],
+        subplot_titles=[readable(name) for name, _ in panels],
     )  # fmt: skip
     figure.update_annotations(font={"size": 13})
     shown: set[str] = set()
@@ -69,11 +69,11 @@ def forest(
             figure.add_vline(x=0, line={"color": "#666666", "width": 1}, row=1, col=column)
             if not isinstance(zero, bool):
                 figure.update_xaxes(range=_range(panels, differences), row=1, col=column)
-        figure.update_xaxes(title_text=escape(axes[column - 1]), zeroline=False, row=1, col=column)
+        figure.update_xaxes(title_text=readable(axes[column - 1]), zeroline=False, row=1, col=column)
     for edge in range(len(rows) - 1):
         figure.add_hline(y=edge + 0.5, line={"color": "#e4e4e4", "width": 1})
     figure.update_yaxes(
-        tickmode="array", tickvals=list(range(len(rows))), ticktext=[escape(row) for row in rows], showgrid=False,
+        tickmode="array", tickvals=list(range(len(rows))), ticktext=[readable(row) for row in rows], showgrid=False,
         zeroline=False, range=[len(rows) - 0.4, -0.6],
     )  # fmt: skip
     left = 40 + 7 * max(len(row) for row in rows)
@@ -90,7 +90,7 @@ def _points(own: list[Estimate], rows: list[str], series: list[str], legend: boo
     number = f":.{decimals}f"
     return go.Scatter(
         x=value, y=[rows.index(point.row) + (index - (len(series) - 1) / 2) * step for point in own], mode="markers",
-        name=escape(own[0].series), legendgroup=own[0].series, showlegend=legend,
+        name=readable(own[0].series), legendgroup=own[0].series, showlegend=legend,
         marker={"color": COLOURS[index % 8], "symbol": MARKS[index % 8], "size": 8},
         error_x={"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low,
                  "color": COLOURS[index % 8], "thickness": 1.5, "width": 3},

@@ -14,7 +14,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from xtl.errors import check_flag, check_whole
-from xtl.plots.style import COLOURS, DASHES, MARKS, escape, lay_out
+from xtl.plots.slots import layer_ticks
+from xtl.plots.style import COLOURS, DASHES, MARKS, lay_out, readable
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def line_grid(
     columns = min(check_whole("columns", columns, 1), len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=[escape(name) for name, _ in panels],
+        rows=rows, cols=columns, subplot_titles=[readable(name) for name, _ in panels],
         shared_yaxes=shared, horizontal_spacing=0.09 / columns, vertical_spacing=min(0.25, 0.28 / rows),
     )  # fmt: skip
     figure.update_annotations(font={"size": 13})
@@ -77,9 +78,11 @@ def line_grid(
         for line in lines:
             _add_line(figure, line, names, line.name not in shown, row + 1, column + 1)
             shown.add(line.name)
-        figure.update_xaxes(title_text=escape(x) if row == rows - 1 else None, row=row + 1, col=column + 1)
+        figure.update_xaxes(title_text=readable(x) if row == rows - 1 else None, row=row + 1, col=column + 1)
+        if x.endswith("layer"):
+            _tick_layers(figure, lines, row + 1, column + 1)
         if column == 0:
-            figure.update_yaxes(title_text=escape(y), row=row + 1, col=column + 1)
+            figure.update_yaxes(title_text=readable(y), row=row + 1, col=column + 1)
     if zero:
         figure.add_hline(y=0, line={"color": "#999999", "width": 1})
     size, any_cut = columns if shared == "rows" else len(panels), False
@@ -93,6 +96,14 @@ def line_grid(
     figure.update_xaxes(zeroline=False)
     figure.update_yaxes(zeroline=False, showticklabels=True)
     return lay_out(figure, title, subtitle, width=110 + 330 * columns, height=190 + 250 * rows)
+
+
+def _tick_layers(figure: go.Figure, lines: Sequence[Line], row: int, column: int) -> None:
+    """Ticks at the layers that have a point; lines between them stand over what was not tried."""
+    layers = np.unique(np.concatenate([np.asarray(line.x) for line in lines])) if lines else np.zeros(0)
+    if len(layers) and (layers == layers.astype(int)).all():
+        ticks = layer_ticks(layers.astype(int), room=10)
+        figure.update_xaxes(tickmode="array", tickvals=ticks, ticktext=list(map(str, ticks)), row=row, col=column)
 
 
 def _range(lines: Sequence[Line], zero: bool) -> tuple[tuple[float, float] | None, bool]:
@@ -128,9 +139,9 @@ def _add_line(figure: go.Figure, line: Line, names: list[str], legend: bool, row
         )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            x=x, y=y, name=escape(line.name), legendgroup=line.name, showlegend=legend,
+            x=x, y=y, name=readable(line.name), legendgroup=line.name, showlegend=legend,
             mode="lines" if line.faint else "lines+markers", marker={"size": 5, "symbol": MARKS[place % 8]},
             line={"color": colour, "width": 1.2 if line.faint else 2, "dash": "dot" if line.faint else DASHES[place % 8]},
-            hovertemplate=f"{escape(line.name)}<br>%{{x}}: %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{readable(line.name)}<br>%{{x}}: %{{y:.3f}}<extra></extra>",
         ), row=row, col=column,
     )  # fmt: skip

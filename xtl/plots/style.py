@@ -8,16 +8,21 @@ and Ito, and differ in dash and mark too.
 from __future__ import annotations
 
 import html
+import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
+from xtl.languages import arrow
 from xtl.results import NOISE, provenance
 
 COLOUR_SCALE = "RdBu"
+ONE_SIDED = "Blues"
+"""Of values that have no other side: agreement, shares."""
 COLOURS = ("#0072B2", "#D55E00", "#222222", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c00")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid", "dash", "dot")
 MARKS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "pentagon")
@@ -35,16 +40,25 @@ def escape(text: object) -> str:
     return html.escape(str(text), quote=False).replace("$", "&#36;").replace("%{", "&#37;{")
 
 
-def wrap(text: str, width: int) -> list[str]:
-    """Escaped lines of at most `width` characters, one at least."""
-    lines = [piece for line in text.splitlines() for piece in textwrap.wrap(line, max(width, 20))]
+def readable(text: object) -> str:
+    """Escaped text with its directions and cells as readers see them everywhere: `xtl.languages.arrow`.
+
+    >>> readable("en->es, attn 12 -> 13 & more")
+    'en → es, attn 12 → 13 &amp; more'
+    """
+    return escape(arrow(text))
+
+
+def wrap(text: str, width: int, least: int = 20) -> list[str]:
+    """Readable lines of at most `width` characters (no narrower than `least`), one at least."""
+    lines = [piece for line in arrow(text).splitlines() for piece in textwrap.wrap(line, max(width, least))]
     return [escape(line) for line in lines] or [""]
 
 
 def headline(title: str, subtitle: str) -> dict[str, object]:
     """A figure's title and subtitle, at the left, shown as they are."""
     return {
-        "text": escape(title), "subtitle": {"text": escape(subtitle)},
+        "text": readable(title), "subtitle": {"text": readable(subtitle)},
         "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"l": 12, "t": 14},
     }  # fmt: skip
 
@@ -77,7 +91,70 @@ def saturation(values: Sequence[xr.DataArray]) -> str:
     """A note on the cells that lie beyond the colour scale; empty if there are none."""
     limit = symmetric_limit(values)
     beyond = sum(int((v.values < -limit - NOISE).sum()) for v in values)
-    return f"; {beyond} losses beyond {-limit:.2g} have the last colour" if beyond else ""
+    return f"; {beyond} loss{'' if beyond == 1 else 'es'} beyond {-limit:.2g} have the last colour" if beyond else ""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A colour scale: its colours, its ends, and whether some cells lie beyond them.
+
+    Attributes:
+        colours: plotly's name.
+        low, high: the values of the first and the last colour.
+        below, above: whether there are cells beyond, which have the first or the last colour: the bar's end says ≤ or ≥.
+    """
+
+    colours: str
+    low: float
+    high: float
+    below: bool = False
+    above: bool = False
+
+    @classmethod
+    def of(cls, values: Sequence[xr.DataArray], *, signed: bool = True) -> Scale:
+        """The scale of some maps: symmetric about zero (`symmetric_limit`), or of what has no other side, from 0.
+
+        >>> Scale.of([xr.DataArray([0.5, -0.1] * 20 + [-9.0])])
+        Scale(colours='RdBu', low=-0.5, high=0.5, below=True, above=False)
+        >>> Scale.of([xr.DataArray([0.2, 0.9])], signed=False)
+        Scale(colours='Blues', low=0.0, high=0.9, below=False, above=False)
+        """
+        limit = symmetric_limit(values)
+        finite = np.concatenate([v.values[np.isfinite(v.values)].ravel() for v in values]).astype("float64")
+        least, most = (float(end) for end in (finite.min(initial=0), finite.max(initial=0)))
+        if not signed:
+            return cls(ONE_SIDED, min(least, 0.0), most if most > NOISE else 1.0)
+        return cls(COLOUR_SCALE, -limit, limit, least < -limit - NOISE, most > limit + NOISE)
+
+    def ticks(self) -> dict[str, object]:
+        """Tick values and texts of the colour bar: both ends, with ≤ or ≥ where cells lie beyond, and round numbers between.
+
+        >>> Scale("RdBu", -0.97, 0.97, below=True).ticks()["ticktext"]
+        ['≤ −0.97', '−0.5', '0', '+0.5', '+0.97']
+        """
+        step = _round_step((self.high - self.low) / 5)
+        room = 0.12 * (self.high - self.low)
+        first, last = math.ceil((self.low + room) / step), math.floor((self.high - room) / step)
+        values = [self.low, *(step * k for k in range(first, last + 1)), self.high]
+        texts = [self._number(value) for value in values]
+        texts[0], texts[-1] = "≤ " * self.below + texts[0], "≥ " * self.above + texts[-1]
+        return {"tickmode": "array", "tickvals": values, "ticktext": texts}
+
+    def _number(self, value: float) -> str:
+        text = f"{abs(value):.2g}" if value else "0"
+        sign = "−" if value < 0 else "+" if value > 0 and self.low < 0 else ""
+        return sign + text
+
+    def axis(self) -> dict[str, object]:
+        """Plotly's colour axis, without its bar."""
+        middle = {"cmid": 0} if self.low == -self.high else {}
+        return {"colorscale": self.colours, "cmin": self.low, "cmax": self.high, **middle}
+
+
+def _round_step(least: float) -> float:
+    """1, 2 or 5 times a power of ten: the smallest that is not below."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return min(k * power for k in (1, 2, 5, 10) if k * power >= least * (1 - 1e-9))
 
 
 def lay_out(figure: go.Figure, title: str, subtitle: str, *, width: int, height: int, left: int = 80) -> go.Figure:

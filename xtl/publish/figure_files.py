@@ -32,7 +32,9 @@ from xtl.errors import InputError, check_choice
 from xtl.files import check_file, write_whole
 from xtl.foreign import frame_for_csv
 from xtl.pairs import parse_direction
-from xtl.publish.figures import KINDS, STYLES, Size
+from xtl.plots.slots import squares
+from xtl.publish.figure_layout import Size
+from xtl.publish.figures import KINDS, STYLES
 from xtl.results import with_directions
 from xtl.runs.extent import check_whole_or_partial
 from xtl.runs.reading import of_direction, read_run
@@ -155,13 +157,15 @@ def figure_data(figure: go.Figure) -> pd.DataFrame:
     """The numbers of a figure as a tidy table: a row a point, or a row a cell of a heat map.
 
     Columns: `panel` (title of the subplot), `series` (name of the trace), `x`, `y`, and what there is of `value` (of a cell), `n`
-    (examples), `low` and `high` (ends of an interval).
+    (examples), `best` (which cell is marked, and how it was chosen), `low` and `high` (ends of an interval).
     """
-    titles = _panel_titles(figure)
+    titles, marks = _panel_titles(figure), _marks(figure)
     parts = []
     for trace in figure.data:
         panel = titles.get(trace.xaxis or "x", "") if hasattr(trace, "xaxis") else ""
-        columns = _cells(trace) if trace.type == "heatmap" else _points(trace)
+        if trace.hoverinfo == "skip":
+            continue  # what mutes cells, marks the best, fills a band
+        columns = _cells(trace, marks) if trace.type == "heatmap" else _points(trace)
         if not columns or not len(next(iter(columns.values()))):
             continue
         parts.append(pd.DataFrame({"panel": panel, "series": _read(trace.name or ""), **columns}))
@@ -236,25 +240,32 @@ def as_vectors(figure: go.Figure) -> go.Figure:
     copy = go.Figure(figure)
     shapes = list(copy.layout.shapes)
     for trace in copy.data:
-        if trace.type != "heatmap" or not trace.coloraxis or trace.z is None:
+        cover = trace.type == "heatmap" and trace.showscale is False and trace.hoverinfo == "skip"
+        if trace.type != "heatmap" or trace.z is None or not (trace.coloraxis or cover):
             continue
-        axis = copy.layout[trace.coloraxis]
-        values = np.asarray(trace.z, dtype="float64")
-        finite = np.isfinite(values)
-        place = (np.where(finite, values, 0) - axis.cmin) / (axis.cmax - axis.cmin)
-        level = np.rint(np.clip(place, 0, 1) * (LEVELS - 1)).astype(int)
-        scale = [list(stop) for stop in axis.colorscale]
-        for k in np.unique(level[finite]):
-            cells = np.argwhere(finite & (level == k))
-            (colour,) = sample_colorscale(scale, [float(k / (LEVELS - 1))])
-            outline = "".join(f"M{j - 0.5},{i - 0.5}H{j + 0.5}V{i + 0.5}H{j - 0.5}Z" for i, j in cells.tolist())
-            shapes.append(
-                {"type": "path", "path": outline, "xref": trace.xaxis or "x", "yref": trace.yaxis or "y",
-                 "fillcolor": colour, "line": {"color": colour, "width": 0.25}, "layer": "below"}
-            )  # fmt: skip
+        refs = {"xref": trace.xaxis or "x", "yref": trace.yaxis or "y", "type": "path", "layer": "below"}
+        if cover:  # what mutes cells: over those that are drawn by now
+            path = squares(np.isfinite(np.asarray(trace.z, dtype="float64")))
+            shapes.append({"path": path, "fillcolor": trace.colorscale[0][1], "line": {"width": 0}, **refs})
+        else:
+            shapes += [
+                {"path": path, "fillcolor": colour, "line": {"color": colour, "width": 0.25}, **refs}
+                for colour, path in _by_colour(np.asarray(trace.z, dtype="float64"), copy.layout[trace.coloraxis])
+            ]
         trace.opacity = 0
     copy.layout.shapes = shapes
     return copy
+
+
+def _by_colour(values: np.ndarray, axis: Any) -> Iterator[tuple[str, str]]:
+    """The colours of a heat map's cells, each with a path of all cells that have it."""
+    finite = np.isfinite(values)
+    place = (np.where(finite, values, 0) - axis.cmin) / (axis.cmax - axis.cmin)
+    level = np.rint(np.clip(place, 0, 1) * (LEVELS - 1)).astype(int)
+    scale = [list(stop) for stop in axis.colorscale]
+    for k in np.unique(level[finite]):
+        (colour,) = sample_colorscale(scale, [float(k / (LEVELS - 1))])
+        yield colour, squares(finite & (level == k))
 
 
 def stable(data: bytes, form: str) -> bytes:
@@ -262,23 +273,40 @@ def stable(data: bytes, form: str) -> bytes:
     if form == "pdf":
         return re.sub(rb"(/(?:Creation|Mod)Date \(D:)\d{14}", rb"\g<1>20000101000000", data)
     text = data.decode()
-    names = dict.fromkeys(
-        re.findall(r'id="defs-([0-9a-f]{6})"', text) + re.findall(r'class="cb([0-9a-f]{6}) colorbar"', text)
-    )
+    named = (r'id="defs-(HEX)"', r'class="cb(HEX) colorbar"', r'class="trace \w+ trace(HEX)"')
+    names = dict.fromkeys(name for one in named for name in re.findall(one.replace("HEX", "[0-9a-f]{6}"), text))
     for number, name in enumerate(names):
-        text = re.sub(rf"(?<=defs-){name}|(?<=clip){name}|(?<=cb){name}|(?<=[\"#]g){name}", f"{number:06d}", text)
+        text = re.sub(
+            rf"(?<=defs-){name}|(?<=clip){name}|(?<=cb){name}|(?<=[\"#]g){name}|(?<= trace){name}",
+            f"{number:06d}",
+            text,
+        )
     return text.encode()
 
 
-def _cells(trace: Any) -> dict[str, Any]:
+def _marks(figure: go.Figure) -> dict[tuple[str, str, str], str]:
+    """Names of the marks on heat maps, by x axis and labels of the cell's column and row."""
+    return {
+        (trace.xaxis or "x", str(trace.x[0]), str(trace.y[0])): _read(trace.name)
+        for trace in figure.data
+        if trace.type == "scatter" and trace.hoverinfo == "skip" and trace.mode == "markers"
+    }
+
+
+def _cells(trace: Any, marks: dict[tuple[str, str, str], str]) -> dict[str, Any]:
     values = np.asarray(trace.z, dtype="float64")
     rows, columns = values.shape
     x = list(trace.x) if trace.x is not None else list(range(columns))
     y = list(trace.y) if trace.y is not None else list(range(rows))
     found = {"x": [_read(v) for v in x] * rows, "y": [_read(v) for v in y for _ in x], "value": values.ravel()}
-    if trace.customdata is not None and np.shape(trace.customdata) == values.shape:
-        found["n"] = np.asarray(trace.customdata).ravel()
-    return found
+    if marks:
+        found["best"] = [marks.get((trace.xaxis or "x", str(b), str(a)), "") for a in y for b in x]
+    if trace.customdata is None or np.shape(trace.customdata) != values.shape:
+        return found
+    counts = np.asarray(trace.customdata, dtype="float64").ravel()
+    here = np.isfinite(counts)  # no count: a layer that was not tried
+    table = pd.DataFrame(found | {"n": counts})[here].astype({"n": int})
+    return {str(name): table[name].to_numpy() for name in table}
 
 
 def _points(trace: Any) -> dict[str, Any]:

@@ -1,106 +1,103 @@
 """Kinds of figures that a run can be drawn as, at a size in print: `KINDS`. Each is a function (results, size) -> figure.
 
 All panels of a figure share one scale. Labels have 8 points in print; colours can be told apart with every kind of colour
-blindness.
+blindness. Layers stand at their numbers; a colour bar says where cells lie beyond it; lines are named beside themselves.
 
 >>> sorted(KINDS)
-['accuracy_map', 'gain_map', 'held_out', 'layer_module', 'layer_profile', 'upper_bound']
+['accuracy_map', 'gain_map', 'held_out', 'interval_map', 'layer_module', 'layer_profile', 'upper_bound']
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
-import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.subplots import make_subplots
 
 from xtl import plots, stats
 from xtl.errors import InputError
-from xtl.languages import arrow
+from xtl.plots.best import Best, best_of_each
+from xtl.plots.heatmaps import mute
 from xtl.plots.maps import layer_module_panels
-from xtl.plots.style import COLOURS, DASHES, FONT
-from xtl.results import mean_maps, provenance, score_unit
+from xtl.plots.style import COLOURS
+from xtl.publish.figure_layout import Curve, Size, curves, finish, maps
+from xtl.results import mean_maps, score_unit
 
 STYLES = ("paper", "screen")
 
 
-@dataclass(frozen=True)
-class Size:
-    """How large a figure is in print.
-
-    Attributes:
-        width: in pixels of 1/96 inch.
-        style: one of `STYLES`.
-    """
-
-    width: float
-    style: str = "paper"
-
-    @property
-    def label(self) -> float:
-        """Size of labels in pixels: 8 points in print, 9 on a screen."""
-        return (8 if self.style == "paper" else 9) * 96 / 72
-
-
 def gain_map(results: xr.Dataset, size: Size) -> go.Figure:
-    """Mean gain by source and target layer: a row of panels a direction, a column a module."""
+    """Mean gain by source and target layer: a row of panels a direction, a column a module; the best cell is marked.
+
+    A circle: the cell that most halves of the instances choose (held out); a diamond: the largest mean (in-sample), where
+    instances are too few for that.
+    """
     data = mean_maps(results)
-    return _cells(
-        data["gain"], data["n"], f"mean gain ({plots.escape(score_unit(results))})", "Gain maps", results, size
-    )
+    return _cells(data["gain"], data["n"], _gain(results), "Gain maps", results, size, best_of_each(results))
 
 
 def accuracy_map(results: xr.Dataset, size: Size) -> go.Figure:
-    """Change of accuracy by source and target layer."""
+    """Change of accuracy by source and target layer; the best cell is marked, as in `gain_map`."""
     data = mean_maps(results)
     if "accuracy" not in data or "vanilla_accuracy" not in data:
         raise InputError("kind 'accuracy_map' needs right answers, and the run's results have no 'correct'")
     change = 100 * (data["accuracy"] - data["vanilla_accuracy"]).transpose(*data["gain"].dims)
-    return _cells(change, data["n"], "change of accuracy (points)", "Change of accuracy", results, size)
+    best = best_of_each(results, measure="accuracy")
+    return _cells(change, data["n"], "change of accuracy (points)", "Change of accuracy", results, size, best)
+
+
+def interval_map(results: xr.Dataset, size: Size) -> go.Figure:
+    """Mean gain of many pairs: cells whose 95% interval over instances holds 0 are pale, the others bordered.
+
+    From 29 instances a direction; the intervals are per cell (`xtl.stats.cell_intervals`).
+    """
+    found = stats.cell_intervals(results)
+    if reason := next((str(text) for text in found["reason"].values if text), ""):
+        raise InputError(f"kind 'interval_map': {reason}")
+    panels = _panels(found["mean"], found["n"], {})
+    figure = maps(panels, found.sizes["module"], _gain(results), "Gain maps with intervals", results, size)
+    pale = ((found["low"] <= 0) & (found["high"] >= 0)).values.reshape(-1, *found["mean"].shape[2:])
+    for index, panel in enumerate(panels):
+        mute(figure, panel, index, pale[index], width=1.0)
+    return figure
 
 
 def layer_module(results: xr.Dataset, size: Size) -> go.Figure:
     """Mean gain by layer and module, with the layer as target and as source: a row of panels a direction."""
-    data = mean_maps(results)
-    panels = [replace(panel, title=panel.title.replace(": layer", ",")) for panel in layer_module_panels(data)]
-    unit = f"mean gain ({plots.escape(score_unit(results))})"
-    return _maps(panels, 2, 0.9, unit, "Gain by layer and module", results, size)
+    panels = [
+        replace(panel, title=panel.title.replace(": layer", ","), values=panel.values.T, counts=panel.counts.T)
+        for panel in layer_module_panels(mean_maps(results))
+    ]
+    return maps(panels, 2, _gain(results), "Gain by layer and module", results, size)
 
 
 def layer_profile(results: xr.Dataset, size: Size) -> go.Figure:
-    """Mean gain by target layer, over all source layers, and by source layer, over all target layers: a line a module."""
-    data = mean_maps(results)
-    directions = [str(name) for name in data["direction"].values]
-    figure, layout = _grid(directions, 2, size, ratio=0.62, shared_y=True, legend=True)
-    for d, direction in enumerate(directions):
-        for c, role in enumerate(("target", "source")):
-            values = data[f"gain_as_{role}"].sel(direction=direction)
-            for m, module in enumerate(data["module"].values):
-                line = values.sel(module=module).dropna("layer")
-                figure.add_trace(
-                    go.Scatter(
-                        x=line["layer"].values, y=line.values, name=plots.escape(module), mode="lines+markers",
-                        legendgroup=str(module), showlegend=d == c == 0, marker={"size": 3.5, "symbol": m},
-                        line={"color": COLOURS[m % len(COLOURS)], "width": 1.2, "dash": DASHES[m % 4]},
-                    ),
-                    row=d + 1, col=c + 1,
-                )  # fmt: skip
-            figure.update_xaxes(title_text=f"{role} layer" if d == len(directions) - 1 else None, row=d + 1, col=c + 1)
-        named = f"{_arrow(direction)}<br>" if len(directions) > 1 else ""
-        figure.update_yaxes(title_text=f"{named}mean gain ({plots.escape(score_unit(results))})", row=d + 1, col=1)
+    """Mean gain by target layer, over all source layers, and by source layer, over all target layers: a line a module.
+
+    Bands: 95% intervals over instances, from 29 instances a direction; 0 is vanilla.
+    """
+    found = _profiles(results)
+    directions = [str(name) for name in found["direction"].values]
+    panels = {
+        (d, c): [_profile(found.sel(direction=direction, role=role, module=m)) for m in found["module"].values]
+        for d, direction in enumerate(directions)
+        for c, role in enumerate(("target", "source"))
+    }
+    axes = ["target layer", "source layer"]
+    figure = curves(panels, directions, axes, _gain(results), "Mean gain by layer", results, size)
     for c in (1, 2):
         figure.add_hline(y=0, line={"color": "#888", "width": 0.8}, row="all", col=c)
-    return _finish(figure, layout, "Mean gain by layer", results, size)
+    return figure
 
 
 def held_out(results: xr.Dataset, size: Size) -> go.Figure:
     """What the best cell gains on instances that it was not chosen on, with 95% intervals, beside its in-sample gain."""
     table = stats.held_out(results)
-    names = [f"{_arrow(row['direction'])}, {plots.escape(row['module'])}" for row in table.to_dict("records")][::-1]
+    names = [
+        f"{plots.readable(row['direction'])}, {plots.readable(row['module'])}" for row in table.to_dict("records")
+    ][::-1]
     table = table.iloc[::-1]
     left = 0.56 * size.label * max(len(name.replace("&#36;", "$")) for name in names) + 10
     height = (1.9 * len(names) + 6.5) * size.label
@@ -120,42 +117,33 @@ def held_out(results: xr.Dataset, size: Size) -> go.Figure:
         )
     )  # fmt: skip
     figure.add_vline(x=0, line={"color": "#888", "width": 0.8})
-    figure.update_xaxes(title_text=f"gain of the best cell ({plots.escape(score_unit(results))})")
+    figure.update_xaxes(title_text=f"gain of the best cell ({plots.readable(score_unit(results))})")
     figure.update_yaxes(type="category", range=[-0.6, len(names) - 0.4])
     margin = {"l": left, "r": 8.0, "t": 2.4 * size.label, "b": 3.2 * size.label}
-    return _finish(figure, margin, "The best cell on other instances", results, size)
+    return finish(figure, margin, "The best cell on other instances", results, size)
 
 
 def upper_bound(results: xr.Dataset, size: Size) -> go.Figure:
-    """Share of instances that some cell of a source row, or of a target column, gets right (upper bounds); grey: vanilla."""
-    data = stats.layer_upper_bounds(results)
+    """Share of instances that some cell of a source row, or of a target column, gets right (upper bounds), beside vanilla."""
+    data = stats.layer_upper_bounds(results).sel(condition="real")
     directions = [str(name) for name in data["direction"].values]
-    figure, layout = _grid(directions, 2, size, ratio=0.62, shared_y=True, legend=True)
-    for d, direction in enumerate(directions):
-        for c, (name, dim) in enumerate((("source_row", "source_layer"), ("target_column", "target_layer"))):
-            for m, module in enumerate(data["module"].values):
-                line = data[name].sel(direction=direction, module=module, condition="real").dropna(dim)
-                figure.add_trace(
-                    go.Scatter(
-                        x=line[dim].values, y=100 * line.values, name=plots.escape(module), mode="lines", showlegend=d == c == 0,
-                        legendgroup=str(module), line={"color": COLOURS[m % len(COLOURS)], "width": 1.2, "dash": DASHES[m % 4]},
-                    ),
-                    row=d + 1, col=c + 1,
-                )  # fmt: skip
-            vanilla = 100 * float(data["vanilla"].sel(direction=direction).values.ravel()[0])
-            figure.add_hline(y=vanilla, line={"color": "#666", "width": 0.8, "dash": "dash"}, row=d + 1, col=c + 1)
-            figure.update_xaxes(
-                title_text=dim.replace("_", " ") if d == len(directions) - 1 else None, row=d + 1, col=c + 1
-            )
-        named = f"{_arrow(direction)}<br>" if len(directions) > 1 else ""
-        figure.update_yaxes(title_text=f"{named}solved (%)", row=d + 1, col=1)
-    figure.update_yaxes(range=[0, 103])
-    return _finish(figure, layout, "Upper bounds (dashes: vanilla)", results, size)
+    sides = {"source_row": "source_layer", "target_column": "target_layer"}
+    panels = {
+        (d, c): [_share(data[name].sel(direction=direction, module=module), dim) for module in data["module"].values]
+        for d, direction in enumerate(directions)
+        for c, (name, dim) in enumerate(sides.items())
+    }
+    vanilla = {
+        d: 100 * float(data["vanilla"].sel(direction=name).values.ravel()[0]) for d, name in enumerate(directions)
+    }
+    axes = [dim.replace("_", " ") for dim in sides.values()]
+    return curves(panels, directions, axes, "solved (%)", "Upper bounds", results, size, vanilla=vanilla)
 
 
 KINDS: dict[str, Callable[[xr.Dataset, Size], go.Figure]] = {
     "gain_map": gain_map,
     "accuracy_map": accuracy_map,
+    "interval_map": interval_map,
     "layer_module": layer_module,
     "layer_profile": layer_profile,
     "held_out": held_out,
@@ -164,139 +152,49 @@ KINDS: dict[str, Callable[[xr.Dataset, Size], go.Figure]] = {
 """Kinds by name."""
 
 
-def _cells(values: xr.DataArray, n: xr.DataArray, unit: str, title: str, results: xr.Dataset, size: Size) -> go.Figure:
-    """Maps: rows are directions, columns modules; `values` (direction, module, source_layer, target_layer)."""
+def _gain(results: xr.Dataset) -> str:
+    return f"mean gain ({score_unit(results)})"
+
+
+def _panels(values: xr.DataArray, n: xr.DataArray, best: dict[tuple[str, str], Best]) -> list[plots.Panel]:
+    """Rows are directions, columns modules; `values` (direction, module, source_layer, target_layer)."""
     directions, modules = ([str(name) for name in values[dim].values] for dim in ("direction", "module"))
     panels = []
     for d in directions:
         for m in modules:
             part = values.sel(direction=d, module=m)
-            name = f"{arrow(d)}, {m}" if len(directions) > 1 else m
-            panels.append(plots.Panel(name, part, xr.full_like(part, int(n.sel(direction=d)), dtype=int), ""))
-    ratio = values.sizes["source_layer"] / values.sizes["target_layer"]
-    return _maps(panels, len(modules), ratio, unit, title, results, size)
+            name = f"{d}, {m}" if len(directions) > 1 else m
+            counts = xr.full_like(part, int(n.sel(direction=d)), dtype=int)
+            panels.append(plots.Panel(name, part, counts, "", best.get((d, m))))
+    return panels
 
 
-def _maps(
-    panels: Sequence[plots.Panel], columns: int, ratio: float, unit: str, title: str, results: xr.Dataset, size: Size
-) -> go.Figure:
-    """Panels of heat maps in rows of `columns`, on one scale; height / width of a panel is `ratio`."""
-    figure, layout = _grid(
-        [plots.escape(panel.title) for panel in panels], columns, size, ratio=ratio, shared_y=True, bar=True
+def _cells(
+    values: xr.DataArray, n: xr.DataArray, unit: str, title: str, results: xr.Dataset, size: Size,
+    best: dict[tuple[str, str], Best],
+) -> go.Figure:  # fmt: skip
+    """Maps of all directions and modules."""
+    return maps(_panels(values, n, best), values.sizes["module"], unit, title, results, size)
+
+
+def _profiles(results: xr.Dataset) -> xr.Dataset:
+    """Means by layer with their intervals, or where there can't be any without."""
+    try:
+        return stats.layer_intervals(results)
+    except InputError:
+        means = mean_maps(results)
+        roles = [means[f"gain_as_{role}"] for role in ("target", "source")]
+        mean = xr.concat(roles, dim="role", join="outer").assign_coords(role=["target", "source"])
+        return xr.Dataset({"mean": mean, "low": mean * float("nan"), "high": mean * float("nan")})
+
+
+def _profile(part: xr.Dataset) -> Curve:
+    tried = part.dropna("layer", subset=["mean"])
+    return Curve(
+        str(part["module"].item()), tried["layer"].values, *(tried[end].values for end in ("mean", "low", "high"))
     )
-    limit = plots.symmetric_limit([panel.values for panel in panels])
-    last = (len(panels) - 1) // columns
-    for k, panel in enumerate(panels):
-        row, column = divmod(k, columns)
-        cells = panel.values.values.astype("float64")
-        y, x = map(str, panel.values.dims)
-        labels = {dim: [plots.escape(label) for label in panel.values[dim].values] for dim in (x, y)}
-        figure.add_trace(
-            go.Heatmap(
-                z=np.where(np.isfinite(cells), cells, np.nan), x=labels[x], y=labels[y], coloraxis="coloraxis",
-                name=plots.escape(panel.title), customdata=panel.counts.values,
-            ),
-            row=row + 1, col=column + 1,
-        )  # fmt: skip
-        room = max(2, layout["panel"] * min(1, ratio) // (1.9 * size.label))
-        common = {"type": "category", "categoryorder": "array", "tickmode": "array", "constrain": "domain"}
-        for update, dim, shown, named in (
-            (figure.update_xaxes, x, row == last, row == last),
-            (figure.update_yaxes, y, column == 0, column == 0),
-        ):
-            step = 1 if dim == "module" else max(1, math.ceil(len(labels[dim]) / room))
-            update(
-                categoryarray=labels[dim], tickvals=labels[dim][::step], row=row + 1, col=column + 1, showticklabels=shown,
-                title_text=dim.replace("_", " ") if named else None, **common,
-            )  # fmt: skip
-    font = {"family": FONT, "size": size.label, "color": "#000"}
-    figure.update_layout(
-        coloraxis={
-            "colorscale": plots.COLOUR_SCALE, "cmin": -limit, "cmax": limit,
-            "colorbar": {
-                "title": {"text": unit, "side": "right", "font": font}, "tickfont": font,
-                "thickness": 0.8 * size.label, "outlinewidth": 0.5, "xpad": 4,
-                "ypad": 0,
-                "len": min(layout["panel"] * ratio, 14 * size.label) / layout["inner"], "y": 1, "yanchor": "top",
-                "tickformat": "+.2~g", "nticks": 5, "ticklen": 2,
-            },
-        },
-        plot_bgcolor="#c8c8c8",
-    )  # fmt: skip
-    return _finish(figure, layout, title, results, size)
 
 
-def _grid(
-    titles: Sequence[str],
-    columns: int,
-    size: Size,
-    ratio: float,
-    shared_y: bool,
-    bar: bool = False,
-    legend: bool = False,
-) -> tuple[go.Figure, dict[str, float]]:
-    """Panels in rows of `columns` and their layout: height / width of a panel is `ratio`."""
-    em = size.label
-    rows = math.ceil(len(titles) / columns) if not legend else len(titles)
-    left, right = 3.9 * em, 5.6 * em if bar else 0.8 * em
-    if legend and len(titles) > 1:
-        left += 1.3 * em
-    gap = (1.0 if shared_y else 3.6) * em
-    panel = (size.width - left - right - gap * (columns - 1)) / columns
-    if panel < 3 * em:
-        raise InputError(f"width is too small for {columns} panels side by side; give a larger one, or fewer modules")
-    high, between = panel * ratio, (2.3 if legend else 1.9) * em
-    inner = rows * high + (rows - 1) * between
-    figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=None if legend else list(titles), shared_yaxes=False,
-        horizontal_spacing=gap / (size.width - left - right), vertical_spacing=between / inner if rows > 1 else 0,
-    )  # fmt: skip
-    figure.update_layout(height=math.ceil(inner + 1.8 * em + 3.3 * em))
-    if legend:
-        figure.update_yaxes(matches="y")
-        figure.update_yaxes(showticklabels=False, col=2)
-    return figure, {"l": left, "r": right, "t": 1.8 * em, "b": 3.3 * em, "panel": panel, "inner": inner}
-
-
-def _finish(figure: go.Figure, layout: Mapping[str, float], title: str, results: xr.Dataset, size: Size) -> go.Figure:
-    """Fonts, margins and lines; on a screen also a title."""
-    em = size.label
-    margin = {side: layout[side] for side in "lrtb"} | {"pad": 0}
-    height = figure.layout.height
-    if size.style == "screen":
-        margin["t"] += 3.2 * em
-        height += math.ceil(3.2 * em)
-        named = ", ".join(map(plots.escape, provenance(results)))
-        text = f"{title}: {named}".removesuffix(": ")
-        figure.update_layout(
-            title={"text": text, "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"l": 6, "t": 8}}
-        )
-    font = {"family": FONT, "size": em, "color": "#000"}
-    figure.update_layout(
-        template="plotly_white", width=round(size.width), height=height, margin=margin, font=font, title_font_size=1.2 * em,
-        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": font, "title": None, "itemwidth": 30},
-    )  # fmt: skip
-    figure.update_annotations(font=font)
-    lines = {
-        "showline": True,
-        "linewidth": 0.6,
-        "linecolor": "#000",
-        "ticks": "outside",
-        "ticklen": 2.5,
-        "tickwidth": 0.6,
-    }
-    for update in (figure.update_xaxes, figure.update_yaxes):
-        update(
-            **lines,
-            showgrid=False,
-            tickangle=0,
-            tickfont=font,
-            title_font=font,
-            title_standoff=0.35 * em,
-            zeroline=False,
-        )
-    return figure
-
-
-def _arrow(direction: str) -> str:
-    return plots.escape(arrow(direction))
+def _share(values: xr.DataArray, dim: str) -> Curve:
+    tried = values.dropna(dim)
+    return Curve(str(values["module"].item()), tried[dim].values, 100 * tried.values)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -79,7 +80,7 @@ def provenance(data: xr.Dataset) -> list[str]:
     """
     estimate = f"estimated ({data.attrs['estimate']})" if data.attrs.get("estimate") else ""
     control = f"control {data.attrs['control']}" if data.attrs.get("control") else ""
-    return [str(name) for name in (data.attrs.get("model"), data.attrs.get("task"), control, estimate) if name]
+    return [str(name) for name in (model_name(data), data.attrs.get("task"), control, estimate) if name]
 
 
 def labelled(results: Maps) -> xr.Dataset:
@@ -107,13 +108,17 @@ def labelled(results: Maps) -> xr.Dataset:
 
 
 def model_name(data: xr.Dataset) -> str:
-    """The model's name for titles: of a file or folder, its last part.
+    """The model's name for titles: of a folder or file its last part, without the ending and with its quantisation apart.
 
     >>> model_name(xr.Dataset(attrs={"model": "/data/models/small.gguf"})), model_name(xr.Dataset(attrs={"model": "org/small"}))
-    ('small.gguf', 'org/small')
+    ('small', 'org/small')
+    >>> model_name(xr.Dataset(attrs={"model": "SmolLM2-135M-Instruct.Q4_1.gguf"}))
+    'SmolLM2-135M-Instruct (Q4_1)'
     """
     name = str(data.attrs.get("model") or "")
-    return name.rstrip("/").rpartition("/")[2] if name.startswith(("/", ".", "~")) else name
+    name = name.rstrip("/").rpartition("/")[2] if name.startswith(("/", ".", "~")) else name
+    bare = name.removesuffix(".gguf")
+    return re.sub(r"[.-]((?:I?Q\d|B?F\d\d)\w*)$", r" (\1)", bare) if bare != name else name
 
 
 def diagonal(gain: xr.DataArray) -> xr.DataArray:

@@ -2,7 +2,7 @@
 
 The best of a thousand cells beats vanilla by luck alone. What is here tells luck from effect:
 
-- `cell_intervals`: how sure is the mean gain of a cell (bootstrap over instances)?
+- `cell_intervals`, `layer_intervals`: how sure is the mean gain of a cell, of a layer (bootstrap over instances)?
 - `significance`: could it be chance (paired sign flips, McNemar), corrected for the number of cells of the map?
 - `layer_upper_bounds`, `upper_bound_curve`, `solved_instances`: how many instances does *some* cell solve, and how many of
   them does it solve with a control's source prompt?
@@ -29,6 +29,7 @@ from xtl.packages import lazily
 if TYPE_CHECKING:
     from xtl.stats.chance import solved_instances, upper_bound_curve
     from xtl.stats.intervals import cell_intervals
+    from xtl.stats.layers import layer_intervals
     from xtl.stats.paired_tests import significance
     from xtl.stats.seeds import check_seeds
     from xtl.stats.selection import held_out, select_cell
@@ -43,6 +44,7 @@ __all__ = [
     "cell_transfer",
     "check_seeds",
     "held_out",
+    "layer_intervals",
     "layer_upper_bounds",
     "select_cell",
     "significance",
@@ -61,6 +63,7 @@ __getattr__, __dir__ = lazily(
         "cell_transfer": "xtl.stats.stability",
         "check_seeds": "xtl.stats.seeds",
         "held_out": "xtl.stats.selection",
+        "layer_intervals": "xtl.stats.layers",
         "layer_upper_bounds": "xtl.stats.upper_bounds",
         "select_cell": "xtl.stats.selection",
         "significance": "xtl.stats.paired_tests",
