@@ -72,7 +72,7 @@ def test_the_example_of_the_docs_is_listed_with_its_package_and_runs(run, helpin
 
     code, out, err = run("analyse", "helping", stored, "--out", tmp_path / "out")
     assert code == 0, err
-    assert out.splitlines()[0].startswith("en->es: ")
+    assert out.splitlines()[0].startswith("en → es: ")
     assert "of attn's cells help (n = 6)." in out
     data = xr.load_dataset(tmp_path / "out" / "helping.nc")
     assert data["share"].sizes == {"direction": 2, "module": 2}

@@ -38,7 +38,10 @@ def report(
 def figure(
     run: Run,
     kind: Annotated[
-        str, typer.Option(help="gain_map, accuracy_map, layer_module, layer_profile, held_out or upper_bound.")
+        str,
+        typer.Option(
+            help="gain_map, accuracy_map, interval_map, layer_module, layer_profile, held_out or upper_bound."
+        ),
     ] = "gain_map",
     form: Annotated[str, typer.Option("--format", help="pdf, svg, png or html.")] = "pdf",
     width: Annotated[str, typer.Option(help="Width in print, as 3.3in, 8.4cm, 84mm or 240pt.")] = "3.3in",

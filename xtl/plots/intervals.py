@@ -74,16 +74,18 @@ def layer_profile(found: xr.Dataset) -> go.Figure:
     for label in found[group].values:
         for role in found["role"].values:
             part = found.sel({group: label, "role": role}).dropna("layer", subset=["mean"], how="all")
-            lines = [
-                Line(str(m), part["layer"].values, *(part[end].sel(module=m).values for end in ("mean", "low", "high")))
-                for m in part["module"].values
-            ]
+            lines = [_line(part.sel(module=module)) for module in part["module"].values]
             panels.append((f"{label}: layer as {role} (n = {int(part['n'])})", lines))
     return line_grid(
         panels, columns=2, y=f"mean difference ({_unit(found)})", zero=True, title=title_of("Gain by layer", found),
         subtitle=f"mean over the other side's layers, less {found.attrs['against']}; bands: {_level(found)} intervals over "
         f"instances{_reasons(found)}",
     )  # fmt: skip
+
+
+def _line(part: xr.Dataset) -> Line:
+    mean, low, high = (part[end].values for end in ("mean", "low", "high"))
+    return Line(str(part["module"].item()), part["layer"].values, mean, low, high)
 
 
 def _checked(found: xr.Dataset, dim: str, made_by: str) -> xr.Dataset:
