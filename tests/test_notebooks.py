@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import re
 from pathlib import Path
@@ -12,8 +14,13 @@ import torch
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
-GROUPS = [NOTEBOOKS[:2], NOTEBOOKS[2:]]
+GROUPS = [[*NOTEBOOKS[:2], *NOTEBOOKS[6:]], NOTEBOOKS[2:6]]
 """Of about equal time: two workers share them."""
+DOCS = Path(__file__).parents[1] / "docs"
+REFERENCE = {"xtl", "analyses", "xtl.tasks", "xtl.runs", "xtl.publish", "xtl.plots"} | {
+    name for page in DOCS.rglob("*.md") for name in re.findall(r"(?m)^::: ([\w.]+)$", page.read_text(encoding="utf-8"))
+}
+"""Modules for users: the rooms, and what has its page."""
 NUMBER = re.compile(r"[-+−]?\d+(?:\.\d+)?%?")
 LOADED_ONCE = """
 import functools, xtl, xtl.models
@@ -26,8 +33,8 @@ def cells(path: Path) -> list[dict[str, Any]]:
     return [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
 
 
-def test_there_are_six() -> None:
-    assert [name[:2] for name in NAMES] == ["01", "02", "03", "04", "05", "06"]
+def test_there_are_seven() -> None:
+    assert [name[:2] for name in NAMES] == ["01", "02", "03", "04", "05", "06", "07"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
@@ -47,6 +54,30 @@ def test_cells_are_short_and_between_them_stands_prose(path: Path) -> None:
     kinds = [cell["cell_type"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
     assert kinds[0] == "markdown"
     assert kinds.count("markdown") >= kinds.count("code") * 0.6
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_of_xtl_they_import_what_the_reference_has(path: Path) -> None:
+    """And no private name."""
+    code = "\n".join("".join(cell["source"]) for cell in cells(path))
+    tree = ast.parse(re.sub(r"(?m)^(\s*)%.*", r"\1pass", code))
+    assert [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr[0] == "_"] == []
+    for node in ast.walk(tree):
+        for name in [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []:
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else name
+            if module.split(".")[0] in ("xtl", "analyses"):
+                assert module in REFERENCE, f"{module} is not in the reference"
+                is_module = name in (module, *(one.removeprefix(f"{module}.") for one in REFERENCE))
+                assert is_module or name in public(module), f"{module}.{name} is not public"
+
+
+def public(module: str) -> set[str]:
+    """What is for users in a module: its `__all__`, or what it defines itself without an underscore."""
+    found = importlib.import_module(module)
+    own = {
+        name for name, value in vars(found).items() if getattr(value, "__module__", module) == module and name[0] != "_"
+    }
+    return {*getattr(found, "__all__", own)}
 
 
 @pytest.mark.embedded

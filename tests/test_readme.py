@@ -32,13 +32,27 @@ def test_the_python_code_works_when_pasted(embedded, tmp_path, monkeypatch, caps
     assert (tmp_path / "gain_map.html").stat().st_size > 10_000
 
 
+@pytest.mark.embedded
+@pytest.mark.xdist_group("embedded")
+def test_the_transplant_of_the_command_line_has_the_effect_that_is_said(embedded):
+    line = next(
+        one for block in blocks("sh") for one in block.replace("\\\n", "").splitlines() if "xtl transplant" in one
+    )
+    command, said = line.split("   # ")
+    flags = shlex.split(command)[2:]
+    given = {flag[2:].replace("-", "_"): value for flag, value in zip(flags[::2], flags[1::2], strict=True)}
+    numbers = {name: int(value) for name, value in given.items() if value.isdigit()}
+    one = xtl.transplant(embedded, **(given | numbers))
+    assert f"{one.vanilla_text!r} -> {one.text!r}" == said
+
+
 def test_the_commands_exist_with_these_flags(monkeypatch):
     """Each `xtl` line parses: its command and every flag are known."""
     from xtl.commands.strict import UsageError
 
     lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("xtl ")]
-    named = "transplant apply sweep protocol run status report figure export select tasks models"
+    named = "transplant sweep protocol apply run status report figure export select tasks models"
     assert " ".join(words[0] for words in commands) == named
     group = cli.command()
     for name, *arguments in commands:
