@@ -193,11 +193,10 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
 
 def from_request(request: Request) -> xr.Dataset:
     """What `xtl analyse selection` computes."""
-    control = request.open_control()
-    return compute(request.open_run(), [] if control is None else [control])
+    return compute(request.open_run(), request.open_controls())
 
 
 ANALYSIS = Analysis(
     "selection", "How much of the upper bound can be had without knowing the answer?", "run and control",
-    from_request=from_request, figures=figures, words=words,
+    from_request=from_request, figures=figures, words=words, several_controls=True,
 )  # fmt: skip

@@ -147,16 +147,16 @@ class ParallelPair:
 
 
 def parse_direction(text: str) -> tuple[str, str]:
-    """Source and target language of a direction, written en:es or en->es.
+    """Source and target language of a direction, written en:es, en->es or, as figures do, en → es.
 
-    >>> parse_direction("en:es"), parse_direction("en -> *")
-    (('en', 'es'), ('en', '*'))
+    >>> parse_direction("en:es"), parse_direction("en -> *"), parse_direction("en → es")
+    (('en', 'es'), ('en', '*'), ('en', 'es'))
     >>> parse_direction("en-es")
     Traceback (most recent call last):
     ...
     xtl.errors.InputError: direction 'en-es' must look like en->es or en:es
     """
-    parts = [part.strip() for part in str(text).replace("->", ":").split(":")]
+    parts = [part.strip() for part in str(text).replace("->", ":").replace("→", ":").split(":")]
     if len(parts) != 2 or not all(parts):
         raise InputError(f"direction {shown(text)} must look like en->es or en:es")
     return parts[0], parts[1]

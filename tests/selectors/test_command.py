@@ -158,3 +158,22 @@ def test_two_tasks_are_told_apart() -> None:
     table = selectors.evaluate(both[0], [], ["vote_best"], across="task", nulls=False, n_splits=2)
     assert table.loc["vote_best", "accuracy"] > 0.9
     assert table.attrs["n_questions"] == 48
+
+
+def test_the_analysis_takes_several_controls_and_others_one(run, stored, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    real, control, other = stored
+    compute = selection.compute
+    monkeypatch.setattr(
+        selection, "compute", lambda *maps: compute(*maps, selectors=["contrast"], across=["none"], n_splits=2)
+    )
+    both = ["--control", control, "--control", other, "--out", tmp_path / "out"]
+    code, out, err = run("analyse", "selection", real, *both)
+    assert code == 0, err
+    assert "needs a control to contrast with" not in out
+    for name, given, why in [
+        ("is_it_real", both, "is_it_real takes one control, and 2 were given"),
+        ("selection", ["--control", control, *both], "control names a run twice: give controls of different seeds"),
+    ]:
+        code, out, err = run("analyse", name, real, *given)
+        assert (code, out) == (2, "")
+        assert err == f"xtl: {why}\n"

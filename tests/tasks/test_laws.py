@@ -192,6 +192,28 @@ def test_an_unknown_language_is_an_error_that_names_the_argument_and_the_valid_o
         task.pairs("en", bad)
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("Spanish", "es"),
+        ("german", "de"),
+        ("Deutsch", "de"),
+        ("jp", "ja"),
+        ("gr", "el"),
+        ("sp", "es"),
+        ("swahil", "sw"),
+    ],
+)
+def test_a_language_by_name_or_by_its_country_is_told_its_code(task, said, code):
+    with pytest.raises(InputError, match=rf"^unknown target_lang '{said}' \(did you mean '{code}'\?\); valid: en, "):
+        task.pairs("en", said)
+
+
+def test_a_code_of_another_language_gets_no_advice(task):
+    with pytest.raises(InputError, match=r"unknown target_lang 'et'; valid"):  # Estonian
+        task.pairs("en", "et")
+
+
 def test_any_form_of_a_language_code_gives_the_same_pairs(task):
     assert task.pairs("ENG", "zh_Hans-CN") == task.pairs("en", "zh")
 

@@ -47,6 +47,7 @@ class Analysis:
         words: what was found, in sentences.
         options: flags of `xtl analyse` that it takes beside the run or the model: some of `xtl.analysis.request.OPTIONS`.
         needed: those of them that must be given.
+        several_controls: whether it takes more than one control run.
 
     Raises:
         InputError: a name that can't be a file's, an unknown need or option.
@@ -60,6 +61,7 @@ class Analysis:
     words: Callable[[xr.Dataset], list[str]]
     options: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
+    several_controls: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"\w+", self.name):
@@ -88,8 +90,12 @@ class Analysis:
             raise InputError(f"{self.name} works on a stored run: give its folder")
         if self.needs in ("run", "run and control") and len(request.runs) > 1:
             raise InputError(f"{self.name} takes one run, and {len(request.runs)} were given")
-        if self.needs == "run and control" and request.control is None:
+        if self.needs == "run and control" and not request.controls:
             raise InputError(f"{self.name} compares a run with a control: give control")
+        if len(request.controls) > 1 and not self.several_controls:
+            raise InputError(f"{self.name} takes one control, and {len(request.controls)} were given")
+        if len({*map(str, request.controls)}) < len(request.controls):
+            raise InputError("control names a run twice: give controls of different seeds")
 
     def run(self, request: Request) -> xr.Dataset:
         """Compute it.

@@ -40,7 +40,7 @@ class Request:
 
     Attributes:
         runs: stored runs: a `results.parquet`, a folder that holds one, or the folder of `xtl run`.
-        control: a stored control run.
+        control: a stored control run, or several of different seeds for an analysis that takes several.
         against: a second stored run, to compare the first one with.
         load: gives the model; called once, and only by analyses that need it.
         pairs, back: the questions, and those of the opposite directions.
@@ -52,7 +52,7 @@ class Request:
     """
 
     runs: Sequence[str | os.PathLike[str]] = ()
-    control: str | os.PathLike[str] | None = None
+    control: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None
     against: str | os.PathLike[str] | None = None
     load: Callable[[], Any] | None = None
     pairs: Sequence[ParallelPair] = ()
@@ -88,8 +88,18 @@ class Request:
         return {name: _open(path) for name, path in zip(self.run_names(), self.runs, strict=True)}
 
     def open_control(self) -> xr.Dataset | None:
-        """The control run; None where none is given."""
-        return None if self.control is None else _open(self.control)
+        """The control run, or the first of several; None where none is given."""
+        return next(iter(self.open_controls()), None)
+
+    def open_controls(self) -> list[xr.Dataset]:
+        """All control runs, in order."""
+        return [_open(path) for path in self.controls]
+
+    @property
+    def controls(self) -> list[str | os.PathLike[str]]:
+        """Where the control runs are."""
+        one = self.control
+        return [] if one is None else [one] if isinstance(one, (str, os.PathLike)) else [*one]
 
     def open_against(self) -> xr.Dataset | None:
         """The run to compare with; None where none is given."""

@@ -55,7 +55,9 @@ def analyse(
     name: Annotated[str | None, typer.Argument(help="Which analysis; none lists them.")] = None,
     run: Annotated[list[Path] | None, typer.Argument(help="Stored runs: results.parquet, or folders.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the data (netCDF) and figures.")] = None,
-    control: Annotated[Path | None, typer.Option(help="A stored control run.")] = None,
+    control: Annotated[
+        list[Path] | None, typer.Option(help="A stored control run; for selection again for one of another seed.")
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(help="Another stored run (task, model): gain_maps shows the difference.")
     ] = None,
@@ -95,7 +97,7 @@ def analyse(
         check_can_draw()
     pairs, back = _pairs(task, directions, limit, seed) if item.needs == "model" else ([], [])
     request = Request(
-        runs=run or [], control=control, against=against, load=lambda: loading.load(model),
+        runs=run or [], control=control or None, against=against, load=lambda: loading.load(model),
         pairs=pairs, back=back, cell=_cell(cell), by=by,
         labels=parse_names("--labels", labels), activations=activations, chat=parse_chat(chat),
     )  # fmt: skip

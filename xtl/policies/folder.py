@@ -80,7 +80,8 @@ def load_policy(kind: type[F], folder: str | os.PathLike[str]) -> F:
     """
     folder = check_path("policy", folder)
     if not folder.is_dir() or not (folder / POLICY).exists():
-        raise InputError(f"no policy at {shown(str(folder))}: it has no {POLICY}")
+        why = f"it has no {POLICY}" if folder.is_dir() else "there is no such folder"
+        raise InputError(f"no policy at {shown(str(folder))}: {why}; `xtl protocol select` and Policy.save write one")
     others = sorted(entry.name for entry in folder.iterdir() if entry.name not in FILES or not entry.is_file())
     if others:
         raise InputError(

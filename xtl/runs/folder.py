@@ -91,7 +91,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"no run at {str(folder)!r}: it has no manifest.json") from error
+        why = "it has no manifest.json" if folder.is_dir() else "there is no such folder"
+        raise InputError(f"no run at {str(folder)!r}: {why}") from error
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the run at {str(folder)!r}: {error}") from error
     flaw = flaw_of(manifest)

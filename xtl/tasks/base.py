@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
-from xtl.errors import InputError, Whole, as_whole, check_choice
+from xtl.errors import InputError, Whole, as_whole, check_choice, shown
 from xtl.pairs import ParallelPair
 
 T = TypeVar("T")
@@ -118,10 +118,10 @@ def normalise_language(code: object, valid: Iterable[str], argument: str = "lang
     codes = tuple(valid)
     meant = _subtags(code)
     if code in codes or meant is None:
-        return check_choice(argument, code, codes)
+        return _check_code(argument, code, codes)
     candidates = {choice: tags for choice in codes if (tags := _subtags(choice)) and tags[0] == meant[0]}
     if not candidates:
-        return check_choice(argument, code, codes)
+        return _check_code(argument, code, codes)
     same_script = {choice: tags for choice, tags in candidates.items() if tags[1] == meant[1]}
     if not same_script:
         scripts = sorted({tags[1] for tags in candidates.values()})
@@ -135,6 +135,25 @@ def normalise_language(code: object, valid: Iterable[str], argument: str = "lang
     if len(same_region) != 1:
         raise InputError(f"{argument} {code!r} can mean {' or '.join(same_script)}; valid: {', '.join(codes)}")
     return same_region[0]
+
+
+def _check_code(argument: str, code: object, codes: tuple[str, ...]) -> str:
+    """`check_choice`, which tells the code of a language that is given by its name or its country ("Spanish", "jp")."""
+    named = None if code in codes or is_language(code) else _by_name(str(code).strip().casefold(), codes)
+    if named is None:
+        return check_choice(argument, code, codes)
+    raise InputError(f"unknown {argument} {shown(code)} (did you mean {named!r}?); valid: {', '.join(codes)}")
+
+
+def _by_name(text: str, codes: tuple[str, ...]) -> str | None:
+    """The one code of a language whose country this is, or whose name, in English or its own, begins so."""
+    country = _subtags(get_global("likely_subtags").get(f"und_{text.upper()}"))
+    known = {code: tags[0] for code in codes if (tags := _subtags(code))}
+    found = [code for code, language in known.items() if country and language == country[0]]
+    for tongue in ("en", None) if len(text) > 1 else ():
+        names = {code: Locale(language).get_display_name(tongue) or "" for code, language in known.items()}
+        found = found or [code for code, name in names.items() if name.casefold().startswith(text)]
+    return found[0] if len(found) == 1 else None
 
 
 @lru_cache(maxsize=1000)
