@@ -1,12 +1,20 @@
-"""What checks the shapes in signatures while tests run; `addopts` in pyproject.toml names it to jaxtyping."""
+"""What checks the types in signatures while tests run, shapes included; `addopts` in pyproject.toml names it to jaxtyping.
+
+jaxtyping binds the arguments of every call of every function, to know the sizes that its annotations name: a seventh of all the
+time that the tests take. A function whose signature names no array has no such sizes, and is beartype's alone.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
+import jaxtyping
 from beartype import beartype
 
+with_sizes = jaxtyping.jaxtyped
 _checkers: dict[tuple[str, ...], Callable[..., Any]] = {}
 
 
@@ -20,3 +28,37 @@ def check(checker: Callable[..., Any]) -> Callable[..., Any]:
     if key not in _checkers:
         _checkers[key] = beartype(checker)
     return _checkers[key]
+
+
+def jaxtyped(*, typechecker: Callable[..., Any]) -> Callable[[Any], Any]:
+    """`jaxtyping.jaxtyped`, which decorates all that is under test, but for functions without arrays."""
+
+    def decorate(found: Any) -> Any:
+        if isinstance(found, type) or not callable(found) or "<locals>" in found.__qualname__:
+            return with_sizes(found, typechecker=typechecker)
+        return checked_as_it_needs(found, typechecker)
+
+    return decorate
+
+
+def checked_as_it_needs(function: Callable[..., Any], typechecker: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with its types checked; what its annotations mean is known at its first call, when all modules are there."""
+
+    @functools.cache
+    def checked() -> Callable[..., Any]:
+        try:
+            annotations = inspect.get_annotations(function, eval_str=True)
+        except NameError:  # imported for type checkers alone: jaxtyping leaves such a name out
+            return with_sizes(function, typechecker=typechecker)
+        return (
+            with_sizes(function, typechecker=typechecker) if "jaxtyping." in repr(annotations) else beartype(function)
+        )
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        return (function if jaxtyping.config.jaxtyping_disable else checked())(*arguments, **options)
+
+    return call
+
+
+jaxtyping.jaxtyped = jaxtyped

@@ -124,7 +124,7 @@ def test_progress_and_errors_show_what_would_act(capsys, monkeypatch):
     def fail(**_: object) -> None:
         raise InputError("no instance 'a\x1b[2J\nb'")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli, "command", lambda: fail)
     with pytest.raises(SystemExit):
         cli.main()
     assert capsys.readouterr().err == "xtl: no instance 'a\\x1b[2J\\nb'\n"

@@ -202,7 +202,7 @@ def transplant_at(
 
 
 def transplant_packed(
-    sources: Float[Tensor, ...],
+    sources: Float[Tensor, "..."],
     rows: Int[Tensor, "*#cell"],
     n_nodes: int,
     *,
@@ -258,7 +258,9 @@ def transplant_batch(
     return write
 
 
-def blend(own: Float[Tensor, ...], source: Float[Tensor, ...], alpha: float | Float[Tensor, ...]) -> Float[Tensor, ...]:
+def blend(
+    own: Float[Tensor, "..."], source: Float[Tensor, "..."], alpha: float | Float[Tensor, "..."]
+) -> Float[Tensor, "..."]:
     """own + alpha (source - own): at 1 exactly the source, at 0 exactly what stood there.
 
     >>> blend(torch.tensor([[2.0], [2.0], [2.0]]), torch.tensor([[4.0]]), torch.tensor([0.0, 0.5, 1.0]))[:, 0].tolist()

@@ -140,7 +140,7 @@ class Screened:
 _KEPT: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
 
 
-def _memory(model: Any, *shape: int) -> Float[Tensor, ...]:
+def _memory(model: Any, *shape: int) -> Float[Tensor, "..."]:
     """Memory for a model's weights in bfloat16, the same one each time: a new one takes longer to get than to fill.
 
     It is filled anew each time, since weights can be changed between two maps.

@@ -30,7 +30,7 @@ class Written:
             into which `head`, where they write one.
     """
 
-    sources: Float[Tensor, ...]
+    sources: Float[Tensor, "..."]
     how: dict[str, Any]
 
     @classmethod

@@ -175,7 +175,7 @@ def _sees(tree: Tree, n_earlier: int) -> Bool[Tensor, "node token"]:
 
 def _biases(
     attn: Any, n_prefix: int, depths: list[int], sees: Bool[Tensor, "node token"]
-) -> tuple[Float[Tensor, ...], Float[Tensor, ...]]:
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
     """What is added to the scores on the prefix and on the cell's own tokens: masks, and ALiBi's slopes.
 
     Both broadcast to `[kv_head, group, cell, node, key]`.
