@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,6 +57,32 @@ def synthetic_results(
         data["correct"] = (dims, rng.random(sizes) < 0.5)
         data["vanilla_correct"] = ("example", rng.random(len(pairs)) < 0.3)
     return data
+
+
+def control_of(results: xr.Dataset, seed: int = 99) -> xr.Dataset:
+    """What `xtl.controls.run` gives for the same examples: random gains, and nothing planted."""
+    rng = np.random.default_rng(seed)
+    gain = rng.uniform(-1, 1, results["gain"].shape).astype("float32")
+    control = results.copy().assign(gain=(results["gain"].dims, gain))
+    if "correct" in results:
+        control["correct"] = (results["gain"].dims, rng.random(gain.shape) < 0.5)
+    return control.assign_attrs(control="shuffled_source", seed=0)
+
+
+def with_options(results: xr.Dataset, kept: bool = True, seed: int = 0) -> xr.Dataset:
+    """The same results of questions with three options each, the gold one second; if kept, with their log-probabilities."""
+    rng = np.random.default_rng(seed)
+    golds = [str(gold) for gold in results["gold"].values]
+    texts = [json.dumps([{"text": text} for text in (" <i>no</i>", gold, " never")]) for gold in golds]
+    results = results.assign_coords(options=("example", texts))
+    if not kept:
+        return results
+    cells = rng.dirichlet(np.ones(3), results["gain"].shape)
+    vanilla = rng.dirichlet(np.ones(3), results.sizes["example"])
+    return results.assign(
+        option_logprob=((*results["gain"].dims, "option"), np.log(cells)),
+        vanilla_option_logprob=(("example", "option"), np.log(vanilla)),
+    )
 
 
 def single_sweep(**arguments: object) -> xr.Dataset:

@@ -150,6 +150,21 @@ def test_sweep_writes_a_table_and_a_report(run, sweep, tmp_path):
     assert results.attrs["task"] == "capitals"
 
 
+def test_a_sweep_and_its_control_make_one_report(run, sweep, tmp_path):
+    assert run(*sweep())[0] == 0
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert f"{tmp_path / 'out-control'} --control shuffled_source" in page
+    assert f"xtl report {tmp_path / 'out'} --control {tmp_path / 'out-control'}" in page
+    code, _, err = run(*sweep(out=tmp_path / "out-control", control="shuffled_source"))
+    assert code == 0, err
+    assert runs.load_results(tmp_path / "out-control/results.parquet").attrs["control"] == "shuffled_source"
+    assert run("report", tmp_path / "out", "--control", tmp_path / "out-control")[0] == 0
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "compared with the control shuffled_source" in page
+    assert "No control was run" not in page
+    assert "unknown --control 'other_language'" in run(*sweep(out=tmp_path / "no", control="other_language"))[2]
+
+
 def test_sweep_as_json_and_over_some_layers(run, sweep, tmp_path):
     code, out, _ = run(*sweep(source_layers="0:4:2", target_layers="1,-1"), "--json")
     assert code == 0

@@ -19,6 +19,7 @@ DOCS = ROOT / "docs"
 INTERNAL = {
     "xtl.report", "xtl.figures_export",  # former names
     "xtl.backend", "xtl.cli", "xtl.foreign", "xtl.progress", "xtl.explorer.widget", "xtl.publish.images", "xtl.publish.pack",
+    "xtl.publish.cards",
     "xtl.models.bridged", "xtl.models.hooked", "xtl.models.hooked_config", "xtl.commands.listing", "xtl.models.silence",
     "xtl.models.read", "xtl.runs.compute", "xtl.files", "xtl.runs.jobs", "xtl.runs.make_jobs", "xtl.runs.tensors",
     "xtl.tasks.json_values", "xtl.tasks.names", "xtl.tasks.prompts", "xtl.runs.yaml12", "xtl.tasks.gold",

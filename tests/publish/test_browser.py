@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ import numpy as np
 import pytest
 
 from tests.publish.test_page import ATTACK, with_texts
+from tests.publish.visits import Visit
 from tests.synthetic import synthetic_results
 from xtl.publish import write_report
 
 pytestmark = pytest.mark.slow("Chromium")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = f"<b>bold</b> {ATTACK} <img src=x onerror=alert(2)> &amp;"
 ROWS = [
     ("capitals", "en", "es", 30),
@@ -41,51 +40,10 @@ def results_of_all():  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api")
-    if BROWSER is None:
-        pytest.skip("no Chromium on this machine")
-    with api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
-@pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     results = results_of_all()
     folder = tmp_path_factory.mktemp("report")
     return write_report(folder / "report.html", results, title=f"A title {EVIL}"), results
-
-
-class Visit:
-    """A page that is open, and all that it did: errors and requests."""
-
-    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
-        self.context = browser.new_context(**({"viewport": {"width": 1366, "height": 768}} | options))
-        self.page = self.context.new_page()
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.errors.append(message.text))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.errors.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-        self.page.wait_for_selector("html[data-ready]")
-
-    def click_cell(self, section: int, module: int, i: int, j: int, layers: int = 6) -> None:
-        box = self.map(section, module)
-        size = box.bounding_box()
-        width, height = size["width"] - 2, size["height"] - 2
-        position = {"x": 1 + (j + 0.5) * width / layers, "y": 1 + (layers - i - 0.5) * height / layers}
-        box.click(position=position)
-        self.page.wait_for_selector(".instance")
-
-    def map(self, section: int, module: int) -> Any:
-        return self.page.locator(f".card[data-section='{section}'][data-module='{module}'] .map")
-
-    def texts(self, selector: str) -> list[str]:
-        return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
 
 
 @pytest.fixture
@@ -133,13 +91,15 @@ def test_text_from_the_data_stays_text(visit: Visit) -> None:
 
 
 def test_filters_leave_what_was_asked_for(visit: Visit) -> None:
-    cards = ".card:not([hidden])"
+    cards = ".cards .card:not([hidden])"
     assert visit.page.locator(cards).count() == 6
     visit.page.select_option("[name=direction]", label="en->es")
     assert visit.page.locator(cards).count() == 4
     visit.page.select_option("[name=task]", label="rivers")
     visit.page.select_option("[name=module]", label="mlp")
-    assert visit.texts(f"{cards} figcaption") == ["rivers, en → es mlp n = 4"]
+    assert visit.texts(f"{cards} figcaption") == ["mlp"]
+    assert visit.texts(".block:not([hidden]) h3") == ["rivers, en → es n = 4"]
+    assert visit.page.locator(".card.top").count() == 2
     assert visit.texts("#summary ~ .scroll tbody tr:not([hidden]) td:nth-of-type(1)") == ["mlp"]
     assert visit.page.inner_text("#shown") == "1 of 6 maps"
     visit.page.select_option("[name=direction]", label="en->ar")
@@ -150,10 +110,10 @@ def test_filters_leave_what_was_asked_for(visit: Visit) -> None:
 def test_the_measure_changes_the_picture_and_the_bar(visit: Visit) -> None:
     picture = visit.map(0, 0).locator("picture:not([hidden]) img")
     before = picture.get_attribute("src")
-    assert visit.page.locator(".bar:visible").count() == 1
+    assert visit.texts(".bar:visible > span:first-child") == ["mean gain (nats)"] * 2  # at the top, and above all maps
     visit.page.select_option("[name=measure]", "accuracy")
     assert picture.get_attribute("src") != before
-    assert "points" in visit.page.locator(".bar:visible").inner_text()
+    assert ["points" in text for text in visit.texts(".bar:visible")] == [True, True]
 
 
 def test_outcomes_search_and_more_narrow_the_list(visit: Visit, written: tuple[Path, Any]) -> None:
@@ -187,17 +147,17 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
         visit.page.keyboard.press(key)
     assert "source layer 2 → target layer 4" in visit.page.inner_text("#spoken")
     visit.page.keyboard.press("Enter")
-    visit.page.wait_for_selector(".instance")
+    visit.page.wait_for_selector("#panel[data-cell='0 0 2 4']")
     assert visit.page.inner_text("#panel-title").startswith("attn 2 → 4")
     assert visit.page.evaluate("document.activeElement.id") == "panel-title"
 
 
 def test_the_summary_opens_its_cells_and_sorts(visit: Visit) -> None:
     visit.page.locator("button.cell").first.click()
-    visit.page.wait_for_selector(".instance")
+    visit.page.wait_for_selector("#panel.opened[data-cell='0 0 3 4']")
     assert visit.page.inner_text("#panel-title") == "attn 3 → 4, capitals, en → es"
     head = visit.page.locator("th", has_text="its gain, in-sample")
-    column = "#summary ~ .scroll tbody tr td:nth-of-type(5)"
+    column = "#summary ~ .scroll tbody tr td:nth-of-type(7)"
     for state, sign in (("descending", -1), ("ascending", 1)):
         head.locator("button").click()
         assert head.get_attribute("aria-sort") == state
@@ -252,7 +212,7 @@ def test_without_scripts_maps_and_tables_are_there(browser: Any, written: tuple[
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(written[0].as_uri())
-    assert page.locator("picture:visible img").count() == 6
+    assert page.locator("picture:visible img").count() == 6 + 2
     assert page.is_visible("text=Scripts are off")
     context.close()
 
@@ -261,7 +221,7 @@ def test_it_prints(browser: Any, written: tuple[Path, Any]) -> None:
     opened = Visit(browser, written[0])
     opened.page.emulate_media(media="print")
     assert not opened.page.is_visible("form.filters")
-    assert opened.page.is_visible(".card img >> nth=0")
+    assert opened.page.is_visible(".cards img >> nth=0")
     assert opened.page.pdf()[:5] == b"%PDF-"
     opened.context.close()
 

@@ -79,8 +79,8 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_its_own_script_alone(tmp
 def test_the_page_has_summary_maps_instances_and_details() -> None:
     results = synthetic_results(per_direction=6)
     seen = Outline(page.render(results, command=["xtl", "sweep", "--to", "es sw"]))
-    assert seen.count("figure") == 4 + 4  # cells; layer by module, as target and as source
-    assert seen.count("picture") == 8 + 4  # gain and accuracy; gain
+    assert seen.count("figure") == 2 + 4 + 4  # the two best maps; all; layer by module, as target and as source
+    assert seen.count("picture") == 4 + 8 + 4  # gain and accuracy; the same; gain
     assert seen.count("tr") == 1 + 4
     assert all(a.get("scope") in ("col", "row") for tag, a in seen.tags if tag == "th")
     assert all(a.get("alt") for tag, a in seen.tags if tag == "img")
@@ -126,16 +126,18 @@ def test_answers_without_scores_show_what_changed() -> None:
 def test_the_sentences_agree_with_the_numbers() -> None:
     text = page.render(synthetic_results(per_direction=30))
     assert "The largest lift of Spanish comes from attn at target layer 4" in text
-    assert "in 2 of 4 combinations" in text  # attn has the planted cell, mlp nothing
+    assert "2 of the 4 combinations" in text  # attn has the planted cell, mlp nothing
+    assert "A transplant helps here, as far as can be said without a control." in text
     few = page.render(synthetic_results(per_direction=12))
-    assert "none is called clear: 29 instances are needed" in few
-    assert "too few instances" in few
+    assert "Too few instances to say whether a transplant helps." in few
+    assert "An interval takes 29 instances or more." in few
     harmful = synthetic_results(per_direction=30)
     harmful["gain"] = -abs(harmful["gain"])
     assert "No target layer of any module lifts Spanish" in page.render(harmful)
-    assert "in 0 of 4 combinations" in page.render(harmful)
+    assert "none of the 4 combinations" in page.render(harmful)
+    assert "No transplant helps here." in page.render(harmful)
     assert page.render(harmful).count("none gains") == 4
-    assert "too few instances" in page.render(synthetic_results(per_direction=2))
+    assert "too few instances to measure the best cells" in page.render(synthetic_results(per_direction=2))
 
 
 def test_text_from_the_data_stays_text() -> None:
@@ -174,9 +176,9 @@ def test_results_of_several_models_stand_side_by_side() -> None:
     other = synthetic_results(layers=range(3), modules=["resid"], seed=1)  # type: ignore[arg-type]
     other.attrs |= {"model": "other-model", "score_unit": "fraction right"}
     seen = Outline(page.render([synthetic_results(), other]))
-    assert seen.count("figure") == 4 + 2 + 2 * (2 + 2)
+    assert seen.count("figure") == 2 + 4 + 2 + 2 * (2 + 2)
     assert "other-model" in seen.text
-    assert len([a for _, a in seen.tags if a.get("class") == "bar"]) == 3  # two units of gain, one accuracy
+    assert len([a for _, a in seen.tags if a.get("class") == "bar"]) == 2 * 3  # two units of gain, one accuracy; twice
 
 
 def test_the_colour_bar_says_that_losses_lie_beyond_its_end() -> None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from xtl.packages import lazily
 
 if TYPE_CHECKING:
+    from xtl import controls as controls
     from xtl import plots as plots
     from xtl.backend import backend_name as backend_name
     from xtl.backend import is_bridge as is_bridge
+    from xtl.controls import CONTROLS as CONTROLS
     from xtl.controls import check_control as check_control
     from xtl.engine import ENGINES as ENGINES
     from xtl.engine import sweep_many as sweep_many
@@ -94,7 +96,9 @@ __getattr__, __dir__ = lazily(
         "chat_prompt": "xtl.models.chat",
         "check_asked": "xtl.models.load",
         "check_computing": "xtl.runs.run",
+        "CONTROLS": "xtl.controls",
         "check_control": "xtl.controls",
+        "controls": "xtl:controls",
         "check_pair_timeout": "xtl.runs.workers.limits",
         "concat_maps": "xtl.results",
         "contract_tolerance": "xtl.models.precision",

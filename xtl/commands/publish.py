@@ -29,10 +29,14 @@ def report(
     model: Model = None,
     task: Task = None,
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
+    control: Annotated[
+        Path | None, typer.Option(help="Folder of the same run with a control: real minus control beside each map.")
+    ] = None,
 ) -> None:
     """Write a run's report: one page that needs no network, with a summary, maps, and what the model said in each cell."""
 
-    wrote(library.report_run(run, out, model=model, task=task, title=title, command=f"xtl report {run}"))
+    command = f"xtl report {run}" + ("" if control is None else f" --control {control}")
+    wrote(library.report_run(run, out, model=model, task=task, title=title, command=command, control=control))
 
 
 def figure(

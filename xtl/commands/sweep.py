@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +53,9 @@ DEMO = (("en", "es", 6), ("en", "de", 5))
 
 
 EngineOption = Annotated[str, typer.Option(help="How the map is computed: auto, packed, batched or loop.")]
+ControlOption = Annotated[
+    str | None, typer.Option(help="Run a control in place of the transplants, such as shuffled_source.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -66,10 +71,12 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for results.parquet and report.html.")] = Path("runs/demo"),
     png: Annotated[bool, typer.Option("--png", help="Also draw a PNG a direction (figures extra, Chromium).")] = False,
     limit: Annotated[int | None, typer.Option(help="Most questions a language, for a quicker look.")] = None,
+    control: ControlOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Show it: maps of English knowledge lent to two languages, on the embedded model, in under three minutes."""
 
+    check_control(control)
     if png:
         check_can_draw()
     pairs = [
@@ -82,8 +89,16 @@ def demo(
         out=out,
         title="xtl demo: English knowledge lent to other languages",
         task=DEMO_TASK,
-        command=f"xtl demo --out {out}" + ("" if limit is None else f" --limit {limit}"),
+        command=[
+            "xtl",
+            "demo",
+            "--out",
+            str(out),
+            *([] if limit is None else ["--limit", str(limit)]),
+            *([] if control is None else ["--control", control]),
+        ],
         sweep_options={"modules": ["attn", "mlp"]},
+        control=control,
     )
     if png:
         _write_pictures(results, out)
@@ -104,6 +119,7 @@ def sweep(
     engine: EngineOption = "auto",
     normalise: NormaliseOption = "none",
     details: DetailsOption = None,
+    control: ControlOption = None,
     split: Annotated[str | None, typer.Option(help="Benchmarks: sample, unseen or (hub) all.")] = None,
     origin: Annotated[str | None, typer.Option(help="Benchmarks: released or hub.")] = None,
     data: Annotated[
@@ -122,6 +138,7 @@ def sweep(
 
     check_choice("--normalise", normalise, library.NORMALISATIONS)
     check_choice("engine", engine, ["auto", *library.ENGINES])
+    check_control(control)
     kept = library.check_details(() if details is None else parse_names("--details", details), generated=False)
     names = parse_names("--modules", modules)
     library.get_whole_modules(names)
@@ -135,7 +152,7 @@ def sweep(
         out=out,
         title=f"{task}: {pairs[0].direction}",
         task=task,
-        command=" ".join(["xtl", *sys.argv[1:]]),
+        command=["xtl", *sys.argv[1:]],
         sweep_options={
             "modules": names,
             "source_layers": parse_layers("--source-layers", source_layers),
@@ -145,6 +162,7 @@ def sweep(
             "normalise": normalise,
             "details": kept,
         },
+        control=control,
         model=model,
         loading=loading,
         chat=parse_chat(chat),
@@ -159,8 +177,9 @@ def _run_sweep(
     out: Path,
     title: str,
     task: str,
-    command: str,
+    command: list[str],
     sweep_options: dict[str, Any],
+    control: str | None = None,
     model: str | None = None,
     loading: Loading = Loading(),
     chat: bool | str = False,
@@ -179,7 +198,8 @@ def _run_sweep(
     with keeping_maps(out) as keep:
         try:
             asked = library.chat_pairs(loaded, pairs, chat)
-            for result in library.sweep_many(loaded, asked, **sweep_options, keep=keep, progress=True):
+            begun = library.sweep_many if control is None else partial(library.controls.run, control=control)
+            for result in begun(loaded, asked, **sweep_options, keep=keep, progress=True):
                 maps.append(result)
         except KeyboardInterrupt:
             stopped = True
@@ -192,7 +212,8 @@ def _run_sweep(
         library.save_results(results, out / "results.parquet")
         note = library.note_of(results)
         notes = [] if note is None else [f"This is {note}."]
-        library.write_report(out / "report.html", results, title=title, command=command, notes=notes)
+        library.write_report(out / "report.html", results, title=title, command=command, notes=notes,
+                             to_control=how_to_control(command, out))  # fmt: skip
         if stopped:
             print(
                 f"xtl: stopped; kept the {len(maps)} of {len(pairs)} maps that were whole in {printable(out)}; "
@@ -201,6 +222,28 @@ def _run_sweep(
             )
             sys.exit(STOPPED)
     return results
+
+
+def check_control(control: str | None) -> None:
+    """Raise `InputError` for a control that is unknown, or that takes a third language."""
+
+    if control is not None:
+        check_choice("--control", control, [name for name in library.CONTROLS if name != "other_language"])
+
+
+def how_to_control(command: list[str], out: Path) -> list[str]:
+    """The command of a sweep with a control, and that of the report with both.
+
+    >>> how_to_control(["xtl", "sweep", "--task", "a", "--out", "a"], Path("a"))
+    ['xtl sweep --task a --out a-control --control shuffled_source', 'xtl report a --control a-control']
+    """
+
+    beside, again = f"{out}-control", list(command)
+    for k, word in enumerate(command):
+        if word.startswith("--out=") or command[k - 1 : k] == ["--out"]:
+            again[k] = f"--out={beside}" if word.startswith("--out=") else beside
+    again += ["--control", "shuffled_source"]
+    return [shlex.join(again), shlex.join(["xtl", "report", str(out), "--control", beside])]
 
 
 def _write_pictures(results: xr.Dataset, out: Path) -> None:

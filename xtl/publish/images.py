@@ -12,7 +12,7 @@ import struct
 import zlib
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from plotly.colors import sample_colorscale, unlabel_rgb
 
 from xtl import plots
@@ -40,7 +40,26 @@ def gradient(dark: bool, steps: int = 9) -> str:
     return "linear-gradient(to right, " + ", ".join(f"rgb({r} {g} {b})" for r, g, b in chosen) + ")"
 
 
-def data_uri(values: Float[np.ndarray, "rows columns"], *, limit: float, dark: bool, scale: int = 1) -> str:
+PALE = 0.2
+"""How much of its colour a muted cell keeps; the rest is the colour of no gain."""
+
+
+def muted_palette(dark: bool) -> list[tuple[int, int, int]]:
+    """The colours of cells that may be chance."""
+    colours = palette(dark)
+    page = colours[LEVELS // 2]
+    mixed = (zip(colour, page, strict=True) for colour in colours)
+    return [tuple(round(PALE * own + (1 - PALE) * paper) for own, paper in pairs) for pairs in mixed]  # type: ignore[misc]
+
+
+def data_uri(
+    values: Float[np.ndarray, "rows columns"],
+    *,
+    limit: float,
+    dark: bool,
+    scale: int = 1,
+    muted: Bool[np.ndarray, "rows columns"] | None = None,
+) -> str:
     """A map as a PNG in a data URI; row 0 is at the bottom, NaN is transparent.
 
     Args:
@@ -48,13 +67,18 @@ def data_uri(values: Float[np.ndarray, "rows columns"], *, limit: float, dark: b
         limit: what the last colours stand for, on both sides of zero; larger values have them too.
         dark: colours for a dark page.
         scale: pixels a cell, on each side.
+        muted: cells that have pale colours.
     """
     finite = np.isfinite(values)
     level = np.clip(np.where(finite, values, 0) / limit, -1, 1) * (LEVELS // 2) + LEVELS // 2
-    index = np.where(finite, np.rint(level) + 1, 0).astype(np.uint8)[::-1]
+    index = np.where(finite, np.rint(level) + 1, 0).astype(np.uint8)
+    if muted is not None:
+        index = np.where(finite & muted, index + LEVELS, index).astype(np.uint8)
+    index = index[::-1]
     index = index.repeat(scale, axis=0).repeat(scale, axis=1)
     rows, columns = index.shape
-    colours = bytes(3) + b"".join(bytes(colour) for colour in palette(dark))
+    own = palette(dark) if muted is None else [*palette(dark), *muted_palette(dark)]
+    colours = bytes(3) + b"".join(bytes(colour) for colour in own)
     pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in index), 9)
     png = b"\x89PNG\r\n\x1a\n" + b"".join(
         _chunk(name, data)

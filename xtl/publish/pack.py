@@ -62,3 +62,18 @@ def quantised(values: np.ndarray) -> tuple[np.ndarray, float]:
     step = largest / 32767 or 1.0
     steps = np.rint(np.where(finite, values, 0) / step)
     return np.where(finite, steps, MISSING).astype(np.int16), step
+
+
+SHARES = 65534
+"""Steps of `shares`; the number above stands for NaN."""
+
+
+def shares(values: np.ndarray) -> np.ndarray:
+    """Numbers from 0 to 1 as uint16, in steps of 1 / `SHARES`; NaN becomes `SHARES` + 1.
+
+    >>> shares(np.array([0.0, 1.0, np.nan])).tolist()
+    [0, 65534, 65535]
+    """
+    known = np.isfinite(values)
+    steps = np.rint(np.clip(np.where(known, values, 0), 0, 1) * SHARES)
+    return np.where(known, steps, SHARES + 1).astype(np.uint16)

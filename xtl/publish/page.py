@@ -28,22 +28,29 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import xarray as xr
 from markupsafe import Markup
 
-from xtl import plots
 from xtl.errors import InputError, check_whole
 from xtl.files import write_whole
-from xtl.plots.maps import layer_module_panels
-from xtl.publish.images import data_uri, gradient
+from xtl.publish.cards import colour_bars, limits_of, make_blocks
+from xtl.publish.images import gradient
 from xtl.publish.sections import MEASURES, Section, instances, make_sections, overview
 from xtl.publish.summary import in_words, percent, section_words, signed, summary_rows
-from xtl.results import NOISE, Maps, as_parts, mean_maps, score_unit
+from xtl.publish.verdict import verdict
+from xtl.results import Maps, as_parts, score_unit
+from xtl.stats.intervals import MIN_FOR_MEAN
 
 HERE = Path(__file__).parent
 MAX_BYTES = 5_500_000
 """A page keeps as many instances as fit into this."""
+CONTROL = "shuffled_source"
+"""The control that a page without one asks for."""
+IN_PYTHON = (
+    f'control = xtl.concat_maps(xtl.controls.run(model, pairs, "{CONTROL}"))',
+    'xtl.publish.write_report("report.html", results, control=control)',
+)
+"""How a control is run where no command is known that made the results."""
 
 
 def write_report(
@@ -54,6 +61,8 @@ def write_report(
     command: str | Sequence[str] | None = None,
     notes: Sequence[str] = (),
     max_bytes: int = MAX_BYTES,
+    control: Maps | None = None,
+    to_control: Sequence[str] = IN_PYTHON,
 ) -> Path:
     """Write the report of results; an older file of that name is replaced whole, or left as it was if anything fails.
 
@@ -64,14 +73,20 @@ def write_report(
         command: the command that made the results, to be shown under Details.
         notes: what a reader must know first, such as that a run is unfinished.
         max_bytes: instances are left out where the page would be larger; it says how many. Maps are of all of them all the same.
+        control: results of the same examples and cells with a control in place of the source, from `xtl.controls.run` or
+            `xtl.open_run`: beside each map stands real minus control, with the cells muted that may be chance.
+        to_control: without `control`, the commands that the page gives for running one.
 
     Returns:
         The path that was written.
 
     Raises:
-        InputError: results with nothing to show (see `xtl.plots.with_directions`), or a path that cannot be written.
+        InputError: results with nothing to show (see `xtl.plots.with_directions`), a control that is none of theirs, or a path
+            that cannot be written.
     """
-    page = render(results, title=title, command=command, notes=notes, max_bytes=max_bytes)
+    page = render(
+        results, title=title, command=command, notes=notes, max_bytes=max_bytes, control=control, to_control=to_control
+    )
     target = Path(path)
     if target.is_dir():
         raise InputError(f"path {str(path)!r} is a folder; give the name of an HTML file")
@@ -87,13 +102,15 @@ def render(
     command: str | Sequence[str] | None = None,
     notes: Sequence[str] = (),
     max_bytes: int = MAX_BYTES,
+    control: Maps | None = None,
+    to_control: Sequence[str] = IN_PYTHON,
 ) -> str:
     """The page as text. Arguments and errors: see `write_report`."""
     max_bytes = check_whole("max_bytes", max_bytes, 1)
     parts = as_parts(results)
-    sections = make_sections(parts)
+    sections = make_sections(parts, control)
     named = " on ".join(filter(None, (_names(s.task for s in sections), _names(s.model for s in sections))))
-    limits = _limits(sections)
+    limits = limits_of(sections)
     frame = overview(sections, [s.n for s in sections])
     kept, packed = _fit(sections, max_bytes - len(frame) - 400_000)
     rows = summary_rows(sections)
@@ -110,19 +127,23 @@ def render(
         title=title or _title(parts, named),
         notes=list(notes),
         scores=[(unit, score) for unit, score in dict.fromkeys((score_unit(p), _score(p)) for p in parts)],
+        verdict=verdict(sections, rows),
+        control=_names(str(s.control.attrs.get("control") or "control") for s in sections if s.control is not None),
+        to_control=[] if control is not None or any(part.attrs.get("control") for part in parts) else list(to_control),
         words=in_words(sections, rows),
         rows=rows,
         has_held_out=any("held" in row for row in rows),
+        has_over=any("over" in row for row in rows),
+        min_for_interval=MIN_FOR_MEAN,
         sections=sections,
         section_words=[section_words(s) for s in sections],
-        layer_maps=[_layer_maps(s) for s in sections],
-        cards=[card for k, s in enumerate(sections) for card in _cards(k, s, limits)],
+        blocks=make_blocks(sections, limits),
         tasks=_choices(s.task for s in sections),
         directions=_choices(s.direction for s in sections),
         models=_choices(s.model for s in sections),
         modules=_choices(name for s in sections for name in s.modules),
         measures={name: MEASURES[name] for name in MEASURES if any(name in s.maps for s in sections)},
-        bars=_bars(limits, sections),
+        bars=colour_bars(limits, sections),
         left_out=sum(s.n for s in sections) - sum(kept),
         n=sum(s.n for s in sections),
         details=[_details(part) for part in parts],
@@ -147,106 +168,6 @@ def _fit(sections: Sequence[Section], room: int) -> tuple[list[int], list[str]]:
                 kept[k] = max(1, math.floor(kept[k] * share))
                 packed[k] = instances(section, kept[k])
     return kept, packed
-
-
-def _limits(sections: Sequence[Section]) -> dict[tuple[str, str], float]:
-    """The end of the colour scale by measure and unit, so that all maps of a page can be compared."""
-    groups: dict[tuple[str, str], list[xr.DataArray]] = {}
-    for section in sections:
-        for measure, values in section.maps.items():
-            groups.setdefault((measure, _unit(measure, section)), []).append(xr.DataArray(values))
-    return {key: plots.symmetric_limit(values) for key, values in groups.items()}
-
-
-def _unit(measure: str, section: Section) -> str:
-    return section.unit if measure == "gain" else "share"
-
-
-def _bars(limits: dict[tuple[str, str], float], sections: Sequence[Section]) -> list[dict[str, str]]:
-    """A colour bar a measure and unit; it says so where losses lie beyond its end."""
-    bars = []
-    for (measure, unit), limit in limits.items():
-        maps = [s.maps[measure] for s in sections if measure in s.maps and _unit(measure, s) == unit]
-        beyond = any(bool((values < -limit - NOISE).any()) for values in maps)
-        low, high = signed(-limit), signed(limit)
-        if measure != "gain":
-            low, high = (f"{100 * end:+.0f} points".replace("-", "−") for end in (-limit, limit))
-        bars.append(
-            {
-                "measure": measure,
-                "name": MEASURES[measure] + (f" ({unit})" if measure == "gain" else ""),
-                "low": f"{low} and less" if beyond else low,
-                "high": high,
-            }
-        )
-    return bars
-
-
-def _cards(index: int, section: Section, limits: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
-    """A card a module: its images by measure, its ticks, and what a screen reader says of it."""
-    sources, targets = section.layers
-    cards = []
-    for m, module in enumerate(section.modules):
-        images = []
-        for measure, maps in section.maps.items():
-            limit = limits[measure, _unit(measure, section)]
-            images.append(
-                {
-                    "measure": measure,
-                    "alt": _alt(section, m, measure),
-                    **{"dark" if d else "light": data_uri(maps[m], limit=limit, dark=d) for d in (False, True)},
-                }
-            )
-        cards.append(
-            {
-                "section": index,
-                "module_index": m,
-                "module": module,
-                "of": section,
-                "images": images,
-                "ratio": f"{len(targets)} / {len(sources)}",
-                "x_ticks": _ticks(targets),
-                "y_ticks": _ticks(sources),
-            }
-        )
-    return cards
-
-
-def _layer_maps(section: Section) -> list[dict[str, Any]]:
-    """The mean gain by layer and module, with the layer as target and as source: small images on one scale."""
-    if "gain" not in section.maps or not np.isfinite(section.maps["gain"]).any():
-        return []
-    panels = layer_module_panels(mean_maps(section.data, by=None))
-    limit = plots.symmetric_limit([panel.values for panel in panels])
-    return [
-        {
-            "title": panel.title,
-            "alt": f"Heat map, {section.name}: mean gain by layer and module, {panel.title}",
-            "end": signed(limit),
-            "modules": [str(name) for name in panel.values["module"].values],
-            "y_ticks": _ticks(panel.values["layer"].values.tolist()),
-            **{"dark" if d else "light": data_uri(panel.values.values, limit=limit, dark=d) for d in (False, True)},
-        }
-        for panel in panels
-    ]
-
-
-def _alt(section: Section, m: int, measure: str) -> str:
-    values = section.maps[measure][m]
-    what = f"Heat map, {section.name}, {section.modules[m]}: {MEASURES[measure]} by source layer and target layer"
-    if not np.isfinite(values).any():
-        return f"{what}; no value"
-    spots = []
-    for name, place in (("largest", np.nanargmax(values)), ("smallest", np.nanargmin(values))):
-        i, j = np.unravel_index(int(place), values.shape)
-        spots.append(f"{name} {signed(float(values[i, j]))} at {section.layers[0][i]} → {section.layers[1][j]}")
-    return f"{what}; {', '.join(spots)}"
-
-
-def _ticks(layers: Sequence[int]) -> list[tuple[str, float]]:
-    """Labels of at most nine layers and where they stand, in per cent of the axis."""
-    step = math.ceil(len(layers) / 9)
-    return [(str(layers[k]), round(100 * (k + 0.5) / len(layers), 2)) for k in range(0, len(layers), step)]
 
 
 def _title(results: Sequence[xr.Dataset], named: str) -> str:

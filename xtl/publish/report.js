@@ -3,7 +3,9 @@
   const $ = (selector, within = document) => within.querySelector(selector);
   const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
   const PAGE = 20;
+  const FEW = 2; // on a narrow page, where nobody asked for them: what comes below is not far
   const MISSING = -32768;
+  const SHARES = 65534;
   const RIGHT_TO_LEFT = new Set(["ar", "fa", "he", "ur", "yi", "ps", "sd", "ug", "dv", "ckb"]);
   const ARRAYS = { int16: Int16Array, uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
 
@@ -35,6 +37,7 @@
 
   if (typeof DecompressionStream === "undefined") {
     sortTables();
+    cues();
     return;
   }
   const { sections, arrays: maps } = await unpack("overview");
@@ -45,7 +48,8 @@
   };
   const cards = $$(".card").map((node) => ({
     node,
-    map: $(".map", node),
+    maps: $$(".map", node),
+    top: node.classList.contains("top"),
     section: Number(node.dataset.section),
     module: Number(node.dataset.module),
     at: null,
@@ -64,6 +68,36 @@
     return maps[`${index}/${measure}`][(m * sources.length + i) * targets.length + j];
   }
 
+  // Real minus control at a cell, and its p-value; null without a control.
+  function twinOf(index, measure, m, i, j) {
+    const { sources, targets } = sections[index];
+    const at = (m * sources.length + i) * targets.length + j;
+    const twin = maps[`${index}/${measure}/twin`];
+    return twin ? { value: twin[at], p: maps[`${index}/${measure}/p`][at] } : null;
+  }
+
+  function twinWords(card, i, j) {
+    const measure = measureOf(card.section);
+    const twin = twinOf(card.section, measure, card.module, i, j);
+    if (!twin || !Number.isFinite(twin.value)) return null;
+    const p = !Number.isFinite(twin.p) ? "not tested" : twin.p < 0.001 ? "p < 0.001" : `p = ${twin.p.toFixed(3)}`;
+    const value = measure === "gain" ? `${signed(twin.value)} ${sections[card.section].unit}` : `${signed(100 * twin.value, 0)} points`;
+    return `real minus control ${value} (${p})`;
+  }
+
+  // The best cell of a map by what is shown, or null.
+  function bestOf(card) {
+    const { sources, targets } = sections[card.section];
+    let best = null;
+    for (let i = 0; i < sources.length; i++) {
+      for (let j = 0; j < targets.length; j++) {
+        const value = valueOf(card.section, measureOf(card.section), card.module, i, j);
+        if (Number.isFinite(value) && (best === null || value > best.value)) best = { i, j, value };
+      }
+    }
+    return best;
+  }
+
   function inWords(index, measure, value) {
     if (!Number.isFinite(value)) return "no value";
     if (measure === "gain") return `mean gain ${signed(value)} ${sections[index].unit}`;
@@ -74,7 +108,8 @@
   function describe(card, i, j) {
     const { sources, targets, modules, measures } = sections[card.section];
     const values = measures.map((measure) => inWords(card.section, measure, valueOf(card.section, measure, card.module, i, j)));
-    return `${modules[card.module]}, source layer ${sources[i]} → target layer ${targets[j]}\n${values.join("; ")}`;
+    const twin = twinWords(card, i, j);
+    return `${modules[card.module]}, source layer ${sources[i]} → target layer ${targets[j]}\n${values.join("; ")}${twin ? `\n${twin}` : ""}`;
   }
 
   // Filters: cards, rows of the summary and findings follow the same choices.
@@ -87,63 +122,73 @@
     let shown = 0;
     const visible = new Set();
     for (const card of cards) {
+      const measure = measureOf(card.section);
+      for (const one of $$("[data-measure]", card.node)) one.hidden = one.dataset.measure !== measure;
+      for (const twin of $$(".twin", card.node)) twin.hidden = !$(`[data-measure="${measure}"]`, twin);
+      const best = bestOf(card);
+      if (best && best.value > 0) mark(card, "best", best.i, best.j);
+      else for (const map of card.maps) $(".best", map).hidden = true;
+      if (card.top) continue;
       const fits = chosen.every(([name, value]) => value === null || named(card.node.dataset[`${name}Name`]) === value);
       card.node.hidden = !fits;
       if (fits) {
         shown += 1;
         visible.add(`${card.section} ${card.module}`).add(`${card.section}`);
       }
-      const measure = measureOf(card.section);
-      for (const picture of $$("picture", card.map)) picture.hidden = picture.dataset.measure !== measure;
     }
+    for (const block of $$(".block")) block.hidden = !$(".card:not([hidden])", block);
     for (const row of $$("[data-row]")) row.hidden = !visible.has(row.dataset.row);
     for (const words of $$("[data-words]")) words.hidden = !visible.has(words.dataset.words);
-    const inUse = new Set(cards.filter((card) => !card.node.hidden).map((card) => measureOf(card.section)));
+    const inUse = new Set(cards.filter((card) => card.top || !card.node.hidden).map((card) => measureOf(card.section)));
     for (const bar of $$(".bar")) bar.hidden = !inUse.has(bar.dataset.measure);
     $("#none").hidden = shown > 0;
-    $("#shown").textContent = shown === cards.length ? `${shown} maps` : `${shown} of ${cards.length} maps`;
+    const all = cards.filter((card) => !card.top).length;
+    $("#shown").textContent = shown === all ? `${shown} maps` : `${shown} of ${all} maps`;
     cards.forEach(label);
   }
 
   function label(card) {
-    const image = $(`picture[data-measure="${measureOf(card.section)}"] img`, card.map);
-    card.map.setAttribute("aria-label", `${image.alt}. Arrow keys move, Enter opens a cell.`);
+    for (const map of card.maps) {
+      const image = $(`picture[data-measure="${measureOf(card.section)}"] img`, map);
+      if (image) map.setAttribute("aria-label", `${image.alt}. Arrow keys move, Enter opens a cell.`);
+    }
   }
 
   // A map: hover and arrow keys say what a cell is, click and Enter open it.
-  function cellAt(card, event) {
-    const box = card.map.getBoundingClientRect();
+  function cellAt(card, map, event) {
+    const box = map.getBoundingClientRect();
     const { sources, targets } = sections[card.section];
-    const j = Math.floor(((event.clientX - box.left - card.map.clientLeft) / card.map.clientWidth) * targets.length);
-    const row = Math.floor(((event.clientY - box.top - card.map.clientTop) / card.map.clientHeight) * sources.length);
+    const j = Math.floor(((event.clientX - box.left - map.clientLeft) / map.clientWidth) * targets.length);
+    const row = Math.floor(((event.clientY - box.top - map.clientTop) / map.clientHeight) * sources.length);
     const within = (value, n) => Math.min(Math.max(value, 0), n - 1);
     return [sources.length - 1 - within(row, sources.length), within(j, targets.length)];
   }
 
   function mark(card, name, i, j) {
     const { sources, targets } = sections[card.section];
-    const span = $(`.${name}`, card.map);
-    span.hidden = false;
-    Object.assign(span.style, {
-      left: `${(100 * j) / targets.length}%`,
-      bottom: `${(100 * i) / sources.length}%`,
-      width: `${100 / targets.length}%`,
-      height: `${100 / sources.length}%`,
-    });
+    for (const map of card.maps) {
+      const span = $(`.${name}`, map);
+      span.hidden = false;
+      Object.assign(span.style, {
+        left: `${(100 * j) / targets.length}%`,
+        bottom: `${(100 * i) / sources.length}%`,
+        width: `${100 / targets.length}%`,
+        height: `${100 / sources.length}%`,
+      });
+    }
   }
 
   function hideTip() {
     $("#tip").hidden = true;
-    for (const card of cards) $(".cursor", card.map).hidden = true;
+    for (const span of $$(".map .cursor")) span.hidden = true;
   }
 
-  for (const card of cards) {
-    const map = card.map;
+  for (const [card, map] of cards.flatMap((card) => card.maps.map((map) => [card, map]))) {
     map.tabIndex = 0;
     map.setAttribute("role", "application");
     map.setAttribute("aria-roledescription", "heat map");
     map.addEventListener("pointermove", (event) => {
-      const [i, j] = cellAt(card, event);
+      const [i, j] = cellAt(card, map, event);
       mark(card, "cursor", i, j);
       const tip = $("#tip");
       tip.textContent = describe(card, i, j);
@@ -154,7 +199,7 @@
       Object.assign(tip.style, { left: `${Math.max(left, 4)}px`, top: `${Math.max(top, 4)}px` });
     });
     map.addEventListener("pointerleave", hideTip);
-    map.addEventListener("click", (event) => open(card, ...cellAt(card, event)));
+    map.addEventListener("click", (event) => open(card, ...cellAt(card, map, event)));
     map.addEventListener("blur", hideTip);
     map.addEventListener("keydown", (event) => {
       const { sources, targets } = sections[card.section];
@@ -165,7 +210,7 @@
       };
       if (event.key === "Enter" || event.key === " ") {
         event.preventDefault();
-        open(card, i, j, true);
+        open(card, i, j, "key");
       } else if (event.key in moves) {
         event.preventDefault();
         if (card.at) {
@@ -189,18 +234,21 @@
     same: "answer unchanged",
   };
 
-  async function open(card, i, j, focus = false) {
+  // How a cell is opened: "click", "key" (with the focus), or "quiet", where nobody asked: the page stays where it is.
+  async function open(card, i, j, how = "click") {
     const ticket = ++opened;
     const section = sections[card.section];
     card.at = [i, j];
-    for (const other of cards) $(".picked", other.map).hidden = true;
-    mark(card, "picked", i, j);
+    for (const span of $$(".map .picked")) span.hidden = true;
+    const same = cards.filter((one) => one.section === card.section && one.module === card.module);
+    for (const one of same) mark(one, "picked", i, j);
     const data = await load(card.section);
     if (ticket !== opened) return;
     const { sources, targets, modules } = section;
     const size = modules.length * sources.length * targets.length;
     const cell = (card.module * sources.length + i) * targets.length + j;
-    const { gain, correct, text } = data.arrays;
+    const { gain, correct, text, option } = data.arrays;
+    const after = (at, n) => Array.from(option.subarray(at * data.n_options, at * data.n_options + n), share);
     const instances = data.rows.map((row, k) => {
       const at = k * size + cell;
       const raw = gain ? gain[at] : MISSING;
@@ -209,25 +257,95 @@
         gain: raw === MISSING ? null : raw * data.step,
         correct: correct ? Boolean(correct[at]) : null,
         text: text ? data.texts[text[at]] : null,
+        after: option && row.options ? after(at, row.options.length) : null,
       };
       if (found.correct !== null && row.correct !== undefined) {
         found.outcome = row.correct ? (found.correct ? "kept" : "broken") : found.correct ? "fixed" : "wrong";
       } else if (text) found.outcome = found.text === row.text ? "same" : "changed";
       return found;
     });
-    picked = { card, section, instances, outcome: "all", shown: PAGE };
+    const beside = window.matchMedia("(min-width: 64rem)").matches;
+    picked = { card, section, instances, outcome: "all", shown: how === "quiet" && !beside ? FEW : PAGE };
     const name = section.name ? `, ${section.name}` : "";
     $("#panel-title").textContent = `${modules[card.module]} ${sources[i]} → ${targets[j]}${name}`;
     $("#panel-words").textContent = cellWords(card, i, j);
-    $("#panel-body").hidden = $("#back").hidden = false;
-    $("#panel").classList.add("opened");
+    more(card, i, j);
+    $("#panel-body").hidden = false;
+    $("#back").hidden = how === "quiet";
+    $("#panel").classList.add("filled");
+    $("#panel").classList.toggle("opened", how !== "quiet");
+    $("#panel").dataset.cell = `${card.section} ${card.module} ${i} ${j}`;
     outcomes();
     list();
     cellTable(card);
+    if (how === "quiet") return;
+    history.replaceState(null, "", linkTo(card, i, j));
     $("#panel").scrollTop = 0;
-    const beside = window.matchMedia("(min-width: 64rem)").matches;
-    if (focus) $("#panel-title").focus();
-    if (!beside || focus) $("#panel").scrollIntoView({ block: beside ? "nearest" : "start" });
+    if (how === "key") $("#panel-title").focus({ preventScroll: true });
+    if (!beside || how === "key" || card.top) $("#panel").scrollIntoView({ block: beside && !card.top ? "nearest" : "start" });
+  }
+
+  const NOT_KEPT = "Which option the model chose was not kept: run it again with --details options (Python: details=\"options\").";
+
+  // Below the words: what is not known, and a link that opens the page here.
+  function more(card, i, j) {
+    const link = element("a", "Link to this cell", { href: linkTo(card, i, j), id: "link" });
+    const missing = sections[card.section].chosen === "left out" ? [`${NOT_KEPT} `] : [];
+    $("#panel-more").replaceChildren(...missing, link);
+  }
+
+  // A cell as a fragment of the page's address: names and layers, so that a page that is made again knows it too.
+  function linkTo(card, i, j) {
+    const { model, task, direction, modules, sources, targets } = sections[card.section];
+    const parts = [direction, modules[card.module], sources[i], targets[j], task, model];
+    return `#cell=${parts.map(encodeURIComponent).join(",")}`;
+  }
+
+  function linked() {
+    let parts;
+    try {
+      parts = location.hash.startsWith("#cell=") ? location.hash.slice(6).split(",").map(decodeURIComponent) : [];
+    } catch {
+      return null; // no address that this page makes
+    }
+    const [direction, module, source, target, task = "", model = ""] = parts;
+    const index = sections.findIndex((one) => one.direction === direction && one.task === task && one.model === model);
+    if (index < 0) return null;
+    const m = sections[index].modules.indexOf(module);
+    const i = sections[index].sources.findIndex((layer) => String(layer) === source);
+    const j = sections[index].targets.findIndex((layer) => String(layer) === target);
+    const card = cards.find((one) => !one.top && one.section === index && one.module === m);
+    return card && i >= 0 && j >= 0 ? { card, i, j } : null;
+  }
+
+  function openLinked() {
+    const cell = linked();
+    if (!cell) return false;
+    open(cell.card, cell.i, cell.j, "key");
+    cell.card.node.scrollIntoView({ block: "nearest" });
+    return true;
+  }
+
+  const share = (steps) => (steps > SHARES ? NaN : steps / SHARES);
+  const percent = (value) => (!Number.isFinite(value) ? "–" : value > 0 && value < 0.005 ? "<1%" : `${Math.round(100 * value)}%`);
+  const likeliest = (values) => values.reduce((best, value, k) => (value > (values[best] ?? -1) ? k : best), 0);
+
+  // Each option with its probability before and after; the chosen one is bold.
+  function optionTable(row, after) {
+    const [chosen, then] = [likeliest(row.before), likeliest(after)];
+    const table = element("table", undefined, { class: "options" });
+    const head = table.createTHead().insertRow();
+    for (const name of ["option", "vanilla", "transplanted"]) head.append(element("th", name, { scope: "col" }));
+    const body = table.createTBody();
+    row.options.forEach((option, k) => {
+      const line = body.insertRow();
+      line.append(element("th", option === row.gold ? `${option} ✓` : option, { scope: "row", dir: "auto" }));
+      for (const [values, best] of [[row.before, chosen], [after, then]]) {
+        const text = percent(values[k]);
+        line.append(element("td", text, { class: k === best ? "number chosen" : "number" }));
+      }
+    });
+    return table;
   }
 
   function cellWords(card, i, j) {
@@ -237,6 +355,10 @@
       const right = vanilla + Math.round(n * valueOf(card.section, "accuracy", card.module, i, j));
       parts.push(`right: ${right} of ${n}, vanilla ${vanilla} of ${n}`);
     }
+    const twin = twinWords(card, i, j);
+    if (twin) parts.push(twin);
+    const best = bestOf(card);
+    if (best && best.i === i && best.j === j && best.value > 0) parts.push("the best cell of its map, in-sample");
     if (kept < n) parts.push(`the page holds the first ${kept} of ${n} instances`);
     const words = parts.join("; ");
     return `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;
@@ -246,7 +368,8 @@
     const counts = new Map([["all", picked.instances.length]]);
     for (const name of Object.keys(OUTCOMES)) {
       const count = picked.instances.filter((found) => found.outcome === name).length;
-      if (count) counts.set(name, count);
+      const turns = name === "fixed" || name === "broken"; // these two are told even where there are none
+      if (count || (turns && picked.instances.some((found) => found.correct !== null))) counts.set(name, count);
     }
     const fieldset = $("#outcomes");
     fieldset.replaceChildren(element("legend", "Instances"));
@@ -270,7 +393,7 @@
     const found = picked.instances.filter((one) => {
       if (picked.outcome !== "all" && one.outcome !== picked.outcome) return false;
       const { row } = one;
-      const texts = [row.example, row.source, row.target, row.gold, row.text, one.text];
+      const texts = [row.example, row.source, row.target, row.gold, row.text, one.text, ...(row.options ?? [])];
       return !wanted || texts.some((value) => value && value.toLocaleLowerCase().includes(wanted));
     });
     if (order) found.sort((a, b) => order * ((a.gain ?? -Infinity) - (b.gain ?? -Infinity)) || 0);
@@ -307,6 +430,12 @@
       add("score", `${plain(row.score)} vanilla, ${plain(row.score + one.gain)} transplanted (no answers were generated)`);
     }
     made.append(head, lines);
+    if (one.after && row.before) {
+      const [chosen, then] = [likeliest(row.before), likeliest(one.after)];
+      const told = (k, values) => `${row.options[k]} (${percent(values[k])})`;
+      add("chosen", `${told(chosen, row.before)} → ${told(then, one.after)}`, to, "choice");
+      made.append(optionTable(row, one.after));
+    }
     return made;
   }
 
@@ -367,12 +496,23 @@
     }
   }
 
+  // Where a table is wider than its frame, a line says that there is more.
+  function cues() {
+    for (const cue of $$(".cue")) {
+      const frame = cue.nextElementSibling;
+      const rest = frame.scrollWidth - frame.clientWidth;
+      cue.hidden = rest < 4;
+      frame.classList.toggle("more", rest - frame.scrollLeft > 4);
+      frame.onscroll = cues;
+    }
+  }
+
   for (const button of $$("button.cell")) {
     button.addEventListener("click", () => {
       const [section, module, i, j] = button.dataset.cell.split(" ").map(Number);
-      const card = cards.find((one) => one.section === section && one.module === module);
+      const card = cards.find((one) => !one.top && one.section === section && one.module === module);
       card.node.scrollIntoView({ block: "nearest" });
-      open(card, i, j, true);
+      open(card, i, j, "key");
     });
   }
   filters.addEventListener("change", () => {
@@ -387,14 +527,20 @@
   $("#order").addEventListener("change", list);
   $("#back").addEventListener("click", () => {
     picked.card.node.scrollIntoView({ block: "center" });
-    picked.card.map.focus({ preventScroll: true });
+    picked.card.maps[0].focus({ preventScroll: true });
   });
   $("#more").addEventListener("click", () => {
     picked.shown += PAGE;
     list();
   });
   $("#panel-words").textContent = "Click a cell of a map, or a best cell in the table, to see its instances here.";
+  window.addEventListener("hashchange", openLinked);
+  window.addEventListener("resize", cues);
   sortTables();
   filter();
+  cues();
+  const first = cards.find((card) => card.top) ?? cards[0];
+  const best = first && bestOf(first);
+  if (!openLinked() && best) open(first, best.i, best.j, "quiet");
   document.documentElement.dataset.ready = "yes";
 })();

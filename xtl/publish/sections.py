@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from jaxtyping import Float
 
 from xtl.errors import InputError
 from xtl.languages import arrow
-from xtl.publish.pack import pack, quantised
-from xtl.results import Maps, as_parts, per_example, score_unit, with_directions
+from xtl.publish.pack import pack, quantised, shares
+from xtl.publish.twins import Twin, make_twins
+from xtl.results import GAIN_DIMS, Maps, as_parts, per_example, score_unit, with_directions
+from xtl.results.details import OPTION
+from xtl.stats.examples import split_groups
 
 MEASURES = {
     "gain": "mean gain",
@@ -35,6 +39,8 @@ class Section:
         data: the results, dims `example, module, source_layer, target_layer`.
         maps: by measure (a key of `MEASURES`), means `[module, source_layer, target_layer]` over the examples.
         unit: of the gain.
+        control: results of the control of these examples; None where there is none.
+        twins: by measure, real minus control.
     """
 
     model: str
@@ -44,6 +50,13 @@ class Section:
     data: xr.Dataset = field(repr=False)
     maps: dict[str, Float[np.ndarray, "modules sources targets"]] = field(repr=False)
     unit: str
+    control: xr.Dataset | None = field(default=None, repr=False)
+    twins: dict[str, Twin] = field(default_factory=dict, repr=False)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Model, task and direction."""
+        return self.model, self.task, self.direction
 
     @property
     def n(self) -> int:
@@ -65,17 +78,43 @@ class Section:
         """Task and direction, as a heading."""
         return ", ".join(part for part in (self.task, arrow(self.direction)) if part)
 
+    @property
+    def chance(self) -> float | None:
+        """Share that guessing among the options gets right; None where answers are not options."""
+        if "options" not in self.data.coords or "vanilla_correct" not in self.data:
+            return None
+        counts = [len(options) for options in _options(self.data)]
+        return float(np.mean([1 / count for count in counts])) if min(counts, default=0) > 1 else None
 
-def make_sections(results: Maps) -> list[Section]:
+
+def make_sections(results: Maps, control: Maps | None = None) -> list[Section]:
     """The sections of results, in their order.
 
     Args:
         results: from `xtl.sweep`, `xtl.sweep_many` or `xtl.open_run`; several Datasets may have other modules, layers or scores.
+        control: of the same examples and cells, from `xtl.controls.run` or a run made with `--control`; a section that it does
+            not hold has no twins.
 
     Raises:
-        InputError: nothing in it that a map can show.
+        InputError: nothing in it that a map can show; a control of none of the sections, or of other examples or cells.
     """
-    return [section for part in as_parts(results) for section in _sections_of(part)]
+    sections = [section for part in as_parts(results) for section in _sections_of(part)]
+    if control is None:
+        return sections
+    held = {section.key: section for part in as_parts(control) for section in _sections_of(part)}
+    if not any(section.key in held for section in sections):
+        theirs, ours = ("; ".join(dict.fromkeys(", ".join(filter(None, key)) for key in keys)) for keys in (
+            held, (section.key for section in sections)))  # fmt: skip
+        raise InputError(f"control is of {theirs or 'nothing'}, and not of the results' {ours}")
+    return [_with_control(section, held[section.key]) if section.key in held else section for section in sections]
+
+
+def _with_control(section: Section, control: Section) -> Section:
+    """A section with its control and twins, once that is known to be its control."""
+    if "gain" in section.data:
+        split_groups(section.data, control.data, by=None, measures=(), min_instances=1)
+    twins = make_twins(section.data, control.data, section.maps, control.maps)
+    return replace(section, control=control.data, twins=twins)
 
 
 def _sections_of(results: xr.Dataset) -> Iterable[Section]:
@@ -128,10 +167,34 @@ def overview(sections: Sequence[Section], kept: Sequence[int]) -> str:
                 "kept": n_kept,
                 "vanilla": None if vanilla is None else int(vanilla.sum()),
                 "measures": list(section.maps),
+                "chosen": _chosen(section),
+                "control": "" if section.control is None else str(section.control.attrs.get("control") or "control"),
             }
         )
         arrays |= {f"{index}/{name}": values.astype("float32").ravel() for name, values in section.maps.items()}
+        for name, twin in section.twins.items():
+            arrays[f"{index}/{name}/twin"] = twin.mean.astype("float32").ravel()
+            arrays[f"{index}/{name}/p"] = twin.p.astype("float32").ravel()
     return pack({"sections": described}, arrays)
+
+
+def _chosen(section: Section) -> str:
+    """Whether the page knows which option was chosen: "kept", "left out" of a run that could have kept it, or "" """
+    if "option_logprob" in section.data:
+        return "kept"
+    return "left out" if section.chance is not None else ""
+
+
+def _options(data: xr.Dataset) -> list[list[str]]:
+    """Texts of the options of each example; none where they are not known."""
+    return [_texts_of(text) for text in per_example(data, "options")]
+
+
+def _texts_of(text: str) -> list[str]:
+    try:
+        return [str(one["text"]) for one in json.loads(text)]
+    except (ValueError, TypeError, KeyError):
+        return []
 
 
 def instances(section: Section, n: int) -> str:
@@ -157,6 +220,15 @@ def instances(section: Section, n: int) -> str:
         known = {text: k for k, text in enumerate(dict.fromkeys(flat))}
         content["texts"] = list(known)
         arrays["text"] = np.array([known[text] for text in flat], "uint16" if len(known) < 2**16 else "uint32")
+    if "option_logprob" in part and "options" in part.coords:
+        content["n_options"] = part.sizes[OPTION]
+        arrays["option"] = shares(
+            np.exp(part["option_logprob"].transpose("example", *GAIN_DIMS, OPTION).values)
+        ).ravel()
+        before = np.exp(part["vanilla_option_logprob"].transpose("example", OPTION).values.astype("float64"))
+        for row, options, probabilities in zip(rows, _options(part), before.tolist(), strict=True):
+            row["options"] = [cut(text.strip()) for text in options]
+            row["before"] = [_plain(share) for share in probabilities[: len(options)]]
     return pack(content, arrays)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from xtl.stats.intervals import MIN_FOR_MEAN
 
 N_SPLITS = 50
 """Halvings behind the held-out numbers."""
+CERTAINTY = 2.8
+"""Standard errors that a mean must have for a 95% interval to exclude zero in four of five samples (1.96 + 0.84)."""
 
 
 def summary_rows(sections: Sequence[Section]) -> list[dict[str, Any]]:
@@ -26,12 +29,13 @@ def summary_rows(sections: Sequence[Section]) -> list[dict[str, Any]]:
 
 def _rows(index: int, section: Section) -> list[dict[str, Any]]:
     measure = next(iter(section.maps))
-    held = _held_out(section)
+    held = held_out_rows(section)
+    vanilla, chance = _mean(section, "vanilla_correct"), section.chance
     rows = []
     for m, module in enumerate(section.modules):
         values = section.maps[measure][m]
         row: dict[str, Any] = {"section": index, "module_index": m, "module": module, "n": section.n}
-        row["vanilla"] = _mean(section, "vanilla_correct")
+        row |= {"vanilla": vanilla, "chance": chance, "instances": instances_of(section), "needed": None}
         if np.isfinite(values).any():
             i, j = np.unravel_index(int(np.where(np.isfinite(values), values, -np.inf).argmax()), values.shape)
             row["best"] = float(values[i, j])
@@ -43,8 +47,42 @@ def _rows(index: int, section: Section) -> list[dict[str, Any]]:
             accuracy = section.maps.get("accuracy")
             if accuracy is not None:
                 row["accuracy"] = row["vanilla"] + float(accuracy[m, i, j])
-        rows.append(row | held.get(module, {}))
+            if measure in section.twins:
+                row["best_over"] = float(section.twins[measure].mean[m, i, j])
+        row |= held.get(module, {})
+        if "i" in row and measure == "gain":
+            row["needed"] = needed(section, (m, row["i"], row["j"]), row.get("held", row["best"]))
+        rows.append(row)
     return rows
+
+
+def strength(row: dict[str, Any]) -> tuple[bool, bool, float]:
+    """What rows are ordered by: sure gains over the control first, then sure gains, then the gain (the smaller of the two)."""
+    sure = row.get("held_low", -1) > 0
+    for names in (("over", "held"), ("best_over", "best")):
+        known = [row[name] for name in names if np.isfinite(row.get(name, np.nan))]
+        if known:
+            return sure and row.get("over_low", -1) > 0, sure, float(min(known))
+    return False, False, -np.inf
+
+
+def instances_of(section: Section) -> int:
+    """How many questions a section has; examples of one id are one."""
+    return len(set(section.data["example"].values.tolist())) if "example" in section.data.coords else section.n
+
+
+def needed(section: Section, cell: tuple[int, int, int], gain: float) -> int | None:
+    """About how many instances show a gain of this size in a 95% interval, in four of five samples; None if there is no gain.
+
+    It goes by how much the instances of the cell differ, so that it is rough where these are few. `MIN_FOR_MEAN` at least, in
+    two digits.
+    """
+    values = section.data["gain"].values.astype("float64")[(slice(None), *cell)]
+    if gain <= NOISE or len(values) < 2 or not np.isfinite(values).all():
+        return None
+    wanted = max(MIN_FOR_MEAN, (CERTAINTY * float(values.std(ddof=1)) / gain) ** 2)
+    step = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
+    return math.ceil(wanted / step) * step
 
 
 def in_words(sections: Sequence[Section], rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -62,33 +100,33 @@ def in_words(sections: Sequence[Section], rows: Sequence[dict[str, Any]]) -> lis
     ]
     tested = [row for row in rows if row.get("held_low") is not None]
     if tested:
-        clear = [row for row in tested if row["held_low"] > 0]
-        line = (
-            "Held out (the best cell is chosen on one half of the instances and measured on the other, "
-            f"{N_SPLITS} random halvings), it gains clearly, with the whole 95% interval above zero, in {len(clear)} "
-            f"of {len(tested)} combinations of direction and module"
-        )
-        if clear:
-            best = max(clear, key=lambda row: row["held"])
-            section = sections[best["section"]]
-            line += f"; the most in {section.name} with {best['module']}: {signed(best['held'])} {section.unit}"
-            if best.get("held_accuracy") is not None:
-                line += f", {percent(best['vanilla'])} right without and {percent(best['held_accuracy'])} with it"
-        lines.append(line + ".")
-        if len(tested) > 1:
-            lucky = max(0.025 * len(tested), 0.1)
-            lines.append(f"Without any effect, about {lucky:.1f} of {len(tested)} would look clear by chance.")
-    elif any("held" in row for row in rows):
+        clear = sum(row["held_low"] > 0 for row in tested)
+        lines.append(_how_many(clear, len(tested)))
+    elif not any("held" in row for row in rows) and any("gain" in s.maps for s in sections):
         lines.append(
-            f"Held-out gains are given without intervals, so that none is called clear: {MIN_FOR_MEAN} instances are needed. "
-            "Among fewer, rare large losses may be unseen."
+            "There are too few instances to measure the best cells on others than those that they were chosen on: all gains "
+            "here are in-sample, so too large."
         )
-    elif any("gain" in s.maps for s in sections):
-        lines.append(
-            "There are too few instances to measure the best cells on others than those that they were chosen on: the gains "
-            "below are in-sample, so too large."
-        )
-    return lines
+    return [line for line in lines if line]
+
+
+def _how_many(clear: int, tested: int) -> str:
+    """How many combinations gain for sure, beside how many would by luck.
+
+    >>> _how_many(0, 4)
+    'Measured on instances that the cell was not chosen on, none of the 4 combinations of direction and module gains for sure.'
+    """
+    where = "Measured on instances that the cell was not chosen on"
+    if tested == 1:
+        return ""
+    if not clear:
+        return f"{where}, none of the {tested} combinations of direction and module gains for sure."
+    verb = "gains" if clear == 1 else "gain"
+    lucky = max(0.025 * tested, 0.1)
+    return (
+        f"{where}, {clear} of the {tested} combinations of direction and module {verb} for sure (the whole 95% interval is "
+        f"above zero); by luck alone it would be about {lucky:.1f}."
+    )
 
 
 def section_words(section: Section) -> list[str]:
@@ -110,13 +148,13 @@ def section_words(section: Section) -> list[str]:
     ]
 
 
-def signed(value: float | None) -> str:
-    """Three decimals with a sign; a dash where there is no value.
+def signed(value: float | None, decimals: int = 3) -> str:
+    """Three decimals, or as many as asked for, with a sign; a dash where there is no value.
 
     >>> signed(-0.25), signed(None)
     ('−0.250', '–')
     """
-    return "–" if value is None or not np.isfinite(value) else f"{value:+.3f}".replace("-", "−")
+    return "–" if value is None or not np.isfinite(value) else f"{value:+.{decimals}f}".replace("-", "−")
 
 
 def percent(value: float | None) -> str:
@@ -129,19 +167,25 @@ def points(value: float) -> str:
     return f"{100 * value:+.0f} percentage points".replace("-", "−")
 
 
-def _held_out(section: Section) -> dict[str, dict[str, float]]:
-    """Held-out gain and accuracy by module; empty where the data don't allow it."""
-    if "gain" not in section.data:
+def held_out_rows(section: Section, confidence: float = 0.95) -> dict[str, dict[str, float]]:
+    """Held-out gain, accuracy and gain over the control by module, with intervals; empty where the data don't allow it.
+
+    No intervals below `MIN_FOR_MEAN` instances, whatever the unit: they would be so wide that they invite misuse.
+    """
+    if "gain" not in section.data or section.data.sizes["module"] == 0:
         return {}
     try:
-        table = held_out(section.data, n_splits=N_SPLITS)
+        table = held_out(section.data, section.control, n_splits=N_SPLITS, confidence=confidence)
     except InputError:  # too few instances, or gaps: the page says that it has none
         return {}
     rows = {}
     for record in table.to_dict("records"):
         row = {"held": record["gain"]}
-        if np.isfinite(record["gain_low"]):
-            row |= {"held_low": record["gain_low"], "held_high": record["gain_high"]}
+        for name, ends in (("held", "gain"), ("over", "gain_over_control")):
+            if ends in record:
+                row[name] = record[ends]
+            if record["n_instances"] >= MIN_FOR_MEAN and np.isfinite(record.get(f"{ends}_low", np.nan)):
+                row |= {f"{name}_low": record[f"{ends}_low"], f"{name}_high": record[f"{ends}_high"]}
         if not pd.isna(record.get("accuracy", np.nan)):
             row["held_accuracy"] = record["accuracy"]
         rows[str(record["module"])] = row
