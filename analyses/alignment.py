@@ -35,7 +35,6 @@ from analyses._activations import check_layers_match, check_pairs, check_same_mo
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model
 from xtl.errors import InputError, check_choice
-from xtl.languages import arrow
 from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
@@ -233,7 +232,7 @@ def figure(data: xr.Dataset) -> go.Figure:
                     lines.append(Line("not parallel", layers, own["cosine_unrelated"].values, faint=True))
             if measure == "retrieval":
                 lines.append(Line("chance", layers, np.full(len(layers), float(part["chance"])), faint=True))
-            panels.append((f"{arrow(direction)}: {measure} (n = {int(part['n'])})", lines))
+            panels.append((f"{direction}: {measure} (n = {int(part['n'])})", lines))
     return line_grid(
         panels, columns=3, y="alignment", title=f"How alike parallel prompts are: {model_name(data)}", y_range=(-0.15, 1.05),
         subtitle="activations at the last position; cosine (dotted: prompts that are not parallel), debiased CKA, retrieval of "
@@ -265,13 +264,13 @@ def gain_figure(data: xr.Dataset) -> go.Figure:
                 order = np.argsort(part[measure].values)
                 lines.append(Line(measure, part[measure].values[order], gain[order]))
             rho = ", ".join(f"{m} {float(part['rho'].sel(measure=m, role='same')):+.2f}" for m in MEASURES)
-            panels.append((f"{arrow(direction)}, {module}<br>ρ: {rho}", lines))
+            panels.append((f"{direction}, {module}\nρ: {rho.replace('-', '−')}", lines))
     figure = line_grid(
-        [(title.split("<br>")[0], lines) for title, lines in panels], columns=3, x="alignment", zero=True,
+        panels, columns=max(1, len(panels) // data.sizes["direction"]), x="alignment", zero=True, shared="none",
         y=f"same-layer gain ({data.attrs['score_unit']})", title=f"Alignment and gain over layers: {model_name(data)}",
-        subtitle="a point a layer; rank correlations: " + "; ".join(t.replace("<br>ρ:", ":") for t, _ in panels),
+        subtitle="a point a layer; ρ: rank correlation over layers; each panel has a scale of its own",
     )  # fmt: skip
-    return figure.update_traces(mode="markers")
+    return figure.update_traces(mode="markers").update_xaxes(range=[-0.15, 1.05])
 
 
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:

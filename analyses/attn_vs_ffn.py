@@ -155,9 +155,10 @@ def figure(data: xr.Dataset) -> go.Figure:
         if points:
             panels.append((str(quantity), points))
     return forest(
-        panels, title=f"Attention against FFN: {model_name(data)}".removesuffix(": "), x=f"difference ({_unit(data)})",
+        panels, title=f"Attention against FFN: {model_name(data)}".removesuffix(": "), x=f"difference ({_unit(data)})", columns=2,
+        zero=[True] * len(panels),
         subtitle=f"gain of attention minus gain of FFN on the same examples, against {data.attrs['against']}; "
-        f"{data.attrs['confidence']:.0%} intervals over instances; right: attention is better",
+        f"{data.attrs['confidence']:.0%} intervals over instances; one scale; right of 0: attention is better",
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language, transplant_hooks
+from analyses._results import bands
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model, forward
 from xtl.engine.head import Head
@@ -209,31 +210,33 @@ def in_words(data: xr.Dataset, direction: str | None = None) -> list[str]:
 
 
 def figure(data: xr.Dataset) -> go.Figure:
-    """Contribution by layer: a row a direction, a panel a run and the transplant's change.
+    """Contribution by layer: a row a direction, a panel a module, a line a run and one for the transplant's change.
 
     Args:
         data: result of `compute`.
     """
     _check(data)
-    directions = list(dict.fromkeys(map(str, data["direction"].values)))
-    layers = data["layer"].values
-    panels, columns = [], 0
-    for direction in directions:
+    layers, panels, lows = data["layer"].values, [], list[np.ndarray]()
+    for direction in dict.fromkeys(map(str, data["direction"].values)):
         found = summary(data, direction)
-        columns = found.sizes["run"]
-        for run in found["run"].values:
-            part = found.sel(run=run)
-            lines = []
-            for module in MODULES:
-                own = part.sel(term=[f"{module} {layer}" for layer in layers])
-                lines.append(Line(module, layers, own["mean"].values, own["low"].values, own["high"].values))
-            total = float(part["mean"].sel(term="sum"))
-            panels.append((f"{direction}, {run} (sum {total:+.1f})", lines))
+        for module in MODULES:
+            own = found.sel(term=[f"{module} {layer}" for layer in layers])
+            lows.append(own["low"].values)
+            lines = [_line(own.sel(run=run)) for run in found["run"].values]
+            sums = ", ".join(
+                f"{run} {float(found['mean'].sel(run=run, term='sum')):+.1f}" for run in found["run"].values
+            )
+            panels.append((f"{direction}, {module}" + f"\nall terms: {sums}" * (module == MODULES[0]), lines))
     return line_grid(
-        panels, columns=columns, y="contribution (nats)", zero=True, title=f"Direct logit attribution: {model_name(data)}",
-        subtitle=f"right answer's first token against the other options', last position; transplant: {data.attrs['cell']}; the "
-        f"sum holds embedding and biases too; source run: options in the {data.attrs['source_options']}; bands: 95% intervals",
+        panels, columns=len(MODULES), y="contribution (nats)", zero=True, title=f"Direct logit attribution: {model_name(data)}",
+        subtitle=f"right answer's first token against the other options', last position; transplant: {data.attrs['cell']}; all "
+        f"terms: embedding and biases too; source run: options in the {data.attrs['source_options']}; {bands(*lows)}",
     )  # fmt: skip
+
+
+def _line(part: xr.Dataset) -> Line:
+    layers = [int(str(term).split()[1]) for term in part["term"].values]
+    return Line(str(part["run"].item()), layers, part["mean"].values, part["low"].values, part["high"].values)
 
 
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:

@@ -147,7 +147,7 @@ def languages_figure(data: xr.Dataset, module: str) -> go.Figure:
         hover = f"{plots.readable(name)}<br>source layer %{{y}} → target layer %{{x}}"
         panels.append(plots.Panel(title, part["gain"], part["n_gain"], hover, _best(data, name, module)))
     return plots.heatmap_grid(
-        panels, columns=min(len(panels), 4), title=f"Gain maps of {module} by language: {model_name(data)}",
+        panels, columns=min(len(panels), 3), title=f"Gain maps of {module} by language: {model_name(data)}",
         subtitle="from the language with the most text to the one with the least (classes of Joshi et al. 2020); mean gain",
         unit=score_unit(data),
     )  # fmt: skip
@@ -173,7 +173,7 @@ def instances_figure(data: xr.Dataset, module: str) -> go.Figure:
         hover = f"{plots.readable(name)}<br>source layer %{{y}} → target layer %{{x}}"
         panels.append(plots.Panel(str(name), values, values.notnull().astype(int), hover))
     return plots.heatmap_grid(
-        panels, columns=min(len(panels), 4), title=f"Gain maps of {module}, one an instance: {model_name(data)}",
+        panels, columns=min(len(panels), 3), title=f"Gain maps of {module}, one an instance: {model_name(data)}",
         subtitle=f"{len(panels)} of {int(data['n'].sum())} examples; one colour scale", unit=score_unit(data),
     )  # fmt: skip
 

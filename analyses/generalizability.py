@@ -29,7 +29,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._results import nearest_layer
+from analyses._results import names_by_origin, nearest_layer
 from xtl import plots
 from xtl.analysis import Analysis, Request
 from xtl.errors import InputError, check_choice, check_whole
@@ -70,7 +70,8 @@ def compute(
         Dataset: `transfer` (chosen_on, measured_on), mean over halvings, in the score's unit (differences of shares for
         accuracies); `retained` (the same dims): as a share of the group's own held-out value; `module`, `source_layer`,
         `target_layer` (chosen_on): the cell chosen most often; `level_value`, `level_low`, `level_high`, `level_n` (level):
-        the fixed cell by resource level ("class 5" ...) and continent; `n_instances` (measured_on).
+        the fixed cell by resource level ("class 5" ...) and continent; `n_instances` (measured_on); `label` (measured_on): what
+        figures call a group: of runs task and model, as far as they differ.
 
     Raises:
         InputError: one group alone; too few instances; modules that differ; a fixed cell that isn't there.
@@ -82,10 +83,10 @@ def compute(
         results = as_results(results)
         check_choice("by", by, ("direction", "task", "kind", "resource"))
         groups = split_groups(labelled(results), by=by, measures=_measures(measure))
-        runs = [results]
+        runs, labels = [results], list[str]()
     else:
         runs = [as_results(run) for run in results.values()]
-        groups = []
+        groups, labels = [], names_by_origin(dict(zip(map(str, results), runs, strict=True)))
         for name, run in zip(results, runs, strict=True):
             (group,) = split_groups(labelled(run), by=None, measures=_measures(measure))
             groups.append(Group(str(name), group.real, None, group.clusters))
@@ -105,7 +106,7 @@ def compute(
         {
             "transfer": (("chosen_on", "measured_on"), table), "retained": (("chosen_on", "measured_on"), share),
             **{dim: ("chosen_on", [place[k] for place in most]) for k, dim in enumerate(GAIN_DIMS)},
-            "n_instances": ("measured_on", [group.n_instances for group in groups]),
+            "n_instances": ("measured_on", [group.n_instances for group in groups]), "label": ("measured_on", labels or names),
         },
         coords={"chosen_on": names, "measured_on": names},
     )  # fmt: skip
@@ -165,16 +166,16 @@ def figure(data: xr.Dataset) -> go.Figure:
         data: result of `compute`.
     """
     _check(data)
+    labels = [str(name) for name in (data["label"] if "label" in data else data["measured_on"]).values]
     values = data["transfer"].transpose("chosen_on", "measured_on")
     counts = values * 0 + data["n_instances"]
+    values, counts = (each.assign_coords(chosen_on=labels, measured_on=labels) for each in (values, counts))
     panel = plots.Panel("", values, counts.astype(int), "chosen on %{y}, measured on %{x}")
-    figure = plots.heatmap_grid(
-        [panel], columns=1, unit=score_unit(data), title=f"Does a cell generalise? {model_name(data)}",
+    return plots.heatmap_grid(
+        [panel], columns=1, unit=score_unit(data), numbers="+.2f", title=f"Does a cell generalise? {model_name(data)}",
         subtitle=f"best cell chosen on one half of a group's instances (rows), measured on the other half of each (columns); "
         f"{data.attrs['n_splits']} halvings",
     )  # fmt: skip
-    text = [[f"{value:+.2f}" for value in row] for row in values.values]
-    return figure.update_traces(text=text, texttemplate="%{text}")
 
 
 def levels_figure(data: xr.Dataset) -> go.Figure:

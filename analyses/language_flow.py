@@ -31,12 +31,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language, transplant_hooks
+from analyses._results import bands
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model, forward_without_logits
 from xtl.engine.head import Head
 from xtl.errors import InputError, check_choice
 from xtl.hooks import Hooks, capture
-from xtl.languages import arrow
 from xtl.models.info import model_info
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair
@@ -169,7 +169,6 @@ def figure(data: xr.Dataset) -> go.Figure:
     panels = []
     for direction in dict.fromkeys(map(str, data["direction"].values)):
         part = _part(data, direction)
-        source, target = direction.split("->")
         for run in part["run"].values:
             lines = []
             for language in ("target", "source"):
@@ -184,7 +183,7 @@ def figure(data: xr.Dataset) -> go.Figure:
                         high,
                     )
                 )
-            panels.append((f"{source} → {target}, {run} run (n = {part.sizes['example']})", lines))
+            panels.append((f"{direction}, {run} run (n = {part.sizes['example']})", lines))
     return line_grid(
         panels,
         columns=data.sizes["run"],
@@ -192,7 +191,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         y_range=(LOWEST, 1.5),
         title=f"Language by layer: {model_name(data)}",
         subtitle="logit lens at the last position: the right answer's first token in each language; transplant: "
-        f"{data.attrs['cell']}; answers that start alike in both are left out; bands: 95% intervals; "
+        f"{data.attrs['cell']}; answers that start alike in both are left out; {_bands(data)}; "
         f"below {LOWEST:.0f} not drawn",
     )
 
@@ -217,10 +216,10 @@ def lead_figure(data: xr.Dataset) -> go.Figure:
             )
             for run in part["run"].values
         ]
-        panels.append((f"{arrow(direction)} (n = {part.sizes['example']})", lines))
+        panels.append((f"{direction} (n = {part.sizes['example']})", lines))
     return line_grid(
         panels, columns=3, y="source minus target (nats)", zero=True, title=f"Which language leads: {model_name(data)}",
-        subtitle=f"above 0 the source language's word is likelier; transplant: {data.attrs['cell']}; bands: 95% intervals",
+        subtitle=f"above 0 the source language's word is likelier; transplant: {data.attrs['cell']}; {_bands(data)}",
     )  # fmt: skip
 
 
@@ -277,6 +276,12 @@ def _interval(values: xr.DataArray, data: xr.Dataset) -> tuple[np.ndarray, np.nd
         return empty, empty
     found = mean_interval(table, clusters, n_resamples=2000)
     return found.low, found.high
+
+
+def _bands(data: xr.Dataset) -> str:
+    """What the subtitle says of bands."""
+    parts = [_part(data, direction) for direction in dict.fromkeys(map(str, data["direction"].values))]
+    return bands(*(_interval(part["log_probability"].isel(run=0, language=0), part)[0] for part in parts))
 
 
 def _part(data: xr.Dataset, direction: str | None) -> xr.Dataset:

@@ -273,7 +273,7 @@ def transfer_figure(data: xr.Dataset, label: str) -> go.Figure:
         title = f"{module}, layer {int(own['layer'][layer])}"
         panels.append(plots.Panel(title, values, counts, "trained in %{y}, tested in %{x}"))
     drawn = plots.heatmap_grid(
-        panels, columns=min(3, len(panels)), unit="", title=f"Probes of {label} across languages",
+        panels, columns=min(3, len(panels)), unit="", title=f"Probes of {label} across languages", numbers="+.2f",
         subtitle=f"accuracy minus chance ({float(part['chance']):.0%}), on instances that were not trained on; "
         "the layer was chosen on the same data",
     )  # fmt: skip

@@ -30,7 +30,7 @@ import plotly.graph_objects as go
 import xarray as xr
 from scipy.stats import rankdata
 
-from analyses._results import check_runs
+from analyses._results import check_runs, names_by_difference
 from xtl import plots
 from xtl.analysis import Analysis, Request
 from xtl.errors import InputError, check_whole
@@ -68,7 +68,7 @@ def compute(
         - `same_instances` (the same dims): the whole maps compared, on the same instances;
         - `by_size` (statistic, module, run, size): a run's maps of `size` instances each, disjoint;
         - `same_best` (module, run, other): share of halvings whose best cell is the same;
-        - `chance` (statistic, module), `n_instances`.
+        - `chance` (statistic, module), `n_instances`; `label` (run): what figures call it, by what it has that the first has not.
 
     Raises:
         InputError: no runs, other cells, too few shared instances, gaps, `top` over the number of cells.
@@ -127,6 +127,7 @@ def compute(
             "agreement": (dims, found), "spread": (dims, spread), "same_instances": (dims, whole),
             "by_size": (("statistic", "module", "run", "size"), by_size), "same_best": (dims[1:], best),
             "chance": (dims[:2], np.stack([0 * cells, top / cells])), "n_instances": len(shared),
+            "label": ("run", names_by_difference(named)),
         },
         coords={"statistic": list(STATISTICS), "module": list(parts), "run": names, "other": names, "size": sizes},
         attrs={"analysis": "stability", "model": str(first.attrs.get("model", "")), "top": top, "n_splits": n_splits,
@@ -166,21 +167,21 @@ def figure(data: xr.Dataset) -> go.Figure:
         data: result of `compute`.
     """
     _check(data)
-    panels = []
+    panels, labels = [], _labels(data)
     for statistic in data["statistic"].values:
         for module in data["module"].values:
             values = data["agreement"].sel(statistic=statistic, module=module).transpose("run", "other")
+            values = values.assign_coords(run=labels, other=labels)
             counts = xr.full_like(values, int(data["n_instances"]), dtype=int)
             panels.append(
                 plots.Panel(f"{statistic}, {module}", values, counts, f"{statistic}<br>%{{y}} against %{{x}}")
             )
     drawn = plots.heatmap_grid(
-        panels, columns=data.sizes["module"], unit="", title=f"How much maps move: {model_name(data)}",
+        panels, columns=data.sizes["module"], unit="", title=f"How much maps move: {model_name(data)}", numbers=".2f",
+        signed=bool((data["agreement"] < 0).any()),
         subtitle=f"maps of disjoint halves of {int(data['n_instances'])} instances, mean of {data.attrs['n_splits']} halvings; "
         "the diagonal is the noise floor of a run; rank correlation of cells, and share of the best cells in common",
     )  # fmt: skip
-    for trace, panel in zip(drawn.data, panels, strict=True):
-        trace.update(text=[[f"{value:.2f}" for value in row] for row in panel.values.values], texttemplate="%{text}")
     for column in range(2, data.sizes["module"] + 1):  # the runs' names once, at the left: they are long
         drawn.update_yaxes(showticklabels=False, title_text=None, col=column)
     return plots.relabel(drawn, "agreement")
@@ -198,7 +199,8 @@ def size_figure(data: xr.Dataset) -> go.Figure:
         for module in data["module"].values:
             part = data.sel(statistic=statistic, module=module)
             size = part["size"].values
-            lines = [Line(str(run), size, part["by_size"].sel(run=run).values) for run in part["run"].values]
+            runs = zip(_labels(data), part["run"].values, strict=True)
+            lines = [Line(label, size, part["by_size"].sel(run=run).values) for label, run in runs]
             lines.append(Line("chance", size, np.full(len(size), float(part["chance"])), faint=True))
             panels.append((f"{statistic}, {module}", lines))
     return line_grid(
@@ -222,6 +224,11 @@ ANALYSIS = Analysis(
     "stability", "How much do maps move when nothing that matters is changed?", "runs",
     from_request=from_request, figures=figures, words=in_words,
 )  # fmt: skip
+
+
+def _labels(data: xr.Dataset) -> list[str]:
+    """What runs are called in figures; of an older file, their folders."""
+    return [str(name) for name in (data["label"] if "label" in data else data["run"]).values]
 
 
 def _keys(data: xr.Dataset, name: str) -> list[tuple[str, str]]:

@@ -22,13 +22,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
 import yaml
-from PIL import Image
+from PIL import Image  # of the extra docs
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from analyses import ANALYSES
 from xtl.pairs import ParallelPair
+from xtl.plots import save_png
 from xtl.tasks import get_task
 
 HERE = Path(__file__).parent / "analyses"
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("name", nargs="*", help="analyses whose commands are run; without any, pages are written again")
     parser.add_argument("--runs", action="store_true", help="make the stored runs that are not there yet")
     parser.add_argument("--all", action="store_true", help="run the commands of all analyses")
+    parser.add_argument("--draw", action="store_true", help="run no command: draw again what was computed")
     flags = parser.parse_args()
     book = yaml.safe_load((HERE / "pages.yaml").read_text(encoding="utf-8"))
     if flags.runs:
@@ -52,6 +55,9 @@ def main() -> None:
             run(command)
     for name in ANALYSES if flags.all else flags.name:
         for command in book["pages"][name]["commands"]:
+            if flags.draw:
+                draw(name, out_of(command))
+                continue
             folder = out_of(command)
             said = run(command + " --png", again=True)
             (folder / "said.txt").write_text("\n".join(said.splitlines()[:-1]) + "\n", encoding="utf-8")
@@ -81,6 +87,14 @@ def run(command: str, *, again: bool = False) -> str:
     if not again:
         (folder / "done").touch()
     return found.stdout
+
+
+def draw(name: str, folder: Path) -> None:
+    """The figures of an analysis whose data are there, as `xtl analyse` draws them."""
+    if (folder / f"{name}.nc").exists():
+        data = xr.load_dataset(folder / f"{name}.nc")
+        for title, figure in ANALYSES[name].figures(data).items():
+            save_png(figure, folder / f"{title}.png")
 
 
 def write_listed(path: Path, seed: int, n: int = 24) -> None:
@@ -141,13 +155,17 @@ def out_of(command: str) -> Path:
     return Path(parts[parts.index("--out") + 1])
 
 
-def shrink(drawn: Path, shown: Path, width: int = 1500) -> None:
-    """A figure for the page: at most so many pixels wide, and narrower where its file would be too large."""
+def shrink(drawn: Path, shown: Path, width: int = 1800) -> None:
+    """A figure for the page: at most so many pixels wide; of 256 colours, then narrower, where its file would be too large."""
     image = Image.open(drawn).convert("RGB")
     while True:
         size = (width, round(image.height * width / image.width))
-        (image if image.width <= width else image.resize(size, Image.Resampling.LANCZOS)).save(shown, optimize=True)
-        if shown.stat().st_size <= LARGEST or width < 600:
+        small = image if image.width <= width else image.resize(size, Image.Resampling.LANCZOS)
+        for each in (small, small.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)):
+            each.save(shown, optimize=True)
+            if shown.stat().st_size <= LARGEST:
+                return
+        if width < 600:
             return
         width = round(0.85 * min(width, image.width))
 

@@ -100,6 +100,12 @@ def test_with_a_run_it_correlates_with_the_gains_of_that_run(tiny_model) -> None
     assert data["gain"].sel(module="resid").isnull().all()
     assert data["rho"].sel(module="attn").notnull().all()
     assert set(alignment.figures(data)) == {"alignment", "alignment_gain"}
+    figure = alignment.gain_figure(data)
+    titles = [note.text for note in figure.layout.annotations if "ρ" in note.text]
+    assert len(titles) == 2  # each panel has its own
+    assert titles[0].startswith("en → es, attn<br>")
+    assert len({axis.range for axis in figure.select_yaxes()}) == 2  # what one holds flattens no other
+    assert "ρ: rank correlation over layers" in figure.layout.title.subtitle.text
     assert any("rank correlation" in sentence for sentence in alignment.in_words(data, "en->es"))
     alone = alignment.compute(model, PAIRS)
     np.testing.assert_allclose(alone["cka"], data["cka"])

@@ -103,6 +103,12 @@ def test_a_control_takes_off_what_both_have() -> None:
 def test_figures_show_what_was_computed(data) -> None:
     found = attn_vs_ffn.figures(data)
     assert set(found) == {"attn_vs_ffn", "attn_vs_ffn_layers"}
+    assert len({axis.range for axis in found["attn_vs_ffn"].select_xaxes()}) == 1  # one scale
+    assert {axis.domain[0] for axis in found["attn_vs_ffn"].select_xaxes()} == {
+        0,
+        found["attn_vs_ffn"].layout.xaxis2.domain[0],
+    }
+    assert found["attn_vs_ffn"].layout.height > 350
     drawn = [trace.x[0] for trace in found["attn_vs_ffn"].data]
     np.testing.assert_allclose(drawn, data["difference"].values.ravel())
 

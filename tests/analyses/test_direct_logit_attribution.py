@@ -132,8 +132,12 @@ def test_summary_and_figure_have_a_panel_a_run(tiny_model) -> None:
     gap = found["mean"].sel(run="transplanted") - found["mean"].sel(run="target")
     np.testing.assert_allclose(found["mean"].sel(run="change"), gap, atol=1e-9)
     assert found["low"].notnull().sum() > 0
-    lines = [trace for trace in dla.figure(data).data if trace.name == "attn"]
-    assert len(lines) == 4
+    figure = dla.figure(data)
+    lines = [trace for trace in figure.data if trace.name]
+    assert [line.name for line in lines] == ["source", "target", "transplanted", "change"] * 2
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles[0].startswith('en → es, attn<br><span style="font-size: 12px">all terms: source ')
+    assert titles[1] == "en → es, mlp"
     np.testing.assert_allclose(lines[1].y, data["contribution"].sel(run="target", module="attn").mean("example"))
 
 

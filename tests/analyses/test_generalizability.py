@@ -45,6 +45,15 @@ def test_layers_of_models_of_another_depth_are_matched_by_relative_depth() -> No
     data = generalizability.compute({"short": short, "long": long}, **FAST)
     assert (data["transfer"] > 2.5).all()
     assert data["target_layer"].values.tolist() == [3, 6]
+    assert list(generalizability.figure(data).data[0].x) == ["short", "long"]
+    tasks = {
+        "a": short.assign_attrs(task="capitals"),
+        "b": short.assign_attrs(task="xnli"),
+        "c": long.assign_attrs(task="capitals"),
+    }
+    figure = generalizability.figure(generalizability.compute(tasks, **FAST))
+    assert list(figure.data[0].x) == ["capitals, short", "xnli, short", "capitals, long"]
+    assert figure.data[0].texttemplate == "%{text}"
     layers = list(range(18))
     assert [nearest_layer(k, layers, layers) for k in layers] == layers
 

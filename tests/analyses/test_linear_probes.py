@@ -70,6 +70,9 @@ def test_a_shared_code_transfers_and_an_own_one_does_not(data) -> None:
     assert data["transfer"].sel(label="language").isnull().all()
     with pytest.raises(InputError, match="nothing to transfer"):
         linear_probes.transfer_figure(data, "language")
+    figure = linear_probes.transfer_figure(data, "colour")
+    shown = float(part.sel(module="mlp")[0, 0] - data["chance"].sel(label="colour"))
+    assert f"{shown:+.2f}" in {text for trace in figure.data for row in trace.text for text in row}
     assert set(linear_probes.figures(data)) == {"linear_probes", "linear_probes_transfer_colour"}
 
 

@@ -80,7 +80,21 @@ def test_one_run_gives_its_noise_floor() -> None:
 
 def test_figures(data) -> None:
     assert set(stability.figures(data)) == {"stability", "stability_size"}
-    assert len(stability.figure(data).data) == 6
+    figure = stability.figure(data.assign(agreement=abs(data["agreement"])))
+    assert len(figure.data) == 6
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.colorscale[0][1]) == (
+        0,
+        "rgb(247,251,255)",
+    )  # one-sided
+    assert figure.data[0].text[0][0] == f"{float(data['agreement'][0, 0, 0, 0]):.2f}"
+
+
+def test_runs_are_named_by_what_they_have_that_the_first_has_not() -> None:
+    other = A.assign_coords(target=("example", [f"other {k}" for k in range(A.sizes["example"])])).assign_attrs(seed=7)
+    found = stability.compute({"first": A, "folder-b": other}, top=9, n_splits=10)
+    figure = stability.figure(found)
+    assert list(figure.data[0].y) == ["as it is", "seed 7, other prompts"]
+    assert "folder-b" not in figure.to_json()
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,9 @@ def forest(
     x: str | Sequence[str],
     zero: bool | Sequence[bool] = True,
     decimals: int = 3,
+    columns: int | None = None,
 ) -> go.Figure:
-    """Estimates with intervals: a row each, a panel beside the other.
+    """Estimates with intervals: a row each, panels beside each other.
 
     Args:
         panels: a title and the estimates of each; rows are shared, in the order in which they first appear.
@@ -42,6 +43,7 @@ def forest(
         zero: whether a panel has a line at 0: its values are differences. Where that is said panel by panel, all that have it
             share one range.
         decimals: of the numbers at the pointer.
+        columns: panels side by side; None: all of them.
 
     >>> forest([("gain", [Estimate("es", "attn", 0.2, 0.1, 0.3)])], title="t", subtitle="s", x="nats").data[0].name
     'attn'
@@ -52,24 +54,29 @@ def forest(
     axes = [x] * len(panels) if isinstance(x, str) else list(x)
     each = zero if isinstance(zero, (list, tuple)) and zero else [zero] * len(panels)
     differences = [check_flag("zero", one) for one in each]
+    across = len(panels) if columns is None else min(check_whole("columns", columns, 1), len(panels))
+    down = -(-len(panels) // across)
+    high = max(24 * len(rows) * (len(series) + 1) // 2, 34 * len(rows))
     figure = make_subplots(
-        rows=1, cols=len(panels), shared_yaxes=True, horizontal_spacing=0.04,
-        subplot_titles=[readable(name) for name, _ in panels],
+        rows=down, cols=across, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[readable(name) for name, _ in panels],
+        vertical_spacing=90 / (high * down + 90 * (down - 1)) if down > 1 else 0,
     )  # fmt: skip
-    figure.update_annotations(font={"size": 13})
+    figure.update_annotations(font={"size": 14})
     shown: set[str] = set()
-    for column, (_, points) in enumerate(panels, 1):
+    for index, (_, points) in enumerate(panels):
+        place = {"row": index // across + 1, "col": index % across + 1}
         for name in series:
             own = [point for point in points if point.series == name]
             if own:
                 legend = name not in shown and len(series) > 1
-                figure.add_trace(_points(own, rows, series, legend, decimals), row=1, col=column)
+                figure.add_trace(_points(own, rows, series, legend, decimals), **place)
                 shown.add(name)
-        if differences[column - 1]:
-            figure.add_vline(x=0, line={"color": "#666666", "width": 1}, row=1, col=column)
+        if differences[index]:
+            figure.add_vline(x=0, line={"color": "#666666", "width": 1}, **place)
             if not isinstance(zero, bool):
-                figure.update_xaxes(range=_range(panels, differences), row=1, col=column)
-        figure.update_xaxes(title_text=readable(axes[column - 1]), zeroline=False, row=1, col=column)
+                figure.update_xaxes(range=_range(panels, differences), **place)
+        last = index + across >= len(panels)
+        figure.update_xaxes(title_text=readable(axes[index]) if last or down == 1 else None, zeroline=False, **place)
     for edge in range(len(rows) - 1):
         figure.add_hline(y=edge + 0.5, line={"color": "#e4e4e4", "width": 1})
     figure.update_yaxes(
@@ -77,8 +84,8 @@ def forest(
         zeroline=False, range=[len(rows) - 0.4, -0.6],
     )  # fmt: skip
     left = 40 + 7 * max(len(row) for row in rows)
-    height = 200 + 24 * len(rows) * (len(series) + 1) // 2
-    return lay_out(figure, title, subtitle, width=left + 60 + 300 * len(panels), height=max(height, 300), left=left)
+    height = 200 + high * down + 90 * (down - 1)
+    return lay_out(figure, title, subtitle, width=left + 60 + 300 * across, height=max(height, 300), left=left)
 
 
 def _points(own: list[Estimate], rows: list[str], series: list[str], legend: bool, decimals: int) -> go.Scatter:

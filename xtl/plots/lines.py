@@ -13,9 +13,13 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from xtl.errors import check_flag, check_whole
+from xtl.errors import check_choice, check_flag, check_whole
 from xtl.plots.slots import layer_ticks
 from xtl.plots.style import COLOURS, DASHES, MARKS, lay_out, readable
+
+SHARED = {"all": "all", "rows": "rows", "none": False}
+"""Which panels can have one y axis, and plotly's word for it."""
+_WIDTH = {1: 560, 2: 420}  # pixels of a panel, by columns; 300 for more
 
 
 @dataclass(frozen=True)
@@ -52,25 +56,30 @@ def line_grid(
     """Panels of lines, in rows of `columns`.
 
     Args:
-        panels: a title and the lines of each.
+        panels: a title and the lines of each; a second line of the title is small print (numbers that belong to the panel).
         columns: panels a row.
         title, subtitle: of the figure; shown as they are.
         x, y: titles of the axes.
         zero: draw a line at 0.
         y_range: of all panels; by default what the lines need.
-        shared: which panels have one y axis: "all", or those of each row ("rows").
+        shared: which panels have one y axis: "all", those of each row ("rows"), or none ("none": what one panel holds flattens no
+            other).
 
     >>> line_grid([("a", [Line("attn", [0, 1], np.array([0.0, 1.0]))])], columns=1, title="t", subtitle="s", y="v").data[0].name
     'attn'
     """
     check_flag("zero", zero)
+    check_choice("shared", shared, SHARED)
     columns = min(check_whole("columns", columns, 1), len(panels))
     rows = math.ceil(len(panels) / columns)
+    width, small = _WIDTH.get(columns, 300), 16 * any("\n" in name for name, _ in panels)
+    inner = 250 * rows
     figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=[readable(name) for name, _ in panels],
-        shared_yaxes=shared, horizontal_spacing=0.09 / columns, vertical_spacing=min(0.25, 0.28 / rows),
+        rows=rows, cols=columns, subplot_titles=[_heading(name) for name, _ in panels], shared_yaxes=SHARED[shared],
+        horizontal_spacing=(0.09 if SHARED[shared] else 0.16) / columns,
+        vertical_spacing=(70 + small) / inner if rows > 1 else 0,
     )  # fmt: skip
-    figure.update_annotations(font={"size": 13})
+    figure.update_annotations(font={"size": 14})
     names = list(dict.fromkeys(line.name for _, lines in panels for line in lines if not line.faint))
     shown: set[str] = set()
     for index, (_, lines) in enumerate(panels):
@@ -85,17 +94,28 @@ def line_grid(
             figure.update_yaxes(title_text=readable(y), row=row + 1, col=column + 1)
     if zero:
         figure.add_hline(y=0, line={"color": "#999999", "width": 1})
-    size, any_cut = columns if shared == "rows" else len(panels), False
-    for start in range(0, len(panels), size):
-        found, cut = _range([line for _, lines in panels[start : start + size] for line in lines], zero)
+    any_cut = False
+    for own in _sharing(len(panels), columns, shared):
+        found, cut = _range([line for index in own for line in panels[index][1]], zero)
         any_cut |= cut and y_range is None
-        place = {"row": start // columns + 1} if shared == "rows" else {}
-        if (limits := y_range or found) is not None:
-            figure.update_yaxes(range=list(limits), **place)
+        for index in own if (y_range or found) is not None else []:
+            figure.update_yaxes(range=list(y_range or found or ()), row=index // columns + 1, col=index % columns + 1)
     subtitle += "; bands that go further are cut" if any_cut else ""
     figure.update_xaxes(zeroline=False)
     figure.update_yaxes(zeroline=False, showticklabels=True)
-    return lay_out(figure, title, subtitle, width=110 + 330 * columns, height=190 + 250 * rows)
+    return lay_out(figure, title, subtitle, width=110 + width * columns, height=190 + small + inner)
+
+
+def _heading(title: str) -> str:
+    """A panel's title, with its second line in small print."""
+    first, _, small = title.partition("\n")
+    return readable(first) + (f'<br><span style="font-size: 12px">{readable(small)}</span>' if small else "")
+
+
+def _sharing(n: int, columns: int, shared: str) -> list[list[int]]:
+    """Panels, from 0, that have one y axis."""
+    size = {"all": n, "rows": columns, "none": 1}[shared]
+    return [list(range(start, min(start + size, n))) for start in range(0, n, size)]
 
 
 def _tick_layers(figure: go.Figure, lines: Sequence[Line], row: int, column: int) -> None:
