@@ -234,7 +234,7 @@ for call in [
         "source_layer must be a whole number, got 1.5",
         "target must be a text or a list of token ids, got int",
         "pair must be a ParallelPair, got str; prompts go to source= and target=",
-        "gold must be the index of the right option (0 to 1), got 'a'",
+        "gold must be the index of the right option (0 to 1), got 'a', which is option 0",
         "answer must be a text, got 3",
         "model must be a HookedTransformer or a TransformerBridge, got str; use xtl.load_model",
     ], run.stderr

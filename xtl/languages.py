@@ -47,6 +47,16 @@ def arrow(direction: object) -> str:
     return re.sub(r"(?<=\S) *-> *(?=\S)", " → ", str(direction))
 
 
+def code_of(name: str) -> str | None:
+    """Code of a language by its English name; None where CLDR has none of that name.
+
+    >>> code_of("swahili"), code_of("question")
+    ('sw', None)
+    """
+    names = Locale("en").languages
+    return next((code for code, one in names.items() if one.casefold() == str(name).strip().casefold()), None)
+
+
 def english_name(code: str) -> str:
     """English name of a language, for sentences; the code itself where CLDR has none.
 

@@ -299,6 +299,7 @@ def check_question(options: Sequence[str] | None, gold: Whole | None, answer: st
         raise InputError(f"options must differ; repeated: {', '.join(map(repr, repeated))}")
     right = as_whole(gold)
     if right is None:
-        raise InputError(f"gold must be the index of the right option (0 to {len(options) - 1}), got {gold!r}")
+        which = f", which is option {options.index(gold)}" if isinstance(gold, str) and gold in options else ""
+        raise InputError(f"gold must be the index of the right option (0 to {len(options) - 1}), got {gold!r}{which}")
     if not 0 <= right < len(options):
         raise InputError(f"gold {gold} is not among the options; valid: 0 to {len(options) - 1}")

@@ -74,7 +74,16 @@ def test_a_list_of_options_and_languages_in_columns():
         ({"gold": "nothing"}, "gold: the table has no column 'nothing'; it has"),
         ({"source": "right"}, "no source_lang; give a code (source_lang='en') or a column"),
         ({"target_lang": "Spanish!"}, "target_lang 'Spanish!' is neither a column nor a language code"),
-        ({"label": "level"}, "unknown argument 'label'; valid: source, target, id"),
+        (
+            {"label": "level"},
+            "unknown argument 'label' (did you mean 'labels'?); valid: source, target, source_lang, target_",
+        ),
+        (
+            {"option": ["right", "wrong"]},
+            "unknown argument 'option' (did you mean 'options'?); valid: source, target, ",
+        ),
+        ({"target_lang": "Spanish"}, "code (target_lang='es') or a column"),
+        ({"source_lang": "english"}, "code (source_lang='en') or a column"),
         ({"gold": "level"}, "row 1: gold 2 is no option"),
     ],
 )
@@ -89,6 +98,14 @@ def test_a_mistake_is_one_clear_line(change, says):
 def test_what_is_no_table_is_refused(table):
     with pytest.raises(xtl.InputError, match=r"the table|table must be"):
         xtl.pairs_from(table, source="en", target="es", answer="right")
+
+
+@pytest.mark.parametrize("name", ["none.csv", "none.jsonl", "none.parquet", ".csv"])
+def test_a_file_that_is_not_there_is_named(name, tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    for path in (tmp_path / name, tmp_path / "folder.csv"):
+        with pytest.raises(xtl.InputError, match=r"no file '.*' of parallel questions|unknown kind of file"):
+            xtl.pairs_from(path, source="en", target="es", answer="right")
 
 
 def test_no_rows_and_a_row_twice():

@@ -7,7 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, did_you_mean
+from xtl.errors import InputError, check_choice, did_you_mean
+from xtl.languages import code_of
 from xtl.pairs import ParallelPair
 from xtl.tasks.base import is_language
 from xtl.tasks.user_data import COLUMNS, pairs_of
@@ -48,7 +49,11 @@ def pairs_from(
     """
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
-        raise InputError(f"unknown argument {unknown[0]!r}; valid: source, target, {', '.join(COLUMNS)}")
+        check_choice(
+            "argument",
+            unknown[0],
+            dict.fromkeys(["source", "target", "source_lang", "target_lang", "options", *COLUMNS]),
+        )
     rows = list(_rows(table))
     if not rows:
         raise InputError("the table has no rows")
@@ -77,6 +82,8 @@ def pairs_from(
 
 def _rows(table: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if isinstance(table, (str, PathLike)):
+        if not Path(table).is_file():
+            raise InputError(f"no file {str(table)!r} of parallel questions")
         yield from rows_of_file(Path(table))
         return
     if hasattr(table, "to_dict") and hasattr(table, "columns"):
@@ -111,6 +118,7 @@ def _language(argument: str, value: str | None, prompts: str, there: Sequence[st
         if is_language(candidate):
             return False, candidate
     what = f"{argument} {value!r} is neither a column nor a language code" if value is not None else f"no {argument}"
+    code = code_of(prompts if value is None else value) or "en"
     raise InputError(
-        f"{what}; give a code ({argument}='en') or a column (the table has: {', '.join(there)}). See {PAGE}"
+        f"{what}; give a code ({argument}={code!r}) or a column (the table has: {', '.join(there)}). See {PAGE}"
     )
