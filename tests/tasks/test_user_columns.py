@@ -79,7 +79,7 @@ def test_a_list_of_options_and_languages_in_columns():
             "unknown argument 'label' (did you mean 'labels'?); valid: source, target, source_lang, target_",
         ),
         (
-            {"option": ["right", "wrong"]},
+            {"option": "right"},
             "unknown argument 'option' (did you mean 'options'?); valid: source, target, ",
         ),
         ({"target_lang": "Spanish"}, "code (target_lang='es') or a column"),
