@@ -34,8 +34,8 @@ def module(name: str) -> xtl.Module:
 @pytest.mark.filterwarnings("default::xtl.SlowEngineWarning")
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("backend", ["hooked", "bridge"])
-def test_its_map_is_the_loops_beside_modules_of_other_shapes(tiny_folder, backend, name):
-    model = xtl.load_model(tiny_folder("llama"), backend=backend)
+def test_its_map_is_the_loops_beside_modules_of_other_shapes(tiny_model, backend, name):
+    model = tiny_model("llama", backend)
     modules = ["attn", module(name), "mlp"]
     if (backend, name) == ("bridge", "mid"):
         with pytest.raises(xtl.InputError, match="writes 'hook_resid_mid', which on a TransformerBridge"):
@@ -65,9 +65,9 @@ GENERATED = {"source": SOURCE, "target": TARGET, "source_layers": [0, 2]}
 
 
 @pytest.mark.parametrize("backend", ["hooked", "bridge"])
-def test_modules_of_your_own_are_packed(tiny_folder, backend):
+def test_modules_of_your_own_are_packed(tiny_model, backend):
     """A fast engine must not be lost unseen: these are exact there, and stay so."""
-    model = xtl.load_model(tiny_folder("llama"), backend=backend)
+    model = tiny_model("llama", backend)
     for name in ("values", "heads", "neurons", "pre", "from_mlp", "to_mlp"):
         assert why_not_module(model, "packed", module(name)) == "", name
 
@@ -148,10 +148,10 @@ def test_a_module_that_is_none_is_told(make, message, monkeypatch):
 
 @pytest.mark.hooked
 @pytest.mark.parametrize("name", [name for name in OWN if name != "mid"])
-def test_a_hook_point_means_the_same_on_both_backends(tiny_folder, name):
+def test_a_hook_point_means_the_same_on_both_backends(tiny_model, name):
     """Else the map would depend on how the model came; where it does (`hook_resid_mid`) the bridge refuses."""
     hooked, bridge = (
-        xtl.sweep(xtl.load_model(tiny_folder("llama"), backend=backend), modules=[module(name)], **ASKED)
+        xtl.sweep(tiny_model("llama", backend), modules=[module(name)], **ASKED)
         for backend in ("hooked", "bridge")
     )
     np.testing.assert_allclose(hooked["score"], bridge["score"], atol=1e-4)

@@ -55,7 +55,8 @@ def test_packed_equals_loop(tiny_model, architecture, backend, score):
         assert_equal_maps(tiny_model(architecture, backend), **arguments)
         return
     for steps in ("first", "every"):
-        assert_equal_maps(tiny_model(architecture, backend), steps=steps, source_layers=[0, 3], **arguments)
+        cells = {"source_layers": [0, 3], "target_layers": [0, 2]}
+        assert_equal_maps(tiny_model(architecture, backend), steps=steps, **cells, **arguments)
 
 
 def test_a_source_that_is_the_target_is_exact_too(tiny_model):
