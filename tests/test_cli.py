@@ -160,7 +160,7 @@ def test_a_sweep_and_its_control_make_one_report(run, sweep, tmp_path):
     assert runs.load_results(tmp_path / "out-control/results.parquet").attrs["control"] == "shuffled_source"
     assert run("report", tmp_path / "out", "--control", tmp_path / "out-control")[0] == 0
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
-    assert "compared with the control shuffled_source" in page
+    assert "over the control shuffled_source" in page
     assert "No control was run" not in page
     assert "unknown --control 'other_language'" in run(*sweep(out=tmp_path / "no", control="other_language"))[2]
 

@@ -151,8 +151,7 @@ def test_a_module_that_is_none_is_told(make, message, monkeypatch):
 def test_a_hook_point_means_the_same_on_both_backends(tiny_model, name):
     """Else the map would depend on how the model came; where it does (`hook_resid_mid`) the bridge refuses."""
     hooked, bridge = (
-        xtl.sweep(tiny_model("llama", backend), modules=[module(name)], **ASKED)
-        for backend in ("hooked", "bridge")
+        xtl.sweep(tiny_model("llama", backend), modules=[module(name)], **ASKED) for backend in ("hooked", "bridge")
     )
     np.testing.assert_allclose(hooked["score"], bridge["score"], atol=1e-4)
     assert float(np.ptp(hooked["score"].values)) > 1e-3

@@ -71,7 +71,7 @@ def test_the_answer_stands_on_the_first_screen(
     said = visit.page.inner_text(".answer")
     assert "A transplant helps here" in said
     assert "95% interval +" in said
-    assert ("more than the control" in said) == (name == "against")
+    assert ("over the control shuffled_source" in said) == (name == "against")
     assert bottom(visit, ".answer") < height
     if name == "alone":
         assert "--control shuffled_source" in visit.page.inner_text(".control pre")

@@ -24,7 +24,7 @@ def test_a_planted_gain_helps_and_where_it_is_stands_first() -> None:
     real = synthetic_results(per_direction=30)
     found = answered(real, control_of(real))
     assert found.answer == "A transplant helps here."
-    assert "more than the control shuffled_source (+" in found.because
+    assert "; over the control shuffled_source it is +" in found.because
     assert f"Best cell: {PLANTED[1]} → {PLANTED[2]}." in found.because
     assert "best of 4 combinations" in found.how
     assert [row["module"] for row in found.best] == ["attn", "attn"]
@@ -87,7 +87,7 @@ def test_a_twin_is_real_minus_control_and_mutes_what_may_be_chance() -> None:
     planted = (0, PLANTED[1], PLANTED[2])
     assert not twin.muted[planted]
     assert twin.muted.sum() >= twin.muted.size - 2
-    assert "1 of 36 cells differs from the control for sure" in page.render(real, control=control)
+    assert "1 of 36 cells differs for sure" in page.render(real, control=control)
     few = make_sections(*(one.isel(example=slice(8)) for one in (real, control_of(real))))[0].twins["gain"]
     assert few.muted.all()
     assert np.isfinite(few.mean).all()

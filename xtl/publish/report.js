@@ -279,7 +279,11 @@
     list();
     cellTable(card);
     if (how === "quiet") return;
-    history.replaceState(null, "", linkTo(card, i, j));
+    try {
+      history.replaceState(null, "", linkTo(card, i, j));
+    } catch {
+      // a page inside another one may have no address of its own
+    }
     $("#panel").scrollTop = 0;
     if (how === "key") $("#panel-title").focus({ preventScroll: true });
     if (!beside || how === "key" || card.top) $("#panel").scrollIntoView({ block: beside && !card.top ? "nearest" : "start" });
@@ -423,19 +427,16 @@
     add("source prompt", row.source, from, "prompt");
     add("target prompt", row.target, to, "prompt");
     add("gold", row.gold, to, "gold");
+    const chosen = one.after && row.before ? [[row.before, likeliest(row.before)], [one.after, likeliest(one.after)]] : null;
+    if (chosen) add("chosen", chosen.map(([values, k]) => `${row.options[k]} (${percent(values[k])})`).join(" → "), to, "choice");
     if (one.text !== null) {
       add("vanilla says", row.text.trim() || "(nothing)", to, "vanilla");
       add("transplanted", one.text.trim() || "(nothing)", to, "transplanted");
     } else if (row.score !== undefined && row.score !== null && one.gain !== null) {
-      add("score", `${plain(row.score)} vanilla, ${plain(row.score + one.gain)} transplanted (no answers were generated)`);
+      add("score", `${plain(row.score)} vanilla, ${plain(row.score + one.gain)} transplanted${chosen ? "" : " (no answers were generated)"}`);
     }
     made.append(head, lines);
-    if (one.after && row.before) {
-      const [chosen, then] = [likeliest(row.before), likeliest(one.after)];
-      const told = (k, values) => `${row.options[k]} (${percent(values[k])})`;
-      add("chosen", `${told(chosen, row.before)} → ${told(then, one.after)}`, to, "choice");
-      made.append(optionTable(row, one.after));
-    }
+    if (chosen) made.append(optionTable(row, one.after));
     return made;
   }
 

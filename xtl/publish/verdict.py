@@ -72,7 +72,7 @@ def _tested(section: Section, row: Row, tested: int) -> tuple[str, str, str]:
     if row["held"] <= NOISE:
         return "No transplant helps here.", f"The best, {where}, has {gain}{over}.", how
     if row["held_low"] <= 0:
-        because = f"The most is {gain}, with {where}{over}.{_would_do(row)}"
+        because = f"The most, with {where}, is {gain}{over}.{_would_do(row)}"
         return "Whether a transplant helps is not clear.", because, how
     because = f"With {where} the right answer gains {gain}{over}. Best cell: {row['cell']}.{_right(row)}"
     if not name:
@@ -88,15 +88,14 @@ def _over(section: Section, row: Row) -> tuple[str, str]:
         return "", ""
     name = str(section.control.attrs.get("control") or "control")
     ends = f" ({_interval(row, 'over', section.unit, '')})" if "over_low" in row else ""
-    than = "more than" if row["over"] >= 0 else "compared with"
-    return f", {amount(row['over'], section.unit)} {than} the control {name}{ends}", name
+    return f"; over the control {name} it is {amount(row['over'], section.unit)}{ends}", name
 
 
 def _few(section: Section, row: Row) -> str:
     over, n = "", row["instances"]
     if "best_over" in row and section.control is not None:
         name = section.control.attrs.get("control") or "control"
-        over = f" ({amount(row['best_over'], section.unit)} compared with the control {name})"
+        over = f" ({amount(row['best_over'], section.unit)} over the control {name})"
     chosen = f" on the {n} instances that it was chosen on" if n > 1 else " in the one instance there is"
     held = f", and {amount(row['held'], section.unit)} on others" if "held" in row else ""
     told = f"{row['module']} {row['cell']} in {section.name or 'all'}, gains {amount(row['best'], section.unit)}"
