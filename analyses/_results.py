@@ -81,14 +81,14 @@ def _texts(run: xr.Dataset, name: str) -> dict[str, str]:
     return dict(zip(map(str, run["example"].values), map(str, per_example(run, name)), strict=True))
 
 
-def bands(*ends: np.ndarray) -> str:
-    """What a subtitle says of bands, by the ends of their intervals.
+def intervals_said(*ends: np.ndarray, words: str = "bands: 95% intervals") -> str:
+    """What a subtitle says of intervals, by their ends.
 
-    >>> bands(np.array([np.nan])), bands(np.array([0.1]))
-    ('no bands: fewer than 29 instances', 'bands: 95% intervals')
+    >>> intervals_said(np.array([np.nan])), intervals_said(np.array([0.1]))
+    ('no intervals: fewer than 29 instances', 'bands: 95% intervals')
     """
     known = any(np.isfinite(end).any() for end in ends)
-    return "bands: 95% intervals" if known else f"no bands: fewer than {MIN_FOR_MEAN} instances"
+    return words if known else f"no intervals: fewer than {MIN_FOR_MEAN} instances"
 
 
 def nearest_layer(layer: int, layers: list[int], others: list[int]) -> int:

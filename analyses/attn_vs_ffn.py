@@ -29,9 +29,9 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._results import check_modules
+from analyses._results import check_modules, intervals_said
 from xtl.analysis import Analysis, Request, words_of_each
-from xtl.errors import check_choice, check_whole
+from xtl.errors import InputError, check_choice, check_whole
 from xtl.plots.forest import Estimate, forest
 from xtl.plots.lines import Line, line_grid
 from xtl.results import Maps, check_computed, labelled, model_name, real_and_control, score_unit
@@ -158,7 +158,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         panels, title=f"Attention against FFN: {model_name(data)}".removesuffix(": "), x=f"difference ({_unit(data)})", columns=2,
         zero=[True] * len(panels),
         subtitle=f"gain of attention minus gain of FFN on the same examples, against {data.attrs['against']}; "
-        f"{data.attrs['confidence']:.0%} intervals over instances; one scale; right of 0: attention is better",
+        f"{_intervals(data['low'], data)}; one scale; right of 0: attention is better",
     )  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
     return line_grid(
         panels, columns=3, y=f"mean gain ({_unit(data)})", zero=True, shared="rows",
         title=f"Attention and FFN by layer: {model_name(data)}".removesuffix(": "),
-        subtitle=f"against {data.attrs['against']}; band: {data.attrs['confidence']:.0%} interval of the paired difference; "
+        subtitle=f"against {data.attrs['against']}; band of the paired difference: {_intervals(data['layer_low'], data)}; "
         "each row has a scale of its own",
     )  # fmt: skip
 
@@ -194,8 +194,14 @@ def figures(data: xr.Dataset) -> dict[str, go.Figure]:
 
 
 def from_request(request: Request) -> xr.Dataset:
-    """What `xtl analyse attn_vs_ffn` computes."""
-    return compute(request.open_run(), request.open_control(), **request.given("by"))
+    """What `xtl analyse attn_vs_ffn` computes; without a control, of tasks that are not scored alike each for itself."""
+    control = request.open_control()
+    results = [request.open_run()] if control is not None else request.open_apart()
+    parts = [compute(part, control, **request.given("by")) for part in results]
+    groups = [str(name) for part in parts for name in part["group"].values]
+    if len(set(groups)) < len(groups):
+        raise InputError(f"tasks of one group are not scored alike: {', '.join(groups)}; group them by task")
+    return xr.concat(parts, dim="group", join="outer", data_vars="all", combine_attrs="drop_conflicts")
 
 
 ANALYSIS = Analysis(
@@ -313,3 +319,7 @@ def _paper_cell(values: xr.DataArray, kind: str, n_layers: int | None) -> np.nda
 
 def _unit(data: xr.Dataset) -> str:
     return "share right" if data.attrs.get("measure") == "accuracy" else score_unit(data)
+
+
+def _intervals(low: xr.DataArray, data: xr.Dataset) -> str:
+    return intervals_said(low.values, words=f"{data.attrs['confidence']:.0%} intervals over instances")

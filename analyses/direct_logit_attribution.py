@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language, transplant_hooks
-from analyses._results import bands
+from analyses._results import intervals_said
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model, forward
 from xtl.engine.head import Head
@@ -230,7 +230,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     return line_grid(
         panels, columns=len(MODULES), y="contribution (nats)", zero=True, title=f"Direct logit attribution: {model_name(data)}",
         subtitle=f"right answer's first token against the other options', last position; transplant: {data.attrs['cell']}; all "
-        f"terms: embedding and biases too; source run: options in the {data.attrs['source_options']}; {bands(*lows)}",
+        f"terms: embedding and biases too; source run: options in the {data.attrs['source_options']}; {intervals_said(*lows)}",
     )  # fmt: skip
 
 

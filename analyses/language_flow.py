@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses._activations import check_cell, check_pairs, in_source_language, transplant_hooks
-from analyses._results import bands
+from analyses._results import intervals_said
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model, forward_without_logits
 from xtl.engine.head import Head
@@ -281,7 +281,7 @@ def _interval(values: xr.DataArray, data: xr.Dataset) -> tuple[np.ndarray, np.nd
 def _bands(data: xr.Dataset) -> str:
     """What the subtitle says of bands."""
     parts = [_part(data, direction) for direction in dict.fromkeys(map(str, data["direction"].values))]
-    return bands(*(_interval(part["log_probability"].isel(run=0, language=0), part)[0] for part in parts))
+    return intervals_said(*(_interval(part["log_probability"].isel(run=0, language=0), part)[0] for part in parts))
 
 
 def _part(data: xr.Dataset, direction: str | None) -> xr.Dataset:

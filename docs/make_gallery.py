@@ -1,6 +1,6 @@
 """Draw every kind of figure of `xtl figure` into docs/gallery/, and write docs/gallery.md: `make gallery`.
 
-Maps are of `xtl demo`; what needs more instances is of the run that docs/is-it-real.md makes. The figures are SVG at the width
+Maps are of `xtl demo`; what needs more instances is of the run that docs/is-it-real.md makes, or of one that the page names. The figures are SVG at the width
 of a paper's column; the same runs give the same bytes.
 """
 
@@ -13,11 +13,12 @@ from xtl.publish.figure_files import export_figure
 from xtl.publish.figures import KINDS
 
 HERE = Path(__file__).parent
-DEMO, CAPITALS = "runs/demo", "runs/capitals"
+DEMO, CAPITALS, MANY = "runs/demo", "runs/capitals", "runs/many"
 DRAWN: dict[str, tuple[str, str | None]] = {
     "gain_map": (DEMO, None),
     "accuracy_map": (DEMO, None),
-    "layer_profile": (DEMO, None),
+    "interval_map": (MANY, None),
+    "layer_profile": (MANY, None),
     "held_out": (CAPITALS, None),
     "upper_bound": (CAPITALS, "en:fr"),
     "layer_module": (DEMO, None),
@@ -30,9 +31,11 @@ them again. Beside each figure lies its data as CSV.
 
 The model is Gemma 3 270M, the task `capitals`. `runs/demo` is what `make demo` makes: a few countries, so that nothing is to be
 concluded from its maps. `runs/capitals` has 15 countries a language and every third layer or so; [Is it real](is-it-real.md)
-says how it was made, and what survives its control.
+says how it was made, and what survives its control. `runs/many` has 32 countries in Spanish, so that means have intervals:
+`xtl run --tasks capitals --directions en:es --limit 32 --source-layers 0,4,8,12,13,17 --target-layers 0,4,8,12,13,17 --out runs/many`.
 
-Colours can be told apart with every kind of colour blindness; all panels of a figure share one scale; maps are vectors.
+Colours can be told apart with every kind of colour blindness; all panels of a figure share one scale, whose bar says ≤ where losses
+lie beyond it; layers stand at their numbers, and those that were not tried are blank; maps are vectors.
 """
 
 
@@ -44,7 +47,7 @@ def main() -> None:
         path, table = export_figure(
             run, kind=kind, direction=direction, form="svg", out=HERE / "gallery" / f"{kind}.svg"
         )
-        caption = inspect.getdoc(draw) or kind
+        caption = " ".join((inspect.getdoc(draw) or kind).split())
         flags = f"--kind {kind}" + (f" --direction {direction}" if direction else "")
         parts.append(
             f"## {kind}\n\n{caption}\n\n```sh\nxtl figure {run} {flags} --format pdf --width 3.3in --style paper\n```\n\n"

@@ -8,6 +8,7 @@ import pytest
 from analyses import attn_vs_ffn
 from tests.synthetic import synthetic_results
 from xtl import stats
+from xtl.analysis import Request
 from xtl.errors import InputError
 
 FAST = {"n_resamples": 500, "n_splits": 20}
@@ -125,3 +126,17 @@ def test_bad_input_is_refused() -> None:
         attn_vs_ffn.figure(results)
     with pytest.raises(InputError, match="unknown group"):
         attn_vs_ffn.verdict(attn_vs_ffn.compute(results, **FAST), "culture")
+
+
+def test_tasks_that_are_not_scored_alike_are_contrasted_each_for_itself(tmp_path, monkeypatch) -> None:
+    asked = synthetic_results(per_direction=6)
+    parts = [asked.assign_attrs(task="xnli"), asked.assign_attrs(task="xquad", score="log-probability of the answer")]
+    monkeypatch.setattr("xtl.runs.reading.open_apart", lambda run: parts)
+    data = attn_vs_ffn.from_request(Request(runs=[tmp_path], by="task"))
+    assert data["group"].values.tolist() == ["xnli", "xquad"]
+    means = data["difference"].sel(quantity="all cells")
+    assert float(means[0]) == float(means[1])
+    assert "no intervals: fewer than 29" in attn_vs_ffn.figure(data).layout.title.subtitle.text
+    parts[1] = parts[1].assign_attrs(task="xnli")
+    with pytest.raises(InputError, match="tasks of one group are not scored alike"):
+        attn_vs_ffn.from_request(Request(runs=[tmp_path], by="task"))

@@ -83,6 +83,14 @@ class Request:
             raise InputError("no stored run is given: give its folder")
         return _open(self.runs[0])
 
+    def open_apart(self) -> list[xr.Dataset]:
+        """The run, with tasks that are not scored alike each for itself: for analyses that put no two of them together."""
+        from xtl.runs.reading import open_apart  # torch, too
+
+        if not self.runs:
+            raise InputError("no stored run is given: give its folder")
+        return open_apart(self.runs[0])
+
     def open_runs(self) -> dict[str, xr.Dataset]:
         """All runs by name (see `run_names`)."""
         return {name: _open(path) for name, path in zip(self.run_names(), self.runs, strict=True)}

@@ -44,6 +44,15 @@ def open_results(path: str | os.PathLike[str]) -> xr.Dataset:
     raise InputError(f"no run at {str(path)!r}: give a {RESULTS}, a folder that holds one, or the folder of `xtl run`")
 
 
+def open_apart(path: str | os.PathLike[str]) -> list[xr.Dataset]:
+    """Stored results as `open_results` gives them, but those of tasks that are not scored alike each for itself."""
+    folder = Path(path)
+    if (folder / RESULTS).exists() or not (folder / "manifest.json").exists():
+        return [open_results(path)]
+    tasks = list(dict.fromkeys(RunFiles(folder).vanilla()["task"]))
+    return [open_results(path)] if len(tasks) == 1 else _together(_by_score(folder, tasks))
+
+
 def say_extent(path: Path, results: xr.Dataset) -> xr.Dataset:
     """The same results; where they are of a part of a run, that is said on stderr."""
     if note := note_of(results):
@@ -57,19 +66,34 @@ def _open_tasks(folder: Path) -> xr.Dataset:
     tasks = list(dict.fromkeys(table["task"]))
     if len(tasks) == 1:
         return open_run(folder)
-    parts = [open_run(folder, task=task) for task in tasks]
-    scores = {task: str(part.attrs.get("score")) for task, part in zip(tasks, parts, strict=True)}
-    if len(set(scores.values())) > 1:  # among options, and of an answer: their means mean nothing together
-        told = "; ".join(f"{task}: {score}" for task, score in scores.items())
+    scored = _by_score(folder, tasks)
+    if len(scored) > 1:  # among options, and of an answer: their means mean nothing together
+        told = "; ".join(f"{part.attrs.get('task')}: {score}" for score, parts in scored.items() for part in parts)
         raise InputError(
             f"the tasks of {str(folder)!r} are not scored alike ({told}): run them as studies of their own"
         )
-    shared = [name for name in parts[0].data_vars if all(name in part for part in parts)]
-    together = xr.concat(
-        pad_options([part[shared] for part in parts]), dim="example", combine_attrs="drop_conflicts", join="exact"
-    )
+    (together,) = _together(scored)
     together.attrs.pop("extent", None)  # of one of the tasks
     return together.assign_attrs(extent_attrs(files.extent(table)))
+
+
+def _by_score(folder: Path, tasks: list[str]) -> dict[str, list[xr.Dataset]]:
+    """The tasks' results by how they are scored."""
+    found: dict[str, list[xr.Dataset]] = {}
+    for task in tasks:
+        part = open_run(folder, task=task)
+        found.setdefault(str(part.attrs.get("score")), []).append(part)
+    return found
+
+
+def _together(scored: dict[str, list[xr.Dataset]]) -> list[xr.Dataset]:
+    """One result a way of scoring, with what all of its tasks hold."""
+    joined = []
+    for parts in scored.values():
+        shared = [name for name in parts[0].data_vars if all(name in part for part in parts)]
+        padded = pad_options([part[shared] for part in parts])
+        joined.append(xr.concat(padded, dim="example", combine_attrs="drop_conflicts", join="exact"))
+    return joined
 
 
 def read_run(
