@@ -1,7 +1,7 @@
 """Draw every kind of figure of `xtl figure` into docs/gallery/, and write docs/gallery.md: `make gallery`.
 
-Maps are of `xtl demo`; what needs more instances is of the run that docs/is-it-real.md makes, or of one that the page names. The figures are SVG at the width
-of a paper's column; the same runs give the same bytes.
+Maps are of `xtl demo`; what needs more instances is of the run that docs/is-it-real.md makes, or of one that the page names. The
+figures are SVG at the width of a paper's column; the same runs give the same bytes.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ them again. Beside each figure lies its data as CSV.
 The model is Gemma 3 270M, the task `capitals`. `runs/demo` is what `make demo` makes: a few countries, so that nothing is to be
 concluded from its maps. `runs/capitals` has 15 countries a language and every third layer or so; [Is it real](is-it-real.md)
 says how it was made, and what survives its control. `runs/many` has 32 countries in Spanish, so that means have intervals:
-`xtl run --tasks capitals --directions en:es --limit 32 --source-layers 0,4,8,12,13,17 --target-layers 0,4,8,12,13,17 --out runs/many`.
+`xtl run --tasks capitals --directions en:es --limit 32 --source-layers 0,4,8,12,13,17 --target-layers 0,4,8,12,13,17
+--out runs/many`.
 
-Colours can be told apart with every kind of colour blindness; all panels of a figure share one scale, whose bar says ≤ where losses
-lie beyond it; layers stand at their numbers, and those that were not tried are blank; maps are vectors.
+Colours can be told apart with every kind of colour blindness; all panels of a figure share one scale, whose bar says ≤ where
+losses lie beyond it; layers stand at their numbers, and those that were not tried are blank; maps are vectors.
 """
 
 

@@ -189,13 +189,18 @@ def test_losses_beyond_the_scale_are_said_on_the_colour_bar() -> None:
 
 def test_the_best_cell_is_marked_and_the_subtitle_says_whether_held_out() -> None:
     module, i, j = PLANTED
-    for n, symbol, words in ((4, "diamond", "best cell (in-sample)"), (6, "circle", "best cell (held out)")):
+    for n, symbol, words in ((6, "diamond", "best cell (in-sample)"), (10, "circle", "best cell (held out)")):
         figure = plots.gain_map(synthetic_results(directions=[("en", "es")], per_direction=n))
         marks = [trace for trace in figure.data if trace.type == "scatter"]
         assert (marks[0].x, marks[0].y) == ((str(j),), (str(i),))
         assert marks[0].xaxis == figure.data[0].xaxis
         assert marks[0].marker.symbol == symbol
         assert f"{symbol}: {words}" in figure.layout.title.subtitle.text
+    lucky = synthetic_results(directions=[("en", "es")], per_direction=10, modules=["mlp"])
+    lucky["gain"][:] = -1.0
+    lucky["gain"][:5, 0, 1, 1] = 50.0  # of the halves that have them it is the best, and the others lose by it
+    lucky["gain"][5:, 0, 1, 1] = -49.0
+    assert plots.gain_map(lucky).data[1].marker.symbol == "diamond"
     harm = synthetic_results().assign(gain=lambda data: data["gain"] * 0 - 1)
     assert [trace.type for trace in plots.gain_map(harm).data] == ["heatmap"] * 2
     assert module == "attn"

@@ -120,7 +120,7 @@ def test_the_data_beside_a_map_are_its_cells() -> None:
     cell = table[(table["panel"] == f"en → es, {module}") & (table["y"] == str(i)) & (table["x"] == str(j))]
     assert cell["value"].item() == pytest.approx(spanish[0, i, j])
     assert cell["n"].item() == 6
-    assert cell["best"].item() == "best cell (held out)"
+    assert cell["best"].item() == "best cell (in-sample)"
     assert (table["best"] != "").sum() == 4  # one a panel
     assert len(table) == 2 * 2 * 36
 
@@ -219,10 +219,10 @@ def test_a_colour_bar_is_as_long_as_its_title_and_says_what_lies_beyond() -> Non
 
 
 def test_marks_in_print_are_explained_below() -> None:
-    for n, words in ((4, "best cell (in-sample)"), (6, "best cell (held out)")):
-        figure = KINDS["gain_map"](synthetic_results(per_direction=n), PAPER)
+    for n, words in ((6, "best cell (in-sample)"), (10, "best cell (held out)")):
+        figure = KINDS["gain_map"](synthetic_results(per_direction=n, modules=["attn"]), PAPER)
         assert [note.text for note in figure.layout.annotations if "best" in note.text] == [words]
-        assert [trace.name for trace in figure.data if trace.type == "scatter"] == [words] * 4
+        assert [trace.name for trace in figure.data if trace.type == "scatter"] == [words] * 2
         assert {note.font.size for note in figure.layout.annotations} == {PAPER.label}
 
 

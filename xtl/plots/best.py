@@ -15,10 +15,13 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from xtl.errors import InputError
-from xtl.results import Maps, as_results, labelled, mean_maps, per_example
-from xtl.stats.stability import cell_stability
+from xtl.results import NOISE, Maps, as_results, labelled, mean_maps, per_example
+from xtl.stats.examples import MIN_INSTANCES, split_groups
+from xtl.stats.selection import chosen_cells, held_out_means, map_shape, split_halves
 
 HALVINGS = 50
+LEAST = 2 * MIN_INSTANCES
+"""Instances of which a half can choose and the other measure."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Best:
 
     Attributes:
         row, column: its coordinates: layers, as a rule.
-        held_out: chosen by most of many random halves of the instances; False: the largest mean over all of them.
+        held_out: chosen by most of many random halves of the instances, with a gain on the others; False: the largest mean over
+            all of them.
     """
 
     row: object
@@ -63,9 +67,9 @@ def best_in_sample(values: xr.DataArray) -> Best | None:
 def best_of_each(results: Maps, *, by: str | None = "direction", measure: str = "gain") -> dict[tuple[str, str], Best]:
     """The best cell of each group and module.
 
-    A cell is chosen on random halves of the instances, 50 times; the one that most halves choose is marked as held out: what it
-    gains on the other half, `xtl.stats.held_out` says. Where that can't be done (fewer than five instances, gaps), it is the one
-    with the largest mean gain, in-sample. None where no cell has a gain.
+    A cell is chosen on random halves of the instances, 50 times; the one that most halves choose is marked as held out, if it
+    gains on the other halves (how much, `xtl.stats.held_out` says). Where it does not, or can't be asked (fewer than ten
+    instances, gaps), it is the one with the largest mean gain, in-sample. None where no cell has a gain.
 
     Args:
         results: from `xtl.sweep` or `xtl.sweep_many`.
@@ -103,9 +107,17 @@ def mark(best: Best, x: str, y: str, trace: go.Heatmap, size: int | float) -> go
 
 
 def _of_halves(examples: xr.Dataset, measure: str) -> Best | None:
-    """What most halves of the instances choose, of one module; None where halves can't choose."""
+    """The cell that most halves of the instances choose, if it gains on the halves that did not choose it."""
     try:
-        found = cell_stability(examples, by=None, choose_by=measure, n_splits=HALVINGS).iloc[0]
+        (group,) = split_groups(examples, by=None, measures=["gain", measure], min_instances=LEAST)
     except InputError:
         return None
-    return Best(int(found["source_layer"]), int(found["target_layer"]), held_out=True)
+    halves = split_halves(group.n_instances, HALVINGS, seed=0)
+    values = group.differences(measure)
+    cells = chosen_cells([values], group.clusters, halves, map_shape(group), "overall")
+    numbers, counts = np.unique(cells, return_counts=True)
+    cell = int(numbers[counts.argmax()])
+    gained = held_out_means(values, group.clusters, halves, cells)[cells.ravel() == cell].mean()
+    _, i, j = np.unravel_index(cell, map_shape(group))
+    row, column = (group.real[dim].values[k].item() for dim, k in (("source_layer", i), ("target_layer", j)))
+    return Best(row, column, held_out=True) if gained > NOISE else None
