@@ -48,6 +48,22 @@ def test_one_content_is_converted_once_whatever_it_is_called(converted, gguf_fil
     assert in_cache() == [f"gguf-{cache.sha256(gguf_file)[:16]}-float32"]
 
 
+def test_its_header_is_read_once_and_what_reads_it_is_put_back(converted, gguf_file, monkeypatch):
+    import gguf
+
+    real, made = gguf.GGUFReader, []
+
+    class Counted(real):
+        def __init__(self, *arguments):
+            made.append(arguments)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(gguf, "GGUFReader", Counted)
+    xtl.load_model(gguf_file)
+    assert len(made) == len(converted) == 1
+    assert gguf.GGUFReader is Counted
+
+
 def test_another_content_under_the_same_name_is_another_model(converted, gguf_file, tiny_folder, tmp_path):
     before = forward(xtl.load_model(gguf_file), [5, 6, 7])
     other = tiny.build("llama", tmp_path / "other", seed=1)

@@ -167,8 +167,9 @@ def _build(folder: Path, source: Source) -> None:
         new = work / "new"
         new.mkdir()
         file = source.get(work)
-        gguf_files.check_room(source.what, file, folder.parent, source.dtype)
-        gguf_files.convert(file, new, source.dtype)
+        with gguf_files.read_once():
+            gguf_files.check_room(source.what, file, folder.parent, source.dtype)
+            gguf_files.convert(file, new, source.dtype)
         trust.write_words(str(source.weights), new)
         manifest = _write_manifest(new, source)
         for place in (new, *new.iterdir()):

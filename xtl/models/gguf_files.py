@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy
 
 from xtl.errors import ModelError
 from xtl.foreign import printable
@@ -28,6 +35,37 @@ def kept_in(dtype: object) -> str:
     return name if name in DTYPES else "float32"
 
 
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Within it, who asks for a reader of a GGUF file gets the one that was made first, and it reads arrays, not a memory map.
+
+    A header holds a vocabulary and its merges, a million texts. gguf cuts each of them out of a NumPy memory map, which takes
+    longer than out of a plain array on the same memory, and Transformers reads the header anew for the configuration, the
+    tokenizer and the weights.
+    """
+    try:
+        package: Any = importlib.import_module("gguf")
+    except ImportError:  # whoever needs it says so
+        yield
+        return
+    real = package.GGUFReader
+
+    class Reader(real):  # type: ignore[misc, valid-type]
+        @property
+        def data(self) -> Any:
+            return self._data
+
+        @data.setter
+        def data(self, mapped: Any) -> None:
+            self._data = mapped.view(numpy.ndarray)
+
+    package.GGUFReader = functools.cache(lambda path: Reader(path))
+    try:
+        yield
+    finally:
+        package.GGUFReader = real
+
+
 def weights_bytes(file: Path, dtype: str = "float32") -> int:
     """Bytes of a GGUF file's numbers in this precision, from its header.
 
@@ -35,7 +73,7 @@ def weights_bytes(file: Path, dtype: str = "float32") -> int:
         ModelError: it is no GGUF file, or it is cut short.
     """
     try:
-        from gguf import GGUFReader
+        import gguf
     except ImportError as error:
         raise ModelError("GGUF files need the package gguf: pip install gguf") from error
     itemsize = 4 if dtype == "float32" else 2
@@ -43,7 +81,7 @@ def weights_bytes(file: Path, dtype: str = "float32") -> int:
         with file.open("rb") as opened:
             if opened.read(4) != b"GGUF":
                 raise ValueError("it does not begin with the magic bytes of a GGUF file")
-        return itemsize * sum(int(tensor.n_elements) for tensor in GGUFReader(file).tensors)
+        return itemsize * sum(int(tensor.n_elements) for tensor in gguf.GGUFReader(str(file)).tensors)
     except Exception as error:  # a file of any bytes: NumPy, Unicode, memory maps
         what = error if "magic" in str(error) else ValueError(f"it is cut short or damaged ({error}); get it again")
         raise ModelError(explain(str(file), file, what)) from error
@@ -81,12 +119,15 @@ def convert(file: Path, new: Path, dtype: str) -> None:
         ModelError: Transformers can't read it, or weights are missing; one line that says why.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    options = {"gguf_file": file.name, "dtype": getattr(torch, dtype), "output_loading_info": True}
+    place, options = str(file.parent), {"gguf_file": file.name}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        model, info = AutoModelForCausalLM.from_pretrained(file.parent, **options)
+        options["config"] = AutoConfig.from_pretrained(place, **options)
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            place, dtype=getattr(torch, dtype), output_loading_info=True, **options
+        )
     except Exception as error:
         raise ModelError(explain(str(file), file, error)) from error
     missing = sorted(set(info["missing_keys"]) - ({"lm_head.weight"} if model.config.tie_word_embeddings else set()))
