@@ -73,6 +73,7 @@ CALLS: dict[str, Any] = {
     "xtl.stats.cell_stability": lambda model: {"results": real()},
     "xtl.stats.cell_transfer": lambda model: {"results": real()},
     "xtl.stats.held_out": lambda model: {"real": real(), "control": chance()},
+    "xtl.stats.layer_intervals": lambda model: {"real": real(), "control": chance()},
     "xtl.stats.layer_upper_bounds": lambda model: {"real": real(), "control": chance()},
     "xtl.stats.select_cell": lambda model: {"results": real()},
     "xtl.stats.significance": lambda model: {"real": real(), "control": chance()},
