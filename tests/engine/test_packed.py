@@ -221,7 +221,17 @@ def test_a_map_that_is_wrong_is_refused_with_the_figures(tiny_model, monkeypatch
     def wrong(*arguments):
         return real(*arguments) + torch.tensor([9.0, 0.0])
 
+    arguments = {"source": SOURCE, "target": TARGET, "options": ("a", "bc"), "gold": 1, "engine": "packed"}
+    xtl.sweep(tiny_model("llama"), **arguments)  # the engine is tried out before it goes wrong
     monkeypatch.setattr(Readout, "logprobs", wrong)
-    arguments = {"source": SOURCE, "target": TARGET, "options": ("a", "bc"), "gold": 0, "engine": "packed"}
     with pytest.raises(xtl.ModelError, match=r"failed its check: cell \w+ \d -> \d has score .* the plain loop gives"):
         xtl.sweep(tiny_model("llama"), verify=3, **arguments)
+
+
+def test_options_that_are_mixed_up_are_seen_although_the_score_is_the_same(tiny_model, monkeypatch):
+    real = Readout.logprobs
+    asked = {"source": SOURCE, "target": TARGET, "options": ("a", "bc", "d"), "gold": 0, "engine": "packed"}
+    xtl.sweep(tiny_model("llama"), **asked)
+    monkeypatch.setattr(Readout, "logprobs", lambda *arguments: real(*arguments)[..., [0, 2, 1]])
+    with pytest.raises(xtl.ModelError, match=r"failed its check: the options' log shares of cell \w+ \d -> \d are off by"):
+        xtl.sweep(tiny_model("llama"), verify=3, **asked)

@@ -23,6 +23,8 @@ def verify_scores(
 ) -> float:
     """Compare the scores of `n_cells` cells with the loop's, all that are kept; return the largest difference, in nats.
 
+    The shares of the other options, by which an answer is right or not, are compared too.
+
     Args:
         model: HookedTransformer or TransformerBridge.
         plan: the map's plan.
@@ -48,8 +50,22 @@ def verify_scores(
                     f"{reference:.6g} ({UNITS[normalise]}); use engine='loop' and please report the model"
                 )
             largest = max(largest, difference)
+        _check_shares(cell, table[1 + index, : len(values)].double(), values, 2 * allowed)
         _check_read(model, cell, table[1 + index, len(values) :].double(), read)
     return largest
+
+
+def _check_shares(
+    cell: Cell, got: Float[Tensor, " continuation"], want: Float[Tensor, " continuation"], allowed: float
+) -> None:
+    """Raise `ModelError` where some option's share (log-probabilities may all be off by one number) is not the loop's."""
+    shares, loop = got.log_softmax(0), want.log_softmax(0)
+    off = float((shares - loop).abs().where(shares != loop, 0.0).max())
+    if not off <= allowed:
+        raise ModelError(
+            f"the engine's map failed its check: the options' log shares of cell {cell} are off by {off:.3g} from the plain loop; "
+            "use engine='loop' and please report the model"
+        )
 
 
 def _check_read(model: Model, cell: Cell, got: Float[Tensor, " number"], want: Float[Tensor, " number"]) -> None:
