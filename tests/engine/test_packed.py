@@ -233,5 +233,7 @@ def test_options_that_are_mixed_up_are_seen_although_the_score_is_the_same(tiny_
     asked = {"source": SOURCE, "target": TARGET, "options": ("a", "bc", "d"), "gold": 0, "engine": "packed"}
     xtl.sweep(tiny_model("llama"), **asked)
     monkeypatch.setattr(Readout, "logprobs", lambda *arguments: real(*arguments)[..., [0, 2, 1]])
-    with pytest.raises(xtl.ModelError, match=r"failed its check: the options' log shares of cell \w+ \d -> \d are off by"):
+    with pytest.raises(
+        xtl.ModelError, match=r"failed its check: the options' log shares of cell \w+ \d -> \d are off by"
+    ):
         xtl.sweep(tiny_model("llama"), verify=3, **asked)

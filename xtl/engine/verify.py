@@ -63,8 +63,8 @@ def _check_shares(
     off = float((shares - loop).abs().where(shares != loop, 0.0).max())
     if not off <= allowed:
         raise ModelError(
-            f"the engine's map failed its check: the options' log shares of cell {cell} are off by {off:.3g} from the plain loop; "
-            "use engine='loop' and please report the model"
+            f"the engine's map failed its check: the options' log shares of cell {cell} are off by {off:.3g} from the "
+            "plain loop; use engine='loop' and please report the model"
         )
 
 
