@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.synthetic import single_sweep, synthetic_results
+from tests.synthetic import control_of, single_sweep, synthetic_results, with_options
 from xtl.errors import InputError
 from xtl.publish import images, page, write_report
 from xtl.publish.pack import MISSING, pack, quantised, unpack
@@ -141,16 +141,19 @@ def test_the_sentences_agree_with_the_numbers() -> None:
 
 
 def test_text_from_the_data_stays_text() -> None:
-    results = with_texts(synthetic_results(directions=[("en", ATTACK)], modules=[ATTACK, "mlp"]))
+    results = with_options(with_texts(synthetic_results(directions=[("en", ATTACK)], modules=[ATTACK, "mlp"])))
     clean = Outline(page.render(results))
     texts = {name: ("example", [ATTACK] * 4) for name in ("example", "source", "target", "gold")}
     results = results.assign_coords(texts).assign(vanilla_text=("example", [ATTACK] * 4))
     results.attrs |= dict.fromkeys(("model", "task", "score", "score_unit", "engine", "versions"), ATTACK)
-    attacked = page.render(results, title=ATTACK, command=ATTACK, notes=[ATTACK])
-    assert ATTACK not in attacked
-    seen = Outline(attacked)
-    assert seen.count("script") == clean.count("script")
-    assert seen.text.count(ATTACK) >= 9
+    attacked = page.render(results, title=ATTACK, command=ATTACK, notes=[ATTACK], to_control=[f"--{ATTACK} {ATTACK}"])
+    results = results.assign_coords(example=[f"{ATTACK} {k}" for k in range(4)])
+    beside = page.render(results, control=control_of(results).assign_attrs(control=ATTACK))
+    for text in (attacked, beside):
+        assert ATTACK not in text
+        assert Outline(text).count("script") == clean.count("script")
+    assert Outline(attacked).text.count(ATTACK) >= 11
+    assert f"the control {ATTACK}" in Outline(beside).text
 
 
 def test_a_page_stays_under_its_limit_and_says_what_it_left_out() -> None:

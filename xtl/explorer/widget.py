@@ -106,14 +106,16 @@ class Controls:
         if self.busy:
             return
         i, j = self.source.value, self.target.value
+        with self.map.batch_update():
+            self.map.data[1].x, self.map.data[1].y = [str(j)], [str(i)]
+        name = f"{self.module.value} {i} → {j}"
+        self.words.value = f"<b>{html.escape(name)}</b> …"  # until it is computed, not the cell before
         view = self.explorer.cell(self.module.value, i, j, pair=self.pair.value)
         value = self._values()[self.source.options.index(i), self.target.options.index(j)]
         pair = self.explorer.pairs[self.pair.value]
-        shown = f"{self.module.value} {i} → {j}: {MEASURES[self.measure.value]} {value:+.3f}"
+        shown = f"{name}: {MEASURES[self.measure.value]} {value:+.3f}"
         self.words.value = cell_html(view, shown, pair.source, pair.target)
         self.tokens.value = tokens_html(view)
-        with self.map.batch_update():
-            self.map.data[1].x, self.map.data[1].y = [str(j)], [str(i)]
         with self.lens.batch_update():
             for trace, run in zip(self.lens.data, ("vanilla", "transplanted"), strict=True):
                 trace.x, trace.y = view.lens["layer"].tolist(), view.lens[run].tolist()
