@@ -39,7 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of a tiny model are one worker's, which loads it once; of those, only llama's are quick. What is slow begins."""
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        for name in {parameters.get("architecture"), parameters.get("name")} & set(tiny.ALL_CONFIGS):
+        named = {parameters.get(key) for key in ("architecture", "family", "name")}
+        for name in named & set(tiny.ALL_CONFIGS):
             item.add_marker(pytest.mark.xdist_group(name))
             if name != "llama":
                 item.add_marker(pytest.mark.slow("another tiny model"))

@@ -11,6 +11,8 @@ import xtl
 from tests.conftest import SOURCE, TARGET
 from xtl.models.precision import ENGINE, engine_tolerance
 
+pytestmark = pytest.mark.slow("precisions that the processor multiplies slowly")
+
 OPTIONS = {"options": (" Paris", " Rome is far", "x"), "gold": 0}
 
 
