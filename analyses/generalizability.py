@@ -29,7 +29,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._results import names_by_origin, nearest_layer
+from analyses._results import intervals_said, names_by_origin, nearest_layer
 from xtl import plots
 from xtl.analysis import Analysis, Request
 from xtl.errors import InputError, check_choice, check_whole
@@ -199,7 +199,7 @@ def levels_figure(data: xr.Dataset) -> go.Figure:
         [(str(data.attrs["cell"]), points)], x=f"gain ({score_unit(data)})",
         title=f"One cell by level: {model_name(data)}",
         subtitle="by resource class of the language (Joshi et al. 2020; 5: most text) and continent of the country asked about; "
-        f"95% intervals over instances; cell: {data.attrs['cell_from']}",
+        f"{intervals_said(data['level_low'].values, words='95% intervals over instances')}; cell: {data.attrs['cell_from']}",
     )  # fmt: skip
 
 

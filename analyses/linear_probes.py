@@ -46,7 +46,7 @@ from xtl.errors import InputError, check_choice, check_number, check_whole
 from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
-from xtl.results import check_computed, model_name
+from xtl.results import NOISE, check_computed, model_name
 from xtl.runs.activations import ActivationCache, open_cache
 from xtl.stats.examples import MIN_INSTANCES, check_confidence
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
@@ -274,6 +274,7 @@ def transfer_figure(data: xr.Dataset, label: str) -> go.Figure:
         panels.append(plots.Panel(title, values, counts, "trained in %{y}, tested in %{x}"))
     drawn = plots.heatmap_grid(
         panels, columns=min(3, len(panels)), unit="", title=f"Probes of {label} across languages", numbers="+.2f",
+        signed=any(bool((panel.values < -NOISE).any()) for panel in panels),
         subtitle=f"accuracy minus chance ({float(part['chance']):.0%}), on instances that were not trained on; "
         "the layer was chosen on the same data",
     )  # fmt: skip

@@ -155,19 +155,17 @@ def out_of(command: str) -> Path:
     return Path(parts[parts.index("--out") + 1])
 
 
-def shrink(drawn: Path, shown: Path, width: int = 1800) -> None:
-    """A figure for the page: at most so many pixels wide; of 256 colours, then narrower, where its file would be too large."""
+def shrink(drawn: Path, shown: Path) -> None:
+    """A figure for the page: as wide as its file may be large; of 256 colours before it would be too narrow to read."""
     image = Image.open(drawn).convert("RGB")
-    while True:
+    for width, colours in ((1800, 0), (1500, 0), (1800, 256), (1500, 256), (1200, 256), (900, 256)):
         size = (width, round(image.height * width / image.width))
         small = image if image.width <= width else image.resize(size, Image.Resampling.LANCZOS)
-        for each in (small, small.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)):
-            each.save(shown, optimize=True)
-            if shown.stat().st_size <= LARGEST:
-                return
-        if width < 600:
+        if colours:
+            small = small.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small.save(shown, optimize=True)
+        if shown.stat().st_size <= LARGEST:
             return
-        width = round(0.85 * min(width, image.width))
 
 
 def file_name(figure: dict[str, Any]) -> str:

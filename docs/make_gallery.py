@@ -20,7 +20,7 @@ DRAWN: dict[str, tuple[str, str | None]] = {
     "interval_map": (MANY, None),
     "layer_profile": (MANY, None),
     "held_out": (CAPITALS, None),
-    "upper_bound": (CAPITALS, "en:fr"),
+    "upper_bound": (MANY, None),
     "layer_module": (DEMO, None),
 }
 """Run and direction of each kind of figure."""
