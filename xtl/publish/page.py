@@ -42,6 +42,7 @@ from xtl.results import Maps, as_parts, score_unit
 from xtl.stats.intervals import MIN_FOR_MEAN
 
 HERE = Path(__file__).parent
+SCRIPTS = ("report_maps.js", "report_panel.js", "report_start.js")
 MAX_BYTES = 5_500_000
 """A page keeps as many instances as fit into this."""
 CONTROL = "shuffled_source"
@@ -114,7 +115,7 @@ def render(
     frame = overview(sections, [s.n for s in sections])
     kept, packed = _fit(sections, max_bytes - len(frame) - 400_000)
     rows = summary_rows(sections)
-    script = (HERE / "report.js").read_text(encoding="utf-8")
+    script = _script()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -155,6 +156,12 @@ def render(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         gradients={"light": gradient(False), "dark": gradient(True)},
     )
+
+
+def _script() -> str:
+    """The page's script: its parts as one function, which may return early and wait."""
+    parts = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return f'"use strict";\n(async function () {{\n{parts}}})();\n'
 
 
 def _fit(sections: Sequence[Section], room: int) -> tuple[list[int], list[str]]:
