@@ -269,8 +269,9 @@ def difference_figure(gap: xr.Dataset) -> go.Figure:
         )
         for direction in gap["direction"].values for module in gap["module"].values
     ]  # fmt: skip
+    modules = gap.sizes["module"]
     drawn = plots.heatmap_grid(
-        panels, columns=min(4, len(panels)), title=f"Difference of gain maps: {gap.attrs['what']}",
+        panels, columns=modules if modules > 1 else min(3, len(panels)), title=f"Difference of gain maps: {gap.attrs['what']}",
         subtitle="blue: the first has the higher gain, red: the second", unit=score_unit(gap),
     )  # fmt: skip
     return plots.relabel(drawn, f"difference ({score_unit(gap)})")
