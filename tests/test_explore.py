@@ -245,3 +245,10 @@ def test_hooks_are_off_again(model: Any, explorer: Any) -> None:
     before = forward(model, ids)
     explorer.cell("attn", 0, 0)
     torch.testing.assert_close(forward(model, ids), before)
+
+
+def test_the_explorers_map_has_a_line_where_layers_were_left_out():
+    from xtl.explorer.widget import _map_figure
+
+    lines = [(shape.x0, shape.y0) for shape in _map_figure([0, 1, 2], [0, 3, 4, 8]).layout.shapes]
+    assert lines == [(0.5, 0), (2.5, 0)]

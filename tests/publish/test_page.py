@@ -191,6 +191,13 @@ def test_the_colour_bar_says_that_losses_lie_beyond_its_end() -> None:
     assert re.search(r"−[\d.]+ and less", Outline(page.render(results)).text)
 
 
+def test_a_line_stands_where_layers_were_left_out() -> None:
+    some = page.render(synthetic_results(layers=(0, 3, 4, 8), modules=["attn"], directions=[("en", "es")]))
+    assert set(re.findall(r'<i style="left:([\d.]+)%"', some)) == {"25.0", "75.0"}
+    assert set(re.findall(r'<i class="row-gap" style="bottom:([\d.]+)%"', some)) == {"25.0", "75.0"}
+    assert "<i " not in page.render(synthetic_results())
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "report.html"
     target.write_text("old")

@@ -15,6 +15,7 @@ import xarray as xr
 from xtl import plots
 from xtl.explorer.cells import MEASURES, CellView
 from xtl.explorer.explored import Explored
+from xtl.plots.slots import left_out
 
 PICKED = "#E69F00"
 FACT = "white-space:pre-wrap;max-height:5.4em;overflow-y:auto;overflow-wrap:anywhere"
@@ -189,6 +190,11 @@ def _map_figure(sources: list[int], targets: list[int]) -> go.Figure:
         plot_bgcolor="#c8c8c8",
         coloraxis={"colorscale": plots.COLOUR_SCALE, "cmid": 0, "colorbar": {"thickness": 12}},
     )  # fmt: skip
+    gaps = {"line": {"color": "white", "width": 3}, "layer": "above"}
+    for k in left_out(targets):
+        figure.add_vline(k - 0.5, **gaps)
+    for k in left_out(sources):
+        figure.add_hline(k - 0.5, **gaps)
     # Pinned: the marker at an edge cell would widen a range that plotly chooses, and shift the map under the pointer.
     pinned = {"type": "category", "showgrid": False, "autorange": False, "fixedrange": True}
     figure.update_xaxes(title_text="target layer", range=[-0.5, len(x) - 0.5], categoryarray=x, **pinned)

@@ -135,6 +135,15 @@ def strokes(breaks: Sequence[float], *, across: bool) -> str:
     return "".join("M" + part for part in parts)
 
 
+def left_out(layers: Sequence[int] | np.ndarray) -> list[int]:
+    """Where layers are left out between neighbours that are drawn side by side: the entry after each such place.
+
+    >>> left_out([0, 4, 5, 8])
+    [1, 3]
+    """
+    return [k + 1 for k, (before, after) in enumerate(pairwise(np.asarray(layers).tolist())) if after - before > 1]
+
+
 def layer_ticks(layers: Sequence[int] | np.ndarray, room: int) -> list[int]:
     """Layers to label on an axis of numbers: those that were tried, as many as have room.
 

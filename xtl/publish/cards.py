@@ -14,6 +14,7 @@ import xarray as xr
 
 from xtl import plots
 from xtl.plots.maps import layer_module_panels
+from xtl.plots.slots import left_out
 from xtl.publish.images import data_uri
 from xtl.publish.sections import MEASURES, Section
 from xtl.publish.summary import signed
@@ -85,6 +86,8 @@ def _cards(index: int, section: Section, limits: Limits) -> list[dict[str, Any]]
             "ratio": f"{len(targets)} / {len(sources)}",
             "x_ticks": _ticks(targets),
             "y_ticks": _ticks(sources),
+            "x_gaps": _gaps(targets),
+            "y_gaps": _gaps(sources),
         }
         for m, module in enumerate(section.modules)
     ]
@@ -136,3 +139,8 @@ def _ticks(layers: Sequence[int]) -> list[tuple[str, float]]:
     """Labels of at most nine layers and where they stand, in per cent of the axis."""
     step = math.ceil(len(layers) / 9)
     return [(str(layers[k]), round(100 * (k + 0.5) / len(layers), 2)) for k in range(0, len(layers), step)]
+
+
+def _gaps(layers: Sequence[int]) -> list[float]:
+    """Where layers between two that were tried are left out, in per cent of the axis."""
+    return [round(100 * k / len(layers), 2) for k in left_out(layers)]
