@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import xarray as xr
 from plotly.colors import get_colorscale, unlabel_rgb
 
 from tests.synthetic import PLANTED, single_sweep, synthetic_results
@@ -308,6 +309,19 @@ def test_a_few_wrecked_cells_do_not_bleach_the_gains() -> None:
     assert figure.layout.coloraxis.cmax == pytest.approx(0.4)
     assert figure.layout.coloraxis.cmin == pytest.approx(-0.4)
     assert "2 losses beyond -0.4 have the last colour" in figure.layout.title.subtitle.text
+
+
+def test_long_names_of_rows_and_columns_have_room() -> None:
+    names = ["capitals, gemma-3-270m", "official_languages, gemma-3-270m", "capitals, SmolLM2-135M-Instruct (Q4_1)"]
+    values = xr.DataArray(
+        np.eye(3), dims=("chosen_on", "measured_on"), coords={"chosen_on": names, "measured_on": names}
+    )
+    figure = plots.heatmap_grid([plots.Panel("", values, xr.ones_like(values, dtype=int), "")], columns=1, title="t")
+    assert figure.layout.margin.l > 6 * len("SmolLM2-135M-Instruct") + 30
+    assert figure.layout.width - figure.layout.margin.l - figure.layout.margin.r == 440  # the panel is as wide as ever
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        assert max(len(line) for text in axis.ticktext for line in text.split("<br>")) <= 22
+    assert plots.gain_map(synthetic_results()).layout.margin.l == 70
 
 
 HOSTILE = "<b>q</b>$x^2$%{y}"

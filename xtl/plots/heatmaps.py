@@ -36,6 +36,8 @@ _MARGIN = {"l": 70, "r": 110, "t": 120, "b": 60}
 _GAP = 70
 _CELL, _ROW = 14, 40
 """Least height of a layer's row, and of a named one, in pixels."""
+_NAMES = 150
+"""Pixels beside the panels that a row's name has before it is broken."""
 _BAR = 170
 """Least length of the colour bar, with its title."""
 
@@ -100,7 +102,8 @@ def heatmap_grid(
         add_marks(figure, panel, place, trace, width / len(place[1].labels))
     scale = Scale.of([panel.values for panel in panels], signed=signed)
     subtitle += (saturation([panel.values for panel in panels]) if signed else "") + said([p.best for p in panels])
-    total = inner_width + _MARGIN["l"] + _MARGIN["r"]
+    left = max([_MARGIN["l"], *map(_room_for_names, places)])
+    total = inner_width + left + _MARGIN["r"]
     headline, lines = (wrap(text, total // characters) for text, characters in ((title, 9), (subtitle, 7)))
     top = _MARGIN["t"] + 24 * (len(headline) - 1) + 16 * max(0, len(lines) - 2)
     bottom = _MARGIN["b"] + max(0, _BAR - inner_height)
@@ -117,7 +120,7 @@ def heatmap_grid(
                 "thickness": 14, "len": max(min(width, inner_height), _BAR), "lenmode": "pixels", "y": 1, "yanchor": "top",
             },
         },
-        margin=_MARGIN | {"t": top, "b": bottom},
+        margin=_MARGIN | {"l": left, "t": top, "b": bottom},
         width=total,
         height=inner_height + top + bottom,
     )  # fmt: skip
@@ -206,6 +209,12 @@ def _height(panel: Panel, place: tuple[Slots, Slots], width: int | float) -> int
     return round(min(max(width * rows / columns, least), max(width, least)))
 
 
+def _room_for_names(place: tuple[Slots, Slots]) -> int:
+    """Pixels that the names of a panel's rows take, with the axis' title."""
+    lines = [line for label in place[0].labels for line in _broken(label, _NAMES).split("<br>")]
+    return 45 + round(6.5 * max(map(len, lines), default=0))
+
+
 def _is_layers(dim: object) -> bool:
     return str(dim).endswith("layer")
 
@@ -237,7 +246,7 @@ def _add_heatmap(
     ):  # fmt: skip
         name = str(dim)
         shown = own.ticks(9) if _is_layers(name) else list(own.labels)
-        room = 1000 if update == figure.update_yaxes else width / len(own.labels)
+        room = _NAMES if update == figure.update_yaxes else width / len(own.labels)
         update(
             type="category", categoryorder="array", categoryarray=list(own.labels), tickmode="array", tickvals=shown,
             ticktext=[_broken(label, room) for label in shown], range=[-0.5, len(own.labels) - 0.5],

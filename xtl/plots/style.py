@@ -91,7 +91,8 @@ def saturation(values: Sequence[xr.DataArray]) -> str:
     """A note on the cells that lie beyond the colour scale; empty if there are none."""
     limit = symmetric_limit(values)
     beyond = sum(int((v.values < -limit - NOISE).sum()) for v in values)
-    return f"; {beyond} loss{'' if beyond == 1 else 'es'} beyond {-limit:.2g} have the last colour" if beyond else ""
+    words = ("loss", "has") if beyond == 1 else ("losses", "have")
+    return f"; {beyond} {words[0]} beyond {-limit:.2g} {words[1]} the last colour" if beyond else ""
 
 
 @dataclass(frozen=True)
