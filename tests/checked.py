@@ -48,11 +48,15 @@ def checked_as_it_needs(function: Callable[..., Any], typechecker: Callable[...,
     def checked() -> Callable[..., Any]:
         try:
             annotations = inspect.get_annotations(function, eval_str=True)
-        except NameError:  # imported for type checkers alone: jaxtyping leaves such a name out
+        except Exception:  # a name that only type checkers import or subscript: jaxtyping leaves it out
             return with_sizes(function, typechecker=typechecker)
-        return (
-            with_sizes(function, typechecker=typechecker) if "jaxtyping." in repr(annotations) else beartype(function)
-        )
+        if "jaxtyping." in repr(annotations):
+            return with_sizes(function, typechecker=typechecker)
+        written = dict(function.__annotations__)  # in their place beartype puts what they mean
+        try:
+            return beartype(function)
+        finally:
+            function.__annotations__ = written
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:

@@ -145,7 +145,8 @@ def test_several_sources_have_the_maps_that_each_has_alone(tiny_model, architect
     for language, prompt in LANGUAGES.items():
         alone = xtl.sweep(model, source=prompt, engine="loop", **ANSWERED, **SOME)
         one = together.sel(source_lang=language)
-        assert (one["score"] == alone["score"]).all()
+        # Not bit for bit: with an axis more, memory lies otherwise, and kernels choose by where it lies.
+        np.testing.assert_allclose(one["score"], alone["score"], rtol=1e-6, atol=1e-6)
         assert (one["source"].item(), one["source_lang"].item()) == (prompt, language)
 
 

@@ -231,7 +231,7 @@ def test_the_tasks_import_nothing_heavier_than_babel():
             modules += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
             assert not {m.split(".")[0] for m in modules} & {"torch", "transformers", "transformer_lens", "numpy"}, path
             assert all(
-                m.startswith(("xtl.errors", "xtl.files", "xtl.packages", "xtl.pairs", "xtl.tasks"))
+                m.startswith(("xtl.errors", "xtl.files", "xtl.languages", "xtl.packages", "xtl.pairs", "xtl.tasks"))
                 for m in modules
                 if m.startswith("xtl")
             )
