@@ -61,7 +61,7 @@ def test_its_map_is_the_loops_beside_modules_of_other_shapes(tiny_model, backend
     assert (told[0] == told[1]).all()
 
 
-GENERATED = {"source": SOURCE, "target": TARGET, "source_layers": [0, 2]}
+GENERATED = {"source": SOURCE, "target": TARGET, "source_layers": [0, 2], "target_layers": [1]}
 
 
 @pytest.mark.parametrize("backend", ["hooked", "bridge"])
