@@ -1,10 +1,10 @@
 """GGUF files, converted once: as safetensors in the user's cache, known again by what is in them.
 
-Reading GGUF takes about a minute a billion parameters. A folder of the cache is named by the SHA-256 of the GGUF file's content,
-so that a copy under another name is the same model and another file under the same name is another one. It is built beside its
-place and moved in whole. At every load it is hashed, and is used only if it is what this user's conversion with these versions
-gave, or what is known of the file beforehand (`xtl.models.trust`: what lies beside the files proves nothing); any other one is
-rebuilt. `XTL_CACHE` names another cache folder.
+Reading GGUF takes several times as long as reading safetensors. A folder of the cache is named by the SHA-256 of the GGUF file's
+content, so that a copy under another name is the same model and another file under the same name is another one. It is built
+beside its place and moved in whole. At every load it is hashed, and is used only if it is what this user's conversion with these
+versions gave, or what is known of the file beforehand (`xtl.models.trust`: what lies beside the files proves nothing); any other
+one is rebuilt. `XTL_CACHE` names another cache folder.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def check_room(what: str, file: Path, folder: Path, dtype: str) -> None:
             f"converting {what} takes {human(need)} of memory in {dtype}, but {human(memory)} are free; take "
             f"{'a smaller model' if dtype != 'float32' else 'dtype=bfloat16 (half of it)'}, or the model's safetensors"
         )
-    line = f"xtl: converting {what} to safetensors, once: {human(need)} in {str(folder)!r}, a minute or more ..."
+    line = f"xtl: converting {what} to safetensors, once: {human(need)} in {str(folder)!r}, this takes a while ..."
     print(printable(line), file=sys.stderr, flush=True)
 
 
