@@ -74,6 +74,7 @@ QUICK := tests/test_laws.py tests/test_transplants.py tests/test_parity.py tests
 # HookedTransformer are skipped), and the oldest of everything that pyproject.toml allows.
 CORE := .[demo,figures,test]
 HELD := $(shell grep '^torch==' constraints.txt)
+DETAILS := (test_axes or test_details or test_heads or test_lengths or test_own_modules or test_positions or test_precision or test_readings)
 ELSEWHERE := tests/test_readme.py tests/models/test_embedded.py tests/models/test_caching.py tests/engine tests/test_laws.py tests/test_transplants.py
 
 test-newest: setup
@@ -89,11 +90,12 @@ test-oldest: setup
 	$(call install,.venv-oldest,--constraint .venv-oldest/floors.txt torch --editable '$(CORE)')
 	$(call elsewhere,.venv-oldest)
 
-# The README's code, the demo, the embedded model and the engine's core, in another environment.
+# The README's code, the demo, the embedded model and the engine's core, in another environment: maps and answers of every tiny model,
+# all else of llama.
 define elsewhere
 	OMP_NUM_THREADS=1 $(1)/bin/$(PYTEST) \
-		-k "not (packed_equals_loop and (several or common)) and not memory_is_flat and not whatever and not english_knowledge" \
-		$(ELSEWHERE)
+		-k "not (packed_equals_loop and (several or common)) and not memory_is_flat and not whatever and not english_knowledge \
+		and not (slow and $(DETAILS))" $(ELSEWHERE)
 	$(1)/bin/xtl demo --limit 1 --out $(1)/demo
 endef
 
