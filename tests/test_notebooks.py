@@ -22,7 +22,7 @@ REFERENCE = {"xtl", "analyses", "xtl.tasks", "xtl.runs", "xtl.publish", "xtl.plo
 }
 """Modules for users: the rooms, and what has its page."""
 NUMBER = re.compile(r"[-+−]?\d+(?:\.\d+)?%?")
-LOADED_ONCE = """
+PREPARED = """
 import functools, xtl, xtl.models
 xtl.models.load_model = xtl.load_model = lambda *_, once=functools.cache(xtl.models.load_model), **options: once()
 from xtl.engine import driver
@@ -99,7 +99,7 @@ def test_they_run_and_say_what_is_committed(paths: list[Path], tmp_path: Path, m
         "OMP_NUM_THREADS", str(torch.get_num_threads())
     )  # as many as here: a worker's neighbours work too
     committed = [cell for path in paths for cell in [None, *cells(path)]]
-    sources = [LOADED_ONCE if cell is None else "".join(cell["source"]) for cell in committed]
+    sources = [PREPARED if cell is None else "".join(cell["source"]) for cell in committed]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     for k, cell in enumerate(committed):
         if cell is None and k:

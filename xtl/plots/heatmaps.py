@@ -22,7 +22,7 @@ from plotly.subplots import make_subplots
 
 from xtl.errors import check_flag, check_whole
 from xtl.plots.best import Best, mark, said
-from xtl.plots.slots import Slots, border, slots, spread, squares, strokes, tried
+from xtl.plots.slots import Slots, border, is_layers, slots, spread, squares, strokes, tried
 from xtl.plots.style import Scale, escape, readable, saturation, wrap
 
 GREY = "#c8c8c8"
@@ -60,6 +60,11 @@ class Panel:
     hover: str
     best: Best | None = None
 
+    def places(self, most: int) -> tuple[Slots, Slots]:
+        """Places of its rows and of its columns, where there is room for so many."""
+        rows, columns = (slots(dim, self.values[dim].values, most=most) for dim in self.values.dims)
+        return rows, columns
+
 
 def heatmap_grid(
     panels: Sequence[Panel],
@@ -88,7 +93,7 @@ def heatmap_grid(
     check_flag("signed", signed)
     rows = math.ceil(len(panels) / columns)
     width = _PANEL_WIDTH[min(columns, 3)]
-    places = [_places(panel, width) for panel in panels]
+    places = [panel.places(width // _CELL) for panel in panels]
     height = max((_height(panel, place, width) for panel, place in zip(panels, places, strict=True)), default=width)
     inner_width, inner_height = columns * width + (columns - 1) * _GAP, rows * height + (rows - 1) * (_GAP + 20)
     figure = make_subplots(
@@ -196,16 +201,10 @@ def _held(labels: Sequence[str], values: np.ndarray) -> Slots:
     return Slots(tuple(labels), tuple(known[readable(value)] for value in values))
 
 
-def _places(panel: Panel, width: int | float) -> tuple[Slots, Slots]:
-    """Places of rows and columns, of a panel so many pixels wide."""
-    rows, columns = (slots(dim, panel.values[dim].values, most=int(width // _CELL)) for dim in panel.values.dims)
-    return rows, columns
-
-
 def _height(panel: Panel, place: tuple[Slots, Slots], width: int | float) -> int:
     """Height of a panel in pixels: square cells, unless rows would be too low for their labels or the panel higher than wide."""
     rows, columns = (len(own.labels) for own in place)
-    least = rows * (_CELL if _is_layers(panel.values.dims[0]) else _ROW)
+    least = rows * (_CELL if is_layers(panel.values.dims[0]) else _ROW)
     return round(min(max(width * rows / columns, least), max(width, least)))
 
 
@@ -213,10 +212,6 @@ def _room_for_names(place: tuple[Slots, Slots]) -> int:
     """Pixels that the names of a panel's rows take, with the axis' title."""
     lines = [line for label in place[0].labels for line in _broken(label, _NAMES).split("<br>")]
     return 45 + round(6.5 * max(map(len, lines), default=0))
-
-
-def _is_layers(dim: object) -> bool:
-    return str(dim).endswith("layer")
 
 
 def _bar_title(text: str) -> str:
@@ -245,7 +240,7 @@ def _add_heatmap(
         (figure.update_yaxes, figure.update_xaxes), panel.values.dims, place, strict=True
     ):  # fmt: skip
         name = str(dim)
-        shown = own.ticks(9) if _is_layers(name) else list(own.labels)
+        shown = own.ticks(9) if is_layers(name) else list(own.labels)
         room = _NAMES if update == figure.update_yaxes else width / len(own.labels)
         update(
             type="category", categoryorder="array", categoryarray=list(own.labels), tickmode="array", tickvals=shown,

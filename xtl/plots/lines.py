@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from xtl.errors import check_choice, check_flag, check_whole
-from xtl.plots.slots import layer_ticks
+from xtl.plots.slots import is_layers, layer_ticks
 from xtl.plots.style import COLOURS, DASHES, MARKS, lay_out, readable
 
 SHARED = {"all": "all", "rows": "rows", "none": False}
@@ -88,7 +88,7 @@ def line_grid(
             _add_line(figure, line, names, line.name not in shown, row + 1, column + 1)
             shown.add(line.name)
         figure.update_xaxes(title_text=readable(x) if row == rows - 1 else None, row=row + 1, col=column + 1)
-        if x.endswith("layer"):
+        if is_layers(x):
             _tick_layers(figure, lines, row + 1, column + 1)
         if column == 0:
             figure.update_yaxes(title_text=readable(y), row=row + 1, col=column + 1)

@@ -63,7 +63,7 @@ def slots(dim: object, values: Sequence[object] | np.ndarray, most: int = 24) ->
         most: places that there is room for. Where layers would take more, and more than two each, gaps are shortened.
     """
     layers = np.asarray(values)
-    if not str(dim).endswith("layer") or layers.dtype.kind not in "iu" or not len(layers):
+    if not is_layers(dim) or layers.dtype.kind not in "iu" or not len(layers):
         return Slots(tuple(readable(value) for value in values), tuple(range(len(values))))
     ordered = sorted(layers.tolist())
     gaps = [after - before - 1 for before, after in pairwise(ordered)]
@@ -81,6 +81,15 @@ def slots(dim: object, values: Sequence[object] | np.ndarray, most: int = 24) ->
         held[layer] = len(labels)
         labels.append(str(layer))
     return Slots(tuple(labels), tuple(held[layer] for layer in layers.tolist()), tuple(breaks))
+
+
+def is_layers(dim: object) -> bool:
+    """Whether a dim, or the title of an axis, is of layers.
+
+    >>> is_layers("source_layer"), is_layers("source_head")
+    (True, False)
+    """
+    return str(dim).endswith("layer")
 
 
 def spread(values: Num[np.ndarray, "rows columns"], rows: Slots, columns: Slots) -> Num[np.ndarray, "a b"]:

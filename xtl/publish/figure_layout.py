@@ -19,7 +19,7 @@ from xtl.errors import InputError
 from xtl.plots.best import Best
 from xtl.plots.heatmaps import add_marks
 from xtl.plots.labels import FEW, name_lines
-from xtl.plots.slots import Slots, layer_ticks, slots, spread
+from xtl.plots.slots import Slots, is_layers, layer_ticks, spread
 from xtl.plots.style import COLOURS, FONT, Scale, wrap
 from xtl.results import provenance
 
@@ -66,7 +66,7 @@ def maps(
     """Panels of heat maps in rows of `columns`, on one scale whose bar says where cells lie beyond it."""
     em, marked = size.label, any(panel.best for panel in panels)
     rough = (size.width - 11 * em) / columns
-    places = [_places(panel, rough) for panel in panels]
+    places = [panel.places(int(rough // SMALLEST)) for panel in panels]
     ratio = max((_ratio(panel, place, rough, em) for panel, place in zip(panels, places, strict=True)), default=1.0)
     rows = math.ceil(len(panels) / columns)
     lines = _bar_lines(unit, rows * rough * ratio, em)
@@ -198,15 +198,10 @@ def finish(figure: go.Figure, layout: Mapping[str, float], title: str, results: 
     return figure
 
 
-def _places(panel: plots.Panel, width: float) -> tuple[Slots, Slots]:
-    rows, columns = (slots(dim, panel.values[dim].values, most=int(width // SMALLEST)) for dim in panel.values.dims)
-    return rows, columns
-
-
 def _ratio(panel: plots.Panel, place: tuple[Slots, Slots], width: float, em: float) -> float:
     """Height / width of a panel: square cells, but rows of names no lower than a line of text, and no panel higher than wide."""
     rows, columns = (len(own.labels) for own in place)
-    named = not str(panel.values.dims[0]).endswith("layer")
+    named = not is_layers(panel.values.dims[0])
     return min(max(rows / columns, (1.9 * em * rows if named else 3 * em) / width), 1.0)
 
 
@@ -229,7 +224,7 @@ def _map(
         (figure.update_xaxes, x, columns, shown[0], layout["panel"]),
         (figure.update_yaxes, y, rows, shown[1], layout["panel"] * layout["ratio"]),
     ):
-        ticks = own.ticks(max(2, int(length // (1.9 * em)))) if dim.endswith("layer") else list(own.labels)
+        ticks = own.ticks(max(2, int(length // (1.9 * em)))) if is_layers(dim) else list(own.labels)
         update(
             type="category", categoryorder="array", categoryarray=list(own.labels), tickmode="array", tickvals=ticks,
             constrain="domain", range=[-0.5, len(own.labels) - 0.5], showticklabels=labelled,

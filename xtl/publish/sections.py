@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +15,7 @@ from xtl.languages import arrow
 from xtl.publish.pack import pack, quantised, shares
 from xtl.publish.twins import Twin, make_twins
 from xtl.results import GAIN_DIMS, Maps, as_parts, per_example, score_unit, with_directions
-from xtl.results.details import OPTION
+from xtl.results.details import OPTION, option_texts
 from xtl.stats.examples import split_groups
 
 MEASURES = {
@@ -192,7 +191,7 @@ def _options(data: xr.Dataset) -> list[list[str]]:
 
 def _texts_of(text: str) -> list[str]:
     try:
-        return [str(one["text"]) for one in json.loads(text)]
+        return [str(option) for option in option_texts(text)]
     except (ValueError, TypeError, KeyError):
         return []
 

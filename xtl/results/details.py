@@ -134,9 +134,18 @@ def gold_option(results: xr.Dataset) -> xr.DataArray:
         raise InputError("results do not say what their options were: compute them anew, scored by likelihood")
 
     def place(options: str, gold: str) -> int:
-        return [one["text"] for one in json.loads(options)].index(gold)
+        return option_texts(options).index(gold)
 
     return xr.apply_ufunc(place, results["options"], results["gold"], vectorize=True, output_dtypes=[int])
+
+
+def option_texts(options: str) -> list[str]:
+    """The texts in an entry of the coord `options`.
+
+    >>> option_texts('[{"text": " Madrid", "tokens": 1}, {"text": " Roma", "tokens": 1}]')
+    [' Madrid', ' Roma']
+    """
+    return [one["text"] for one in json.loads(options)]
 
 
 def pad_options(maps: Sequence[xr.Dataset]) -> list[xr.Dataset]:
