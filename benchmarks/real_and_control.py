@@ -1,6 +1,6 @@
 """A benchmark's maps and its shuffled-source control side by side: stopped at any time, there are as many of one as of the other.
 
-    python benchmarks/real_and_control.py --task xcopa --data DATA --languages sw,zh --model MODEL.gguf --dtype bfloat16 \\
+    python benchmarks/real_and_control.py --task xcopa --data DATA --directions en:sw,en:zh --model MODEL.gguf --dtype bfloat16 \\
         --chat --layers 0,4,8,12,16,20,24,27 --limit 50 --out runs/xcopa
 
 `xtl run`, and then `xtl run --control shuffled_source`, do the same work one after the other. Here an instance of each language
@@ -24,6 +24,7 @@ from common import parser
 
 import xtl
 from xtl.controls import Sources, shuffled_source
+from xtl.pairs import parse_direction
 from xtl.runs import save_results
 
 
@@ -31,12 +32,13 @@ def main() -> None:
     p = parser(__doc__)
     p.add_argument("--task", default="xcopa")
     p.add_argument("--data", help="the released data; without it a task of our own")
-    p.add_argument("--languages", default="sw,zh,id,tr,vi,it")
+    p.add_argument("--directions", default="en:sw,en:zh,en:id,en:tr,en:vi,en:it")
     p.add_argument("--model")
     p.add_argument("--dtype", default="float32")
     p.add_argument("--chat", action="store_true")
     p.add_argument("--layers")
     p.add_argument("--limit", type=int, default=50)
+    p.add_argument("--details", default="", help="what the maps keep beside the score: options, agreement, ...")
     p.add_argument("--out", required=True)
     arguments = p.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -44,10 +46,10 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     task, options = xtl.get_task(arguments.task), {"limit": arguments.limit}
     options |= {"folder": arguments.data, "split": "sample"} if arguments.data else {}
-    pairs = [task.pairs("en", language, **options) for language in arguments.languages.split(",")]
+    pairs = [task.pairs(*parse_direction(way), **options) for way in arguments.directions.split(",")]
     model = xtl.load_model(arguments.model, dtype=arguments.dtype)
     pairs = [xtl.chat_pairs(model, of_language, arguments.chat) for of_language in pairs]
-    cells = {"source_layers": arguments.layers, "target_layers": arguments.layers}
+    cells = {"source_layers": arguments.layers, "target_layers": arguments.layers, "details": arguments.details or ()}
     maps: dict[str, list[xr.Dataset]] = {"real": [], "control": []}
     start = time.perf_counter()
     try:
