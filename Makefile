@@ -7,7 +7,7 @@
 # make test-oldest  the same on the oldest that pyproject.toml allows (in .venv-oldest)
 # make docs   the docs site into site/; a warning fails it
 # make notebooks  run the notebooks, outputs and all
-# make gallery  docs/gallery.md and its figures, from runs/demo and runs/capitals; needs Chromium
+# make gallery  docs/gallery.md and its figures, from runs/demo and runs/many; needs Chromium
 # make setup  the virtual environment alone, with every extra that the tests need
 
 PYTHON ?= python3

@@ -1,6 +1,6 @@
 """Draw every kind of figure of `xtl figure` into docs/gallery/, and write docs/gallery.md: `make gallery`.
 
-Maps are of `xtl demo`; what needs more instances is of the run that docs/is-it-real.md makes, or of one that the page names. The
+Maps are of `xtl demo`; what needs more instances is of a run that the page names. The
 figures are SVG at the width of a paper's column; the same runs give the same bytes.
 """
 
@@ -13,13 +13,13 @@ from xtl.publish.figure_files import export_figure
 from xtl.publish.figures import KINDS
 
 HERE = Path(__file__).parent
-DEMO, CAPITALS, MANY = "runs/demo", "runs/capitals", "runs/many"
+DEMO, MANY = "runs/demo", "runs/many"
 DRAWN: dict[str, tuple[str, str | None]] = {
     "gain_map": (DEMO, None),
     "accuracy_map": (DEMO, None),
     "interval_map": (MANY, None),
     "layer_profile": (MANY, None),
-    "held_out": (CAPITALS, None),
+    "held_out": (MANY, None),
     "upper_bound": (MANY, None),
     "layer_module": (DEMO, None),
 }
@@ -30,8 +30,7 @@ Every kind of figure that `xtl figure` draws, at the width of a paper's column (
 them again. Beside each figure lies its data as CSV.
 
 The model is Gemma 3 270M, the task `capitals`. `runs/demo` is what `make demo` makes: a few countries, so that nothing is to be
-concluded from its maps. `runs/capitals` has 15 countries a language and every third layer or so; [Is it real](is-it-real.md)
-says how it was made, and what survives its control. `runs/many` has 32 countries in Spanish, so that means have intervals:
+concluded from its maps. `runs/many` has 32 countries in Spanish, so that means have intervals:
 `xtl run --tasks capitals --directions en:es --limit 32 --source-layers 0,4,8,12,13,17 --target-layers 0,4,8,12,13,17
 --out runs/many`.
 

@@ -112,6 +112,15 @@ def test_every_kind_fits_its_width_with_labels_of_its_size_and_says_its_data(kin
     assert len(data) > 10
 
 
+def test_a_title_that_is_too_long_for_the_width_says_what_it_is_of_below() -> None:
+    results = synthetic_results(per_direction=6)
+    narrow, wide = (KINDS["held_out"](results, Size(pixels(width), style="screen")) for width in ("3.3in", "7in"))
+    assert wide.layout.title.subtitle.text is None
+    assert wide.layout.title.text == f"{narrow.layout.title.text}: {narrow.layout.title.subtitle.text}"
+    assert 0.65 * Size(0.0, style="screen").label * len(narrow.layout.title.text) < narrow.layout.width
+    assert narrow.layout.height > wide.layout.height
+
+
 def test_the_data_beside_a_map_are_its_cells() -> None:
     results = synthetic_results(per_direction=6)
     table = figure_data(KINDS["gain_map"](results, PAPER))

@@ -170,12 +170,11 @@ def finish(figure: go.Figure, layout: Mapping[str, float], title: str, results: 
     margin = {side: layout[side] for side in "lrtb"} | {"pad": 0}
     height = figure.layout.height
     if size.style == "screen":
-        margin["t"] += 3.2 * em
-        height += math.ceil(3.2 * em)
-        named = ", ".join(map(plots.readable, provenance(results)))
-        text = f"{title}: {named}".removesuffix(": ")
+        head, room = _head(title, ", ".join(map(plots.readable, provenance(results))), size)
+        margin["t"] += room
+        height += math.ceil(room)
         figure.update_layout(
-            title={"text": text, "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"l": 6, "t": 8}}
+            title=head | {"x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"l": 6, "t": 8}}
         )
     font = {"family": FONT, "size": em, "color": "#000"}
     figure.update_layout(
@@ -196,6 +195,14 @@ def finish(figure: go.Figure, layout: Mapping[str, float], title: str, results: 
             **lines, showgrid=False, tickangle=0, tickfont=font, title_font=font, title_standoff=0.35 * em, zeroline=False,
         )  # fmt: skip
     return figure
+
+
+def _head(title: str, named: str, size: Size) -> tuple[dict[str, object], float]:
+    """A title with what it is of, and the pixels that it takes: on a second line where one is too short for both."""
+    text = f"{title}: {named}".removesuffix(": ")
+    if 0.65 * size.label * len(text) < size.width - 12:
+        return {"text": text}, 3.2 * size.label
+    return {"text": title, "subtitle": {"text": named, "font": {"size": size.label}}}, 4.8 * size.label
 
 
 def _ratio(panel: plots.Panel, place: tuple[Slots, Slots], width: float, em: float) -> float:

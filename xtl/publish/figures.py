@@ -100,8 +100,8 @@ def held_out(results: xr.Dataset, size: Size) -> go.Figure:
     ][::-1]
     table = table.iloc[::-1]
     left = 0.56 * size.label * max(len(name.replace("&#36;", "$")) for name in names) + 10
-    height = (1.9 * len(names) + 6.5) * size.label
-    figure = go.Figure(layout={"height": math.ceil(height)})
+    top, bottom = 4.4 * size.label, 4.2 * size.label  # two lines of a legend; ticks and a title
+    figure = go.Figure(layout={"height": math.ceil(1.9 * size.label * len(names) + top + bottom)})
     low, high = (table["gain"] - table["gain_low"], table["gain_high"] - table["gain"])
     label = "held out, 95% interval" + (" (no bar: too few instances)" if (table["reason"] != "").any() else "")
     figure.add_trace(
@@ -119,8 +119,9 @@ def held_out(results: xr.Dataset, size: Size) -> go.Figure:
     figure.add_vline(x=0, line={"color": "#888", "width": 0.8})
     figure.update_xaxes(title_text=f"gain of the best cell ({plots.readable(score_unit(results))})")
     figure.update_yaxes(type="category", range=[-0.6, len(names) - 0.4])
-    margin = {"l": left, "r": 8.0, "t": 2.4 * size.label, "b": 3.2 * size.label}
-    return finish(figure, margin, "The best cell on other instances", results, size)
+    margin = {"l": left, "r": 8.0, "t": top, "b": bottom}
+    finish(figure, margin, "The best cell on other instances", results, size)
+    return figure.update_layout(legend_orientation="v")
 
 
 def upper_bound(results: xr.Dataset, size: Size) -> go.Figure:
