@@ -27,7 +27,7 @@ from xtl.publish.figure_files import (
     save_figure,
     stable,
 )
-from xtl.publish.figure_layout import Size
+from xtl.publish.figure_layout import LETTER, Size
 from xtl.publish.figures import KINDS, STYLES
 from xtl.runs import save_results
 
@@ -225,6 +225,23 @@ def test_a_colour_bar_is_as_long_as_its_title_and_says_what_lies_beyond() -> Non
             assert bar.lenmode == "pixels"
             assert bar.len >= 0.5 * PAPER.label * longest
             assert bar.ticktext[0].startswith("≤ −") == (kind != "accuracy_map")
+
+
+def test_texts_of_a_narrow_figure_have_room() -> None:
+    results = synthetic_results([("en", "es")], per_direction=6)
+    for style in STYLES:
+        size = Size(pixels("3.3in"), style)
+        figure = KINDS["layer_module"](results, size)
+        titles = [note for note in figure.layout.annotations if "en → es" in note.text]
+        high, low = (max(len(line) for line in note.text.split("<br>")) * LETTER * size.label for note in titles)
+        (first, last), (start, end) = (axis.domain for axis in list(figure.select_xaxes())[:2])
+        between = (
+            (start + end - first - last) / 2 * (figure.layout.width - figure.layout.margin.l - figure.layout.margin.r)
+        )
+        assert (high + low) / 2 < between - size.label
+        bar = figure.layout.coloraxis.colorbar
+        apart = np.diff(bar.tickvals).min() / np.ptp(bar.tickvals) * bar.len
+        assert apart > 1.4 * size.label
 
 
 def test_marks_in_print_are_explained_below() -> None:

@@ -127,14 +127,19 @@ class Scale:
             return cls(ONE_SIDED, min(least, 0.0), most if most > NOISE else 1.0)
         return cls(COLOUR_SCALE, -limit, limit, least < -limit - NOISE, most > limit + NOISE)
 
-    def ticks(self) -> dict[str, object]:
+    def ticks(self, least: float = 0.12) -> dict[str, object]:
         """Tick values and texts of the colour bar: both ends, with ≤ or ≥ where cells lie beyond, and round numbers between.
+
+        Args:
+            least: room of a text, as a share of the bar.
 
         >>> Scale("RdBu", -0.97, 0.97, below=True).ticks()["ticktext"]
         ['≤ −0.97', '−0.5', '0', '+0.5', '+0.97']
+        >>> Scale("RdBu", -0.97, 0.97).ticks(0.4)["ticktext"]
+        ['−0.97', '0', '+0.97']
         """
-        step = _round_step((self.high - self.low) / 5)
-        room = 0.12 * (self.high - self.low)
+        room = least * (self.high - self.low)
+        step = _round_step(max((self.high - self.low) / 5, room))
         first, last = math.ceil((self.low + room) / step), math.floor((self.high - room) / step)
         values = [self.low, *(step * k for k in range(first, last + 1)), self.high]
         texts = [self._number(value) for value in values]

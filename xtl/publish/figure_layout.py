@@ -25,6 +25,8 @@ from xtl.results import provenance
 
 LETTER = 0.53
 """Width of a letter, on average, as a share of its size."""
+LINE = 1.4
+"""Height of a line of text, as a share of its size."""
 SMALLEST = 5
 """Least width of a cell in pixels; where layers would take less, gaps are shortened (`xtl.plots.slots`)."""
 DASHES = ("solid", "4px,2px", "1.2px,1.6px", "6px,2px,1.2px,2px")
@@ -64,15 +66,17 @@ def maps(
     panels: Sequence[plots.Panel], columns: int, unit: str, title: str, results: xr.Dataset, size: Size
 ) -> go.Figure:
     """Panels of heat maps in rows of `columns`, on one scale whose bar says where cells lie beyond it."""
-    em, marked = size.label, any(panel.best for panel in panels)
+    em, marks = size.label, list({panel.best.words: panel.best for panel in panels if panel.best}.values())
     rough = (size.width - 11 * em) / columns
     places = [panel.places(int(rough // SMALLEST)) for panel in panels]
     ratio = max((_ratio(panel, place, rough, em) for panel, place in zip(panels, places, strict=True)), default=1.0)
     rows = math.ceil(len(panels) / columns)
     lines = _bar_lines(unit, rows * rough * ratio, em)
+    named = [wrap(panel.title, int(rough // (LETTER * em)) - 1, least=6) for panel in panels]
+    more = LINE * (max(map(len, named), default=1) - 1)
     figure, layout = grid(
-        [plots.readable(panel.title) for panel in panels], columns, size, ratio, right=5.6 + 1.2 * len(lines),
-        below=1.7 if marked else 0.0,
+        ["<br>".join(map(plots.readable, name)) for name in named], columns, size, ratio, right=5.6 + 1.2 * len(lines),
+        above=1.8 + more, between=1.9 + more, below=0.3 + LINE * len(_mark_lines(marks, size)) if marks else 0.0,
     )  # fmt: skip
     last = (len(panels) - 1) // columns
     for k, (panel, place) in enumerate(zip(panels, places, strict=True)):
@@ -80,14 +84,15 @@ def maps(
         _map(figure, panel, place, (row + 1, column + 1), shown=(row == last, column == 0), layout=layout, em=em)
     for panel, place, trace in zip(panels, places, list(figure.data), strict=True):
         add_marks(figure, panel, place, trace, layout["panel"] / len(place[1].labels))
-    _say_marks(figure, [panel.best for panel in panels if panel.best], em)
+    _say_marks(figure, _mark_lines(marks, size), em)
     font = {"family": FONT, "size": em, "color": "#000"}
     scale = Scale.of([panel.values for panel in panels])
     length = min(layout["inner"], max(layout["panel"] * ratio, _long(max(lines, key=len), em)))
     figure.update_layout(
         coloraxis=scale.axis() | {
             "colorbar": {
-                "title": {"text": "<br>".join(lines), "side": "right", "font": font}, "tickfont": font, **scale.ticks(),
+                "title": {"text": "<br>".join(lines), "side": "right", "font": font}, "tickfont": font,
+                **scale.ticks(1.5 * em / length),
                 "thickness": 0.8 * em, "outlinewidth": 0.5, "xpad": 4, "ypad": 0, "len": length, "lenmode": "pixels",
                 "y": 1, "yanchor": "top", "ticklen": 2,
             },
@@ -239,11 +244,22 @@ def _map(
         )  # fmt: skip
 
 
-def _say_marks(figure: go.Figure, marks: Sequence[Best], em: float) -> None:
+def _mark_lines(marks: Sequence[Best], size: Size) -> list[list[Best]]:
+    """What the marks are, side by side where the width is enough for all, else one a line."""
+    taken = sum(_long(best.words, size.label) + 2.2 * size.label for best in marks)
+    return [list(marks)] if taken < size.width - 3 * size.label else [[best] for best in marks]
+
+
+def _say_marks(figure: go.Figure, lines: Sequence[Sequence[Best]], em: float) -> None:
     """Below the axes what the marks are: a legend of plotly's would push the panels up."""
+    for line, marks in enumerate(lines):
+        _say_line(figure, marks, -(4.2 + LINE * line) * em, em)
+
+
+def _say_line(figure: go.Figure, marks: Sequence[Best], height: float, em: float) -> None:
     start = 0.0
-    for best in {best.words: best for best in marks}.values():
-        middle, half = (start + 0.5 * em, -4.2 * em), 0.28 * em
+    for best in marks:
+        middle, half = (start + 0.5 * em, height), 0.28 * em
         shape = {
             "xref": "paper",
             "yref": "paper",

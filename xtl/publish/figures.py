@@ -67,7 +67,9 @@ def interval_map(results: xr.Dataset, size: Size) -> go.Figure:
 def layer_module(results: xr.Dataset, size: Size) -> go.Figure:
     """Mean gain by layer and module, with the layer as target and as source: a row of panels a direction."""
     panels = [
-        replace(panel, title=panel.title.replace(": layer", ","), values=panel.values.T, counts=panel.counts.T)
+        replace(
+            panel, title=panel.title.replace(": layer as ", ", as\u00a0"), values=panel.values.T, counts=panel.counts.T
+        )
         for panel in layer_module_panels(mean_maps(results))
     ]
     return maps(panels, 2, _gain(results), "Gain by layer and module", results, size)
