@@ -85,10 +85,12 @@ def intervals_said(*ends: np.ndarray, words: str = "bands: 95% intervals") -> st
     """What a subtitle says of intervals, by their ends.
 
     >>> intervals_said(np.array([np.nan])), intervals_said(np.array([0.1]))
-    ('no intervals: fewer than 29 instances', 'bands: 95% intervals')
+    ('no intervals: fewer than 29 instances (all languages of a question are one)', 'bands: 95% intervals')
     """
     known = any(np.isfinite(end).any() for end in ends)
-    return words if known else f"no intervals: fewer than {MIN_FOR_MEAN} instances"
+    return (
+        words if known else f"no intervals: fewer than {MIN_FOR_MEAN} instances (all languages of a question are one)"
+    )
 
 
 def nearest_layer(layer: int, layers: list[int], others: list[int]) -> int:

@@ -236,7 +236,7 @@ def figure(data: xr.Dataset) -> go.Figure:
     return line_grid(
         panels, columns=3, y="alignment", title=f"How alike parallel prompts are: {model_name(data)}", y_range=(-0.15, 1.05),
         subtitle="activations at the last position; cosine (dotted: prompts that are not parallel), debiased CKA, retrieval of "
-        "the same question in the other language (dotted: chance); bands: 95% intervals",
+        "the same question in the other language (dashed: chance); bands: 95% intervals",
     )  # fmt: skip
 
 

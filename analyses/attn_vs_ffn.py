@@ -183,7 +183,7 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
     return line_grid(
         panels, columns=3, y=f"mean gain ({_unit(data)})", zero=True, shared="rows",
         title=f"Attention and FFN by layer: {model_name(data)}".removesuffix(": "),
-        subtitle=f"against {data.attrs['against']}; band of the paired difference: {_intervals(data['layer_low'], data)}; "
+        subtitle=f"against {data.attrs['against']}; {_intervals(data['layer_low'], data, 'band of the paired difference: ')}; "
         "each row has a scale of its own",
     )  # fmt: skip
 
@@ -321,5 +321,5 @@ def _unit(data: xr.Dataset) -> str:
     return "share right" if data.attrs.get("measure") == "accuracy" else score_unit(data)
 
 
-def _intervals(low: xr.DataArray, data: xr.Dataset) -> str:
-    return intervals_said(low.values, words=f"{data.attrs['confidence']:.0%} intervals over instances")
+def _intervals(low: xr.DataArray, data: xr.Dataset, of: str = "") -> str:
+    return intervals_said(low.values, words=f"{of}{data.attrs['confidence']:.0%} intervals over instances")

@@ -199,7 +199,8 @@ def levels_figure(data: xr.Dataset) -> go.Figure:
         [(str(data.attrs["cell"]), points)], x=f"gain ({score_unit(data)})",
         title=f"One cell by level: {model_name(data)}",
         subtitle="by resource class of the language (Joshi et al. 2020; 5: most text) and continent of the country asked about; "
-        f"{intervals_said(data['level_low'].values, words='95% intervals over instances')}; cell: {data.attrs['cell_from']}",
+        f"{intervals_said(data['level_low'].values, words='95% intervals over instances')}; "
+        f"cell: {data.attrs['cell_from']}",
     )  # fmt: skip
 
 

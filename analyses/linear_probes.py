@@ -9,9 +9,9 @@ random, per instance (per language within an instance for labels that vary there
 *selectivity*. Trained in one language and tested in another, on other instances, a probe tells whether the languages share the
 code: what XTransplant (arXiv 2412.12686) rests on. This analysis runs the model.
 
-How to read the figure: one panel a label; lines are modules, bands intervals over instances; the thin dotted line is chance
-(the share of the largest class), the thin lines near it the control tasks. `transfer_figure`: rows are the language that was
-trained in, columns the one tested in; off the diagonal as high as on it means one code for both.
+How to read the figure: one panel a label; lines are modules, bands intervals over instances; the thin dashed line is chance
+(the share of the largest class), the thin dotted lines near it the control tasks. `transfer_figure`: rows are the language
+that was trained in, columns the one tested in; off the diagonal as high as on it means one code for both.
 
 What would falsify the claims: that FFN outputs hold the answer where attention's do not: an interval of `attn_minus_mlp` that
 holds 0. That languages share a code: transfer at chance. A control task clearly above chance means a leak: believe nothing
@@ -245,7 +245,7 @@ def figure(data: xr.Dataset) -> go.Figure:
         panels, columns=3, y="share read right", y_range=(0.0, 1.03),
         title=f"Linear probes at the last position: {model_name(data)}".removesuffix(": "),
         subtitle=f"languages: {data.attrs['languages']}; folds by instance; bands: {data.attrs['confidence']:.0%} intervals over "
-        "instances; dotted: chance and control tasks",
+        "instances; dotted: control tasks; dashed: chance",
     )  # fmt: skip
 
 

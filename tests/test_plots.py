@@ -364,6 +364,20 @@ def test_no_label_is_a_tag_mathematics_or_a_variable() -> None:
     assert [text for text in shown if "<b>q" in text or "$x" in text or "&#36;%{y}" in text] == []
 
 
+def test_panels_of_lines_have_titles_within_their_width_and_grey_lines_of_their_own() -> None:
+    from xtl.plots import lines
+
+    own = [
+        lines.Line(name, [0, 1], np.array([0.2, 0.3]), faint=name != "attn") for name in ("attn", "control", "chance")
+    ]
+    title = "knowledge (n = 120): layer as source and target"
+    figure = lines.line_grid([(title, own)] * 4, columns=3, title="t", subtitle="s", y="share", x="layer")
+    assert max(len(part) for part in figure.layout.annotations[0].text.split("<br>")) < 300 / 7
+    dashes = {trace.name: trace.line.dash for trace in figure.data}
+    assert len(set(dashes.values())) == 3
+    assert [axis.title.text for axis in figure.select_xaxes()][:4] == [None, "layer", "layer", "layer"]
+
+
 def test_what_the_browsers_driver_says_of_itself_is_not_shown_and_a_failure_is_tried_again(monkeypatch, caplog):
     tries = []
 

@@ -15,11 +15,12 @@ from plotly.subplots import make_subplots
 
 from xtl.errors import check_choice, check_flag, check_whole
 from xtl.plots.slots import is_layers, layer_ticks
-from xtl.plots.style import COLOURS, DASHES, MARKS, lay_out, readable
+from xtl.plots.style import COLOURS, DASHES, MARKS, lay_out, readable, wrap
 
 SHARED = {"all": "all", "rows": "rows", "none": False}
 """Which panels can have one y axis, and plotly's word for it."""
 _WIDTH = {1: 560, 2: 420}  # pixels of a panel, by columns; 300 for more
+_FAINT = ("dot", "dash", "dashdot")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Line:
         name: in the legend; lines of one name have one colour in all panels.
         x, y: points; NaN breaks the line.
         low, high: a band, or None.
-        faint: draw thin and grey, without marks (a control, a level of chance).
+        faint: draw thin and grey, without marks (a control, a level of chance): the first name dotted, the second dashed.
     """
 
     name: str
@@ -72,22 +73,29 @@ def line_grid(
     check_choice("shared", shared, SHARED)
     columns = min(check_whole("columns", columns, 1), len(panels))
     rows = math.ceil(len(panels) / columns)
-    width, small = _WIDTH.get(columns, 300), 16 * any("\n" in name for name, _ in panels)
+    width = _WIDTH.get(columns, 300)
+    headings = [_heading(name, width // 8) for name, _ in panels]
+    small = 16 * max(heading.count("<br>") for heading in headings)
     inner = 250 * rows
     figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=[_heading(name) for name, _ in panels], shared_yaxes=SHARED[shared],
+        rows=rows, cols=columns, subplot_titles=headings, shared_yaxes=SHARED[shared],
         horizontal_spacing=(0.09 if SHARED[shared] else 0.16) / columns,
         vertical_spacing=(70 + small) / inner if rows > 1 else 0,
     )  # fmt: skip
     figure.update_annotations(font={"size": 14})
-    names = list(dict.fromkeys(line.name for _, lines in panels for line in lines if not line.faint))
+    names, faint = (
+        list(dict.fromkeys(line.name for _, lines in panels for line in lines if line.faint is which))
+        for which in (False, True)
+    )
     shown: set[str] = set()
     for index, (_, lines) in enumerate(panels):
         row, column = divmod(index, columns)
         for line in lines:
-            _add_line(figure, line, names, line.name not in shown, row + 1, column + 1)
+            _add_line(figure, line, faint if line.faint else names, line.name not in shown, row + 1, column + 1)
             shown.add(line.name)
-        figure.update_xaxes(title_text=readable(x) if row == rows - 1 else None, row=row + 1, col=column + 1)
+        figure.update_xaxes(
+            title_text=readable(x) if index + columns >= len(panels) else None, row=row + 1, col=column + 1
+        )
         if is_layers(x):
             _tick_layers(figure, lines, row + 1, column + 1)
         if column == 0:
@@ -106,10 +114,12 @@ def line_grid(
     return lay_out(figure, title, subtitle, width=110 + width * columns, height=190 + small + inner)
 
 
-def _heading(title: str) -> str:
-    """A panel's title, with its second line in small print."""
+def _heading(title: str, width: int) -> str:
+    """A panel's title in lines of at most `width` characters, with its second line in small print."""
     first, _, small = title.partition("\n")
-    return readable(first) + (f'<br><span style="font-size: 12px">{readable(small)}</span>' if small else "")
+    return "<br>".join(wrap(first, width)) + (
+        f'<br><span style="font-size: 12px">{readable(small)}</span>' if small else ""
+    )
 
 
 def _sharing(n: int, columns: int, shared: str) -> list[list[int]]:
@@ -144,7 +154,8 @@ def _range(lines: Sequence[Line], zero: bool) -> tuple[tuple[float, float] | Non
 
 
 def _add_line(figure: go.Figure, line: Line, names: list[str], legend: bool, row: int, column: int) -> None:
-    place = names.index(line.name) if line.name in names else 0
+    place = names.index(line.name)
+    dash = _FAINT[place % 3] if line.faint else DASHES[place % 8]
     colour = "#777777" if line.faint else COLOURS[place % 8]
     x, y = np.asarray(line.x), np.asarray(line.y, dtype=float)
     if line.low is not None and line.high is not None:
@@ -161,7 +172,7 @@ def _add_line(figure: go.Figure, line: Line, names: list[str], legend: bool, row
         go.Scatter(
             x=x, y=y, name=readable(line.name), legendgroup=line.name, showlegend=legend,
             mode="lines" if line.faint else "lines+markers", marker={"size": 5, "symbol": MARKS[place % 8]},
-            line={"color": colour, "width": 1.2 if line.faint else 2, "dash": "dot" if line.faint else DASHES[place % 8]},
+            line={"color": colour, "width": 1.2 if line.faint else 2, "dash": dash},
             hovertemplate=f"{readable(line.name)}<br>%{{x}}: %{{y:.3f}}<extra></extra>",
         ), row=row, col=column,
     )  # fmt: skip
