@@ -117,6 +117,11 @@ def test_muted_cells_are_paler_and_have_the_same_hue() -> None:
     values = np.array([[1.0, -1.0], [1.0, -1.0]])
     muted = np.array([[True, True], [False, False]])  # row 0 is at the bottom
     for dark in (False, True):
-        top, bottom = decode(images.data_uri(values, limit=1.0, dark=dark, muted=muted))[..., :3].astype(int)
+        pixels = decode(images.data_uri(values, limit=1.0, dark=dark, muted=muted))[..., :3].astype(int)
+        (top, bottom), size = pixels[:: images.DOTTED, :: images.DOTTED], images.DOTTED
+        ink = images.DARK_INK if dark else images.LIGHT_INK
+        dots = (pixels == ink).all(axis=-1)
+        assert dots.sum() == 2  # one in the middle of each cell that is not pale
+        assert dots[size // 2, [size // 2, size + size // 2]].all()
         page_colour = np.array(images.palette(dark)[images.LEVELS // 2])
         np.testing.assert_allclose(bottom - page_colour, images.PALE * (top - page_colour), atol=1)

@@ -40,6 +40,9 @@ def gradient(dark: bool, steps: int = 9) -> str:
     return "linear-gradient(to right, " + ", ".join(f"rgb({r} {g} {b})" for r, g, b in chosen) + ")"
 
 
+DOTTED, INK = 7, 2 * LEVELS + 1
+"""Pixels a cell, on each side, where some have a dot; and its colour's place in the palette, after those of all cells."""
+LIGHT_INK, DARK_INK = (20, 20, 20), (255, 255, 255)
 PALE = 0.2
 """How much of its colour a muted cell keeps; the rest is the colour of no gain."""
 
@@ -67,17 +70,19 @@ def data_uri(
         limit: what the last colours stand for, on both sides of zero; larger values have them too.
         dark: colours for a dark page.
         scale: pixels a cell, on each side.
-        muted: cells that have pale colours.
+        muted: cells that have pale colours; the others have a dot.
     """
     finite = np.isfinite(values)
     level = np.clip(np.where(finite, values, 0) / limit, -1, 1) * (LEVELS // 2) + LEVELS // 2
     index = np.where(finite, np.rint(level) + 1, 0).astype(np.uint8)
     if muted is not None:
         index = np.where(finite & muted, index + LEVELS, index).astype(np.uint8)
-    index = index[::-1]
-    index = index.repeat(scale, axis=0).repeat(scale, axis=1)
+    sure = finite & ~muted if muted is not None else np.zeros_like(finite)
+    scale = max(scale, DOTTED) if sure.any() else scale
+    index = index[::-1].repeat(scale, axis=0).repeat(scale, axis=1)
+    index[scale // 2 :: scale, scale // 2 :: scale][sure[::-1]] = INK
     rows, columns = index.shape
-    own = palette(dark) if muted is None else [*palette(dark), *muted_palette(dark)]
+    own = palette(dark) if muted is None else [*palette(dark), *muted_palette(dark), DARK_INK if dark else LIGHT_INK]
     colours = bytes(3) + b"".join(bytes(colour) for colour in own)
     pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in index), 9)
     png = b"\x89PNG\r\n\x1a\n" + b"".join(

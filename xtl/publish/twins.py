@@ -39,7 +39,7 @@ class Twin:
         """How many cells of a module are no chance.
 
         >>> Twin(np.zeros((1, 1, 2)), np.array([[[0.01, 1.0]]])).in_words(0)
-        '1 of 2 cells differs for sure; pale: may be chance'
+        '1 of 2 cells differs for sure (dot); pale: may be chance'
         """
         p = self.p[module]
         if not np.isfinite(p).any():
@@ -48,7 +48,7 @@ class Twin:
         if not clear:
             return "no cell differs for sure; all pale"
         verb = "differs" if clear == 1 else "differ"
-        return f"{clear} of {p.size} cells {verb} for sure; pale: may be chance"
+        return f"{clear} of {p.size} cells {verb} for sure (dot); pale: may be chance"
 
 
 def make_twins(
