@@ -179,7 +179,8 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
             lines = [Line(NAMES[m], part["layer"].values, part[f"layer_{m}"].values) for m in ("attn", "mlp")]
             low, high = part["layer_low"].values, part["layer_high"].values
             lines.append(Line("attention minus FFN", part["layer"].values, part["layer_difference"].values, low, high))
-            panels.append((f"{name}: layer as {'source and target' if role == 'same' else role}", lines))
+            of = f"layer as {'source and target' if role == 'same' else role}".replace(" ", "\N{NO-BREAK SPACE}")
+            panels.append((f"{name}: {of}", lines))
     return line_grid(
         panels, columns=3, y=f"mean gain ({_unit(data)})", zero=True, shared="rows",
         title=f"Attention and FFN by layer: {model_name(data)}".removesuffix(": "),
