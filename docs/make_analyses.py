@@ -179,7 +179,8 @@ def page_text(name: str, page: dict[str, Any]) -> str:
     doc = inspect.getdoc(import_module(f"analyses.{name}")) or ""
     paragraphs = [text for text in re.split(r"\n\s*\n", doc)[1:] if not text.startswith(">>>")]
     shown = "\n\n".join(
-        f"![{figure['caption']}]({file_name(figure)})\n\n*{figure['caption']}*" for figure in page["figures"]
+        f"[![{figure['caption']}]({file_name(figure)})]({file_name(figure)})\n\n*{figure['caption']}*"
+        for figure in page["figures"]
     )
     said = "\n\n".join(
         f"$ {command}\n{(out_of(command) / 'said.txt').read_text(encoding='utf-8').strip()}"
