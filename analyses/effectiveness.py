@@ -249,10 +249,10 @@ def figure(data: xr.Dataset) -> go.Figure:
     ):
         points = []
         for row in rows.to_dict("records"):
-            ends = ("", "_low", "_high") if what != "tokens" else ("", "", "")
             passes = "2 passes" if row["passes"] == 2 else "1 pass"
             name, series = f"{NAMES[str(row['strategy'])]}, {passes}", f"{row['direction']} (n = {row['n']})"
-            points.append(Estimate(name, series, *(float(row[f"{what}{end}"]) for end in ends)))
+            ends = (float(row.get(f"{what}{end}", np.nan)) for end in ("", "_low", "_high"))
+            points.append(Estimate(name, series, *ends))
         panels.append((title, points))
     drawn = forest(
         panels, x="", zero=False, title=f"A transplant against what else one could do: {model_name(data)}",

@@ -38,6 +38,16 @@ def test_gain_map_shows_the_mean_over_examples_with_source_layers_as_rows() -> N
         np.testing.assert_allclose(panel, mean, rtol=1e-6)
 
 
+def test_numbers_in_cells_are_those_of_their_cells_where_layers_were_left_out() -> None:
+    dims = ("source_layer", "target_layer")
+    values = xr.DataArray([[0.1, -0.2], [0.3, np.nan]], dims=dims, coords={dim: [0, 3] for dim in dims})
+    panel = plots.Panel("attn", values, xr.ones_like(values, dtype=int), "")
+    (trace,) = plots.heatmap_grid([panel], columns=1, title="", numbers="+.1f").data
+    shown = [text for row in trace.text for text in row]
+    assert np.shape(trace.text) == np.shape(trace.z)
+    assert shown == [f"{z:+.1f}".replace("-", "−") if np.isfinite(z) else "" for z in np.ravel(trace.z)]
+
+
 def test_gain_map_does_not_depend_on_the_order_of_dims() -> None:
     results = synthetic_results()
     turned = results.transpose("target_layer", "module", "example", "source_layer")

@@ -92,7 +92,7 @@ def test_a_held_out_gain_without_interval_says_why_it_has_no_bar() -> None:
     assert "too few instances" in few.name
     assert "too few instances" not in enough.name
     assert len(few.x) == len(enough.x)
-    assert set(few.error_x.array) == {0}
+    assert np.isnan(np.asarray(few.error_x.array)).all()  # no bar: not one of length 0
     assert min(enough.error_x.array) > 0
 
 
@@ -200,6 +200,12 @@ def test_profiles_have_bands_where_instances_are_enough_and_none_where_they_are_
     assert (lower < line.y).all()
     assert (line.y < upper).all()
     assert not set(figure_data(enough)["series"]) - {"attn", "mlp"}
+    written = figure_data(enough).head(6)
+    np.testing.assert_allclose(written["low"], lower)
+    np.testing.assert_allclose(written["high"], upper)
+    assert not {"low", "high"} & set(figure_data(few))
+    without = figure_data(KINDS["held_out"](synthetic_results(per_direction=10), PAPER))
+    assert without[["low", "high"]].isna().all(axis=None)  # fewer than 29 instances: no interval, and none of length 0
 
 
 def test_an_interval_map_mutes_the_cells_whose_interval_holds_zero() -> None:

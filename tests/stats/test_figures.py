@@ -8,6 +8,8 @@ import pytest
 from xtl import stats
 from xtl.errors import InputError
 from xtl.plots import bounds, controls, intervals, slots
+from xtl.plots.forest import Estimate, forest
+from xtl.publish.figure_files import figure_data
 
 REAL, CONTROL = stats.simulate(
     n_instances=20, languages=["es", "sw"], n_layers=4, planted={("attn", 1, 2): 3.0}, control=True
@@ -102,6 +104,14 @@ def test_the_forest_shows_every_estimate_with_its_interval() -> None:
         controls.forest(table.drop(columns="low"))
 
 
+def test_an_estimate_without_an_interval_has_none_in_the_forest_and_in_its_table() -> None:
+    points = [Estimate("es", "attn", 0.2, 0.1, 0.4), Estimate("sw", "attn", 0.3, np.nan, np.nan)]
+    figure = forest([("gain", points)], title="", subtitle="", x="nats", decimals=1)
+    assert list(figure.data[0].customdata) == [" [0.1, 0.4]", ""]
+    table = figure_data(figure)
+    np.testing.assert_allclose(table[["low", "high"]].to_numpy(), [[0.1, 0.4], [np.nan, np.nan]])
+
+
 def test_a_mean_map_of_many_pairs_is_drawn_with_its_intervals() -> None:
     real = stats.simulate(n_instances=30, n_layers=4, planted={("attn", 1, 2): 3.0})
     found = stats.cell_intervals(real, n_resamples=300)
@@ -111,8 +121,11 @@ def test_a_mean_map_of_many_pairs_is_drawn_with_its_intervals() -> None:
     np.testing.assert_array_equal(np.isfinite(cover), held.values[0, 0])
     low, high = (float(found[end][0, 0, 1, 2]) for end in ("low", "high"))
     assert figure.data[0].text[1][2] == f"[{low:+.3f}, {high:+.3f}]"
-    few = stats.cell_intervals(stats.simulate(n_instances=20, n_layers=4))
-    assert "20 instances are too few" in intervals.interval_map(few).layout.title.subtitle.text
+    few = intervals.interval_map(stats.cell_intervals(stats.simulate(n_instances=20, n_layers=4)))
+    assert "20 instances are too few" in few.layout.title.subtitle.text
+    assert np.isfinite(np.asarray(few.data[2].z, dtype=float)).all()  # a cell without an interval is no sure one
+    assert not few.layout.shapes
+    assert few.data[0].text[0][0] == "no interval"
     with pytest.raises(InputError, match="cell_intervals"):
         intervals.interval_map(stats.layer_intervals(real, n_resamples=300))
 

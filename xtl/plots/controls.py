@@ -113,7 +113,7 @@ def real_against_control(
         f"pale: may be chance\n{words}",
     )  # fmt: skip
     for index, p in masks.items():
-        mute(figure, panels[index], index, p > level, _p_texts(p))
+        mute(figure, panels[index], index, ~(p <= level), _p_texts(p))
     return figure
 
 

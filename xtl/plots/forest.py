@@ -92,7 +92,6 @@ def _points(own: list[Estimate], rows: list[str], series: list[str], legend: boo
     """One series of a panel."""
     index = series.index(own[0].series)
     value, low, high = (np.array([getattr(p, end) for p in own], dtype=float) for end in ("value", "low", "high"))
-    low, high = (np.where(np.isfinite(end), end, value) for end in (low, high))
     step = 0.6 / len(series)
     number = f":.{decimals}f"
     return go.Scatter(
@@ -101,9 +100,14 @@ def _points(own: list[Estimate], rows: list[str], series: list[str], legend: boo
         marker={"color": COLOURS[index % 8], "symbol": MARKS[index % 8], "size": 8},
         error_x={"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low,
                  "color": COLOURS[index % 8], "thickness": 1.5, "width": 3},
-        customdata=np.stack([low, high], 1),
-        hovertemplate=f"%{{x{number}}} [%{{customdata[0]{number}}}, %{{customdata[1]{number}}}]",
+        customdata=[_bracket(*ends, decimals) for ends in zip(low, high, strict=True)],
+        hovertemplate=f"%{{x{number}}}%{{customdata}}",
     )  # fmt: skip
+
+
+def _bracket(low: float, high: float, decimals: int) -> str:
+    """An interval after its estimate; nothing where there is none."""
+    return f" [{low:.{decimals}f}, {high:.{decimals}f}]" if np.isfinite([low, high]).all() else ""
 
 
 def _range(panels: Sequence[tuple[str, Sequence[Estimate]]], differences: Sequence[bool]) -> list[float]:

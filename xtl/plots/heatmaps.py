@@ -232,7 +232,7 @@ def _add_heatmap(
     )  # fmt: skip
     if numbers:
         text = [
-            [f"{value:{numbers}}".replace("-", "−") if np.isfinite(value) else "" for value in line] for line in values
+            [f"{value:{numbers}}".replace("-", "−") if np.isfinite(value) else "" for value in line] for line in trace.z
         ]
         trace.update(text=text, texttemplate="%{text}")
     figure.add_trace(trace, row=row, col=column)

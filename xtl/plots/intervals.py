@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
+from jaxtyping import Bool, Float
 
 from xtl.errors import InputError
 from xtl.plots.controls import group_dim
@@ -45,13 +46,13 @@ def interval_map(found: xr.Dataset) -> go.Figure:
             panels.append(
                 Panel(title, part["mean"], counts, f"{readable(title)}<br>source layer %{{y}} → target layer %{{x}}")
             )
-            ends = [part[end].values for end in ("low", "high")]
-            pale.append((ends[0] <= 0) & (ends[1] >= 0))
-            texts.append(np.vectorize("[{:+.3f}, {:+.3f}]".format, otypes=[object])(*ends))
+            ends = part["low"].values, part["high"].values
+            pale.append(unsure(*ends))
+            texts.append(np.vectorize(_bracket, otypes=[object])(*ends))
     figure = heatmap_grid(
         panels, columns=found.sizes["module"], unit=_unit(found), title=title_of("Gain maps with intervals", found),
-        subtitle=f"mean difference to {found.attrs['against']}; pale: the {_level(found)} interval over instances holds 0, "
-        f"bordered: it does not{_reasons(found)}",
+        subtitle=f"mean difference to {found.attrs['against']}; pale: the {_level(found)} interval over instances holds 0, or there "
+        f"is none; bordered: it does not{_reasons(found)}",
     )  # fmt: skip
     for index, panel in enumerate(panels):
         mute(figure, panel, index, pale[index], texts[index])
@@ -81,6 +82,19 @@ def layer_profile(found: xr.Dataset) -> go.Figure:
         subtitle=f"mean over the other side's layers, less {found.attrs['against']}; bands: {_level(found)} intervals over "
         f"instances{_reasons(found)}",
     )  # fmt: skip
+
+
+def unsure(low: Float[np.ndarray, "*cells"], high: Float[np.ndarray, "*cells"]) -> Bool[np.ndarray, "*cells"]:
+    """Where an interval does not exclude 0, a cell without one (NaN) among them.
+
+    >>> unsure(np.array([0.1, -0.1, np.nan]), np.array([0.2, 0.2, np.nan])).tolist()
+    [False, True, True]
+    """
+    return ~((low > 0) | (high < 0))
+
+
+def _bracket(low: float, high: float) -> str:
+    return "no interval" if np.isnan(low) or np.isnan(high) else f"[{low:+.3f}, {high:+.3f}]"
 
 
 def _line(part: xr.Dataset) -> Line:

@@ -313,6 +313,8 @@ def _points(trace: Any) -> dict[str, Any]:
     if getattr(trace, "x", None) is None or getattr(trace, "y", None) is None:
         return {}
     found = {"x": [_read(v) for v in trace.x], "y": [_read(v) for v in trace.y]}
+    if isinstance(trace.meta, dict):  # the ends of a curve's band
+        found |= {end: trace.meta[end] for end in ("low", "high") if len(trace.meta.get(end, ())) == len(trace.x)}
     for name in ("x", "y"):
         error = getattr(trace, f"error_{name}", None)
         if error is not None and error.array is not None:

@@ -306,8 +306,9 @@ def _limits(own: Sequence[Curve], more: Sequence[float]) -> tuple[float, float]:
 
 
 def _curve(figure: go.Figure, curve: Curve, index: int, *, legend: bool, row: int, col: int) -> None:
-    colour = COLOURS[index % len(COLOURS)]
+    colour, ends = COLOURS[index % len(COLOURS)], None
     if curve.low is not None and curve.high is not None and np.isfinite(curve.low).any():
+        ends = {"low": curve.low.tolist(), "high": curve.high.tolist()}
         red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
         figure.add_trace(
             go.Scatter(
@@ -319,7 +320,7 @@ def _curve(figure: go.Figure, curve: Curve, index: int, *, legend: bool, row: in
     figure.add_trace(
         go.Scatter(
             x=curve.x, y=curve.y, name=plots.readable(curve.name), mode="lines+markers", legendgroup=curve.name,
-            showlegend=legend,
+            showlegend=legend, meta=ends,
             marker={"size": 3.5, "symbol": index}, line={"color": colour, "width": 1.2, "dash": DASHES[index % 4]},
         ), row=row, col=col,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from xtl import plots, stats
 from xtl.errors import InputError
 from xtl.plots.best import Best, best_of_each
 from xtl.plots.heatmaps import mute
+from xtl.plots.intervals import unsure
 from xtl.plots.maps import layer_module_panels
 from xtl.plots.style import COLOURS
 from xtl.publish.figure_layout import Curve, Size, curves, finish, maps
@@ -49,7 +50,7 @@ def accuracy_map(results: xr.Dataset, size: Size) -> go.Figure:
 
 
 def interval_map(results: xr.Dataset, size: Size) -> go.Figure:
-    """Mean gain of many pairs: cells whose 95% interval over instances holds 0 are pale, the others bordered.
+    """Mean gain of many pairs: cells whose 95% interval over instances holds 0, or that have none, are pale, the others bordered.
 
     From 29 instances a direction; the intervals are per cell (`xtl.stats.cell_intervals`).
     """
@@ -58,7 +59,7 @@ def interval_map(results: xr.Dataset, size: Size) -> go.Figure:
         raise InputError(f"kind 'interval_map': {reason}")
     panels = _panels(found["mean"], found["n"], {})
     figure = maps(panels, found.sizes["module"], _gain(results), "Gain maps with intervals", results, size)
-    pale = ((found["low"] <= 0) & (found["high"] >= 0)).values.reshape(-1, *found["mean"].shape[2:])
+    pale = unsure(found["low"].values, found["high"].values).reshape(-1, *found["mean"].shape[2:])
     for index, panel in enumerate(panels):
         mute(figure, panel, index, pale[index], width=1.0)
     return figure
@@ -109,7 +110,7 @@ def held_out(results: xr.Dataset, size: Size) -> go.Figure:
     figure.add_trace(
         go.Scatter(
             x=table["gain"], y=names, mode="markers", name=label, marker={"color": COLOURS[0], "size": 6},
-            error_x={"array": high.fillna(0), "arrayminus": low.fillna(0), "symmetric": False, "thickness": 1.2, "width": 3},
+            error_x={"array": high, "arrayminus": low, "symmetric": False, "thickness": 1.2, "width": 3},
         )
     )  # fmt: skip
     figure.add_trace(
