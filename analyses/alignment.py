@@ -34,7 +34,7 @@ from scipy.stats import rankdata
 from analyses._activations import check_layers_match, check_pairs, check_same_model, read_last
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
 from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
@@ -51,6 +51,7 @@ _check = functools.partial(
 )
 
 
+@known_keywords(name="alignment.compute")
 def compute(
     model: Model,
     pairs: Iterable[ParallelPair],

@@ -31,7 +31,7 @@ import xarray as xr
 
 from analyses._results import check_modules, intervals_said
 from xtl.analysis import Analysis, Request, words_of_each
-from xtl.errors import InputError, check_choice, check_whole
+from xtl.errors import InputError, check_choice, check_whole, known_keywords
 from xtl.plots.forest import Estimate, forest
 from xtl.plots.lines import Line, line_grid
 from xtl.results import Maps, check_computed, labelled, model_name, real_and_control, score_unit
@@ -50,6 +50,7 @@ NAMES = {"attn": "attention", "mlp": "FFN"}
 _check = functools.partial(check_computed, made_by="analyses.attn_vs_ffn.compute(results)", holds=["layer_difference"])
 
 
+@known_keywords(name="attn_vs_ffn.compute")
 def compute(
     results: Maps,
     control: Maps | None = None,

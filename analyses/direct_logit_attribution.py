@@ -35,7 +35,7 @@ from analyses._results import intervals_said
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model, forward
 from xtl.engine.head import Head
-from xtl.errors import InputError, ModelError, check_choice
+from xtl.errors import InputError, ModelError, check_choice, known_keywords
 from xtl.hooks import Hooks, capture
 from xtl.models.info import model_info
 from xtl.models.state import check_model
@@ -55,6 +55,7 @@ _check = functools.partial(
 )
 
 
+@known_keywords(name="direct_logit_attribution.compute")
 def compute(
     model: Model,
     pairs: Iterable[ParallelPair],

@@ -41,7 +41,7 @@ from analyses._learned import LEARNED, Questions, counted
 from xtl.analysis import Analysis, Request
 from xtl.backend import Model
 from xtl.engine import sweep
-from xtl.errors import InputError, check_whole
+from xtl.errors import InputError, check_whole, known_keywords
 from xtl.hooks import get_modules
 from xtl.layers import Layers, check_layers
 from xtl.models.info import model_info
@@ -84,6 +84,7 @@ def _warned_once() -> Iterator[None]:
             )
 
 
+@known_keywords(name="effectiveness.compute")
 @_warned_once()
 def compute(
     model: Model,

@@ -30,7 +30,7 @@ import xarray as xr
 
 from xtl import plots
 from xtl.analysis import Analysis, Request, words_of_each
-from xtl.errors import InputError, check_choice, check_whole
+from xtl.errors import InputError, check_choice, check_whole, known_keywords
 from xtl.languages import by_resource, resource_level
 from xtl.plots.best import Best, best_in_sample, best_of_each
 from xtl.results import (
@@ -49,6 +49,7 @@ from xtl.results.means import best_cells as best_cells
 from xtl.results.means import in_words as in_words
 
 
+@known_keywords(name="gain_maps.compute")
 def compute(results: Maps, *, by: str = "direction", instances: int = 0, against: Maps | None = None) -> xr.Dataset:
     """Average sweep results per direction (or task, kind of task, resource level), and per layer.
 

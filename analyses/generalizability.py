@@ -32,7 +32,7 @@ import xarray as xr
 from analyses._results import intervals_said, names_by_origin, nearest_layer
 from xtl import plots
 from xtl.analysis import Analysis, Request
-from xtl.errors import InputError, check_choice, check_whole
+from xtl.errors import InputError, check_choice, check_whole, known_keywords
 from xtl.plots.forest import Estimate, forest
 from xtl.results import GAIN_DIMS, NOISE, Maps, as_results, check_computed, labelled, model_name, score_unit
 from xtl.stats.examples import MEASURES, MIN_INSTANCES, Group, check_resamples, split_groups
@@ -45,6 +45,7 @@ _check = functools.partial(
 )
 
 
+@known_keywords(name="generalizability.compute")
 def compute(
     results: Maps | Mapping[str, Maps],
     *,

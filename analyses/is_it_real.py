@@ -30,7 +30,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from xtl.analysis import Analysis, Request, words_of_each
-from xtl.errors import InputError, check_choice, check_whole
+from xtl.errors import InputError, check_choice, check_whole, known_keywords
 from xtl.plots import controls
 from xtl.results import GAIN_DIMS, Maps, check_computed, score_unit, with_control
 from xtl.stats.examples import check_confidence, check_resamples, on_map, split_groups, stack
@@ -45,6 +45,7 @@ _check = functools.partial(
 )
 
 
+@known_keywords(name="is_it_real.compute")
 def compute(
     real: Maps,
     control: Maps,

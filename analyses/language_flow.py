@@ -35,7 +35,7 @@ from analyses._results import intervals_said
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model, forward_without_logits
 from xtl.engine.head import Head
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
 from xtl.hooks import Hooks, capture
 from xtl.models.info import model_info
 from xtl.models.state import check_model
@@ -54,6 +54,7 @@ _check = functools.partial(
 )
 
 
+@known_keywords(name="language_flow.compute")
 def compute(
     model: Model,
     pairs: Iterable[ParallelPair],

@@ -42,7 +42,7 @@ from analyses._probes import control_labels, cross_validated, folds_by_instance
 from xtl import plots
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.backend import Model
-from xtl.errors import InputError, check_choice, check_number, check_whole
+from xtl.errors import InputError, check_choice, check_number, check_whole, known_keywords
 from xtl.models.info import model_info
 from xtl.pairs import ParallelPair
 from xtl.plots.lines import Line, line_grid
@@ -59,6 +59,7 @@ _check = functools.partial(
 )
 
 
+@known_keywords(name="linear_probes.compute")
 def compute(
     model: Model,
     pairs: Iterable[ParallelPair],

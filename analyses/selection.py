@@ -31,7 +31,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from xtl.analysis import Analysis, Request
-from xtl.errors import check_choice
+from xtl.errors import check_choice, known_keywords
 from xtl.plots.selection import cost_figure, gain_figure
 from xtl.results import Maps, as_results, check_computed, per_example
 from xtl.selectors import Selector, evaluate
@@ -44,6 +44,7 @@ NEW = {"none": "new questions", "language": "new questions in new languages", "t
 """What selectors are judged on."""
 
 
+@known_keywords(name="selection.compute")
 def compute(
     real: Maps,
     controls: Maps | Sequence[Maps] = (),

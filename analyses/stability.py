@@ -33,7 +33,7 @@ from scipy.stats import rankdata
 from analyses._results import check_runs, names_by_difference
 from xtl import plots
 from xtl.analysis import Analysis, Request
-from xtl.errors import InputError, check_whole
+from xtl.errors import InputError, check_whole, known_keywords
 from xtl.plots.lines import Line, line_grid
 from xtl.results import GAIN_DIMS, check_computed, model_name
 from xtl.stats.examples import MIN_INSTANCES, check_resamples, cluster_sums
@@ -43,6 +43,7 @@ STATISTICS = ("rank correlation", "top overlap")
 _check = functools.partial(check_computed, made_by="analyses.stability.compute(runs)", holds=["same_best"])
 
 
+@known_keywords(name="stability.compute")
 def compute(
     runs: Mapping[str, xr.Dataset],
     *,

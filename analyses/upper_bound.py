@@ -26,7 +26,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from xtl.analysis import Analysis, Request, words_of_each
-from xtl.errors import check_choice
+from xtl.errors import check_choice, known_keywords
 from xtl.plots import bounds
 from xtl.results import Maps, check_computed, real_and_control
 from xtl.stats.chance import upper_bound_curve
@@ -41,6 +41,7 @@ _check = functools.partial(
 )
 
 
+@known_keywords(name="upper_bound.compute")
 def compute(
     real: Maps,
     control: Maps | None = None,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+
 import jaxtyping
 import pytest
 
@@ -55,3 +58,51 @@ def test_a_long_name_is_cut_in_the_message():
     with pytest.raises(xtl.InputError) as error:
         get_modules(["x" * 10**6])
     assert len(str(error.value)) < 500
+
+
+CALLED = [
+    lambda: xtl.pairs_from(),
+    lambda: xtl.get_task("capitals").pairs("en"),
+    lambda: xtl.get_task("capitals").pairs("en", "es", 5),
+    lambda: xtl.get_task("capitals").pairs("en", "es", source_lang="en"),
+    lambda: xtl.ParallelPair(),
+    lambda: xtl.Policy("attn", layer=3),
+    lambda: xtl.sweep(),
+]
+SAYS = [
+    "pairs_from needs table; it takes: table, source",
+    "pairs needs target_lang; it takes: source_lang, target_lang, limit",
+    "pairs takes 2 arguments without a name (source_lang, target_lang), and 3 are given; give the others by name: source_lang",
+    "pairs is given source_lang twice, by its place and by name",
+    "ParallelPair needs source and target; it takes: source, target",
+    "Policy has no argument 'layer'; valid: module, target_layer",
+    "sweep needs model; it takes: model",
+]
+
+
+@pytest.mark.parametrize(("call", "says"), list(zip(CALLED, SAYS, strict=True)))
+def test_a_call_that_does_not_fit_says_what_is_lacking_and_what_there_is(call, says, untyped):
+    with pytest.raises(xtl.InputError) as error:
+        call()
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+FACES = ("xtl", "xtl.plots", "xtl.stats", "xtl.selectors", "xtl.protocols", "xtl.gradients", "xtl.runs", "xtl.publish")
+PLAIN = {"check_seeds", "escape", "readable", "relabel", "saturation", "symmetric_limit"}
+"""Helpers for authors; `check_seeds` takes any name."""
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_every_public_function_tells_a_wrong_call_by_its_own_name(face, untyped):
+    module = importlib.import_module(face)
+    for name in set(module.__all__) - PLAIN:
+        if inspect.isfunction(function := getattr(module, name)):
+            with pytest.raises(xtl.InputError, match=r"has no argument 'wrongly'|unknown argument 'wrongly'|needs "):
+                function(wrongly=1)
+
+
+@pytest.mark.parametrize("options", [{"a", "b"}, {"a": 1, "b": 2}, iter("ab"), 5])
+def test_options_without_an_order_are_refused(options, untyped):
+    with pytest.raises(xtl.InputError, match="options must be a list or a tuple, got the "):
+        xtl.ParallelPair("x", "y", options=options, gold=0)

@@ -10,7 +10,7 @@ import difflib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, ParamSpec, SupportsIndex, TypeVar
 
@@ -39,7 +39,7 @@ class InputError(XtlError, ValueError):
 
 
 class KeywordError(InputError, TypeError):
-    """A function has no argument of that name."""
+    """A function has no argument of that name, or lacks one."""
 
 
 class ModelError(XtlError, RuntimeError):
@@ -97,12 +97,15 @@ def did_you_mean(value: object, valid: list[str]) -> str:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C")
+_OF_ANY = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def known_keywords(
     more: Iterable[str] = (), *, but: Iterable[str] = (), name: str | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a public function: an unknown keyword is told by the name of this function, not of an inner one, with the nearest.
+    """Decorate a public function: arguments that it does not have, or lacks, are told by its own name, with the nearest.
 
     Args:
         more: keywords that its `**settings` may hold.
@@ -115,25 +118,77 @@ def known_keywords(
     Traceback (most recent call last):
     ...
     xtl.errors.KeywordError: halve has no argument 'numbr' (did you mean 'number'?); valid: number
+    >>> halve()
+    Traceback (most recent call last):
+    ...
+    xtl.errors.KeywordError: halve needs number; it takes: number
+    >>> halve(3, 4)
+    Traceback (most recent call last):
+    ...
+    xtl.errors.KeywordError: halve takes 1 argument without a name (number), and 2 are given; give the others by name: number
     """
     settings, but = list(more), list(but)
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        of_any = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-        own = [name for name, one in inspect.signature(function).parameters.items() if one.kind not in of_any]
-        valid = [name for name in dict.fromkeys([*own, *settings]) if name not in but]
+        signature = inspect.signature(function)
+        parameters = [one for one in signature.parameters.values() if one.name not in ("self", "cls")]
+        own = [one.name for one in parameters if one.kind not in _OF_ANY]
+        valid = [key for key in dict.fromkeys([*own, *settings]) if key not in but]
+        takes_any = not settings and inspect.Parameter.VAR_KEYWORD in [one.kind for one in parameters]
+        called = name or function.__name__
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            for key in kwargs:
+            for key in () if takes_any else kwargs:
                 if key not in valid and key not in but:
-                    told = f"{name or function.__name__} has no argument {key!r}{did_you_mean(key, valid)}"
-                    raise KeywordError(f"{told}; valid: {', '.join(valid)}")
-            return function(*args, **kwargs)
+                    told = f"{called} has no argument {key!r}{did_you_mean(key, valid)}"
+                    raise KeywordError(f"{told}; valid: {', '.join(valid) or 'none'}")
+            try:
+                return function(*args, **kwargs)
+            except TypeError as error:
+                if told := _does_not_fit(signature, args, kwargs):
+                    raise KeywordError(f"{called} {told}: {', '.join(valid)}") from error
+                raise
 
         return call
 
     return decorate
+
+
+def known_fields(kind: type[C]) -> type[C]:
+    """Decorate a class: `known_keywords` of what it is made with, by the class's name.
+
+    >>> @known_fields
+    ... class Point:
+    ...     def __init__(self, x, y=0): ...
+    >>> Point()
+    Traceback (most recent call last):
+    ...
+    xtl.errors.KeywordError: Point needs x; it takes: x, y
+    """
+    kind.__init__ = known_keywords(name=kind.__name__)(kind.__init__)  # type: ignore[method-assign]
+    return kind
+
+
+def _does_not_fit(signature: inspect.Signature, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
+    """What is wrong with a call's arguments, before their names are listed; nothing if they fit."""
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        whole = [one.name for one in signature.parameters.values() if one.kind in _BY_PLACE]
+        given = len(args) - (whole[:1] in (["self"], ["cls"]))
+        placed = [one for one in whole if one not in ("self", "cls")]
+        if given > len(placed):
+            are = "is" if given == 1 else "are"
+            several = f"{len(placed)} argument{'' if len(placed) == 1 else 's'} without a name"
+            return f"takes {several} ({', '.join(placed) or 'none'}), and {given} {are} given; give the others by name"
+        if twice := [one for one in placed[:given] if one in kwargs]:
+            return f"is given {twice[0]} twice, by its place and by name; it takes"
+        there = signature.bind_partial(*args, **kwargs).arguments
+        needed = [one for one in signature.parameters.values() if one.default is one.empty and one.kind not in _OF_ANY]
+        lacks = [one.name for one in needed if one.name not in there]
+        return f"needs {' and '.join(lacks)}; it takes" if lacks else f"can't be called so ({error}); it takes"
+    return ""
 
 
 def as_whole(value: object) -> int | None:

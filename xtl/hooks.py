@@ -34,7 +34,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_fields
 
 HookFunction = Callable[..., Any]
 """What TransformerLens calls at a hook point: `(activation, hook) -> activation or None`."""
@@ -43,6 +43,7 @@ Hooks = list[tuple[str, HookFunction]]
 """Hook points by name, each with its function: the `fwd_hooks` of `run_with_hooks`."""
 
 
+@known_fields
 @dataclass(frozen=True)
 class Module:
     """Where a transplant reads and where it writes: one of `MODULES`, or one of your own, for `xtl.sweep(modules=[...])`.

@@ -20,7 +20,10 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
-from xtl.errors import InputError, Whole, as_whole, shown
+from xtl.errors import InputError, Whole, as_whole, check_text, known_fields, shown
+
+LISTS = ("options", "labels", "answers", "distribution", "source_options", "source_labels", "source_answers")
+"""What of a pair is in an order."""
 
 
 @runtime_checkable
@@ -35,6 +38,7 @@ Prompt = str | Sequence[Whole | Sequence[Whole] | TokenArray] | TokenArray
 """A prompt: text, or token ids (taken as they are, with no BOS added): a list, a range, an array, a tensor."""
 
 
+@known_fields
 @dataclass(frozen=True)
 class ParallelPair:
     """One question in two languages, and how to score the answer.
@@ -82,11 +86,15 @@ class ParallelPair:
     def __post_init__(self) -> None:
         for name in ("source", "target"):
             object.__setattr__(self, name, check_prompt(name, getattr(self, name)))
-        for name in ("source_lang", "target_lang", "id"):
-            if isinstance(getattr(self, name), str):
-                check_characters(name, getattr(self, name))
-        if not isinstance(self.options, (tuple, list)) and isinstance(self.options, TokenArray):
-            object.__setattr__(self, "options", tuple(self.options.tolist()))
+        for name in ("source_lang", "target_lang"):
+            if getattr(self, name) is not None:
+                check_characters(name, check_text(name, getattr(self, name)))
+        if isinstance(self.id, str):
+            check_characters("id", self.id)
+        if not isinstance(self.meta, Mapping):
+            raise InputError(f"meta must hold keys and values, got {shown(self.meta)}")
+        for name in LISTS:
+            object.__setattr__(self, name, _listed(name, getattr(self, name)))
         check_question(self.options, self.gold, self.answer)
         object.__setattr__(self, "gold", as_whole(self.gold))
         self._check_references()
@@ -144,6 +152,19 @@ class ParallelPair:
     def direction(self) -> str:
         """`source->target` as language codes, `?` where unknown."""
         return f"{self.source_lang or '?'}->{self.target_lang or '?'}"
+
+
+def _listed(name: str, value: Any) -> Any:
+    """A list or tuple as it is, an array as a tuple; None, and a text, which is told elsewhere, as they are.
+
+    Raises:
+        InputError: anything else; above all a set, which has no order.
+    """
+    if value is None or isinstance(value, (list, tuple, str)):
+        return value
+    if isinstance(value, TokenArray) and isinstance(found := value.tolist(), list):
+        return tuple(found)
+    raise InputError(f"{name} must be a list or a tuple, got the {type(value).__name__} {shown(value, 80)}")
 
 
 def parse_direction(text: str) -> tuple[str, str]:

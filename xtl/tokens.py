@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from xtl.backend import Model
-from xtl.errors import InputError, Whole, as_whole, check_text, one_line, shown
+from xtl.errors import InputError, Whole, as_whole, check_text, known_keywords, one_line, shown
 from xtl.pairs import Prompt, check_characters, check_prompt
 
 CHARACTERS_A_TOKEN = 100
@@ -137,6 +137,7 @@ Position = Whole | Sequence[Whole] | Word
 """Where a prompt is read or written: a token's index (negative: from the end), several, or a word's place."""
 
 
+@known_keywords()
 def at_word(word: str) -> Word:
     """The last token of a word that stands once in the prompt: where a model that reads from left to right knows all of it.
 
@@ -154,6 +155,7 @@ def at_word(word: str) -> Word:
     return Word(word)
 
 
+@known_keywords()
 def over_words(words: str) -> Word:
     """All tokens of words that stand once in the prompt; the other prompt's must be as many, and the first goes to the first.
 

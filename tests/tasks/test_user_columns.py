@@ -85,13 +85,50 @@ def test_a_list_of_options_and_languages_in_columns():
         ({"target_lang": "Spanish"}, "code (target_lang='es') or a column"),
         ({"source_lang": "english"}, "code (source_lang='en') or a column"),
         ({"gold": "level"}, "row 1: gold 2 is no option"),
+        ({"options": 5}, "options must be the name of a column, or a list of names, got 5"),
+        ({"source": 0}, "source: the table has no column 0"),
     ],
 )
-def test_a_mistake_is_one_clear_line(change, says):
+def test_a_mistake_is_one_clear_line(change, says, untyped):
     with pytest.raises(xtl.InputError) as error:
         xtl.pairs_from(ROWS, **(NAMED | change))
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_columns_of_one_name_are_refused_where_pandas_would_keep_the_last():
+    frame = pd.DataFrame(ROWS)
+    with pytest.raises(xtl.InputError, match="the table has columns of one name: es; rename them"):
+        xtl.pairs_from(pd.concat([frame, frame[["es"]]], axis=1), **NAMED)
+
+
+def test_missing_values_of_any_kind_are_missing():
+    frame = pd.DataFrame(ROWS).assign(level=[pd.NA, 1], when=[pd.NaT, pd.Timestamp("2020-01-01")])
+    assert [sorted(pair.meta) for pair in xtl.pairs_from(frame, **NAMED)] == [[], ["level", "when"]]
+
+
+def test_tables_of_polars_and_arrow_are_rows():
+    class Frame:
+        columns = tuple(ROWS[0])
+
+        def to_dicts(self):
+            return ROWS
+
+    arrow = pytest.importorskip("pyarrow").Table.from_pylist(ROWS)
+    assert xtl.pairs_from(Frame(), **NAMED) == xtl.pairs_from(arrow, **NAMED) == xtl.pairs_from(ROWS, **NAMED)
+
+
+def test_another_separator_is_named(tmp_path):
+    (tmp_path / "mine.csv").write_text("en;es;right\nTwo is;Dos es; dos\n")
+    with pytest.raises(xtl.InputError, match="its fields are parted by ';', not by ','"):
+        xtl.pairs_from(tmp_path / "mine.csv", source="en", target="es", answer="right")
+
+
+def test_an_answer_without_its_space_is_told():
+    with pytest.warns(
+        UserWarning, match="1 of 1 answers or options follow their prompt .* 'Dos y dos soncuatro'.*' cuatro'"
+    ):
+        xtl.pairs_from([ROWS[0] | {"right": "cuatro"}], source="en", target="es", answer="right")
 
 
 @pytest.mark.parametrize("table", [3, {"en": ["a"]}, [1], None])

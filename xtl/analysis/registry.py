@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 
 from xtl.analysis.base import Analysis
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
 from xtl.packages import DISTRIBUTION
 
 GROUP = "xtl.analyses"
@@ -74,6 +74,7 @@ def find_analyses() -> dict[str, Offer]:
     return {name: several[0] for name, several in offers.items() if len(several) == 1}
 
 
+@known_keywords()
 def get_analysis(name: str) -> Analysis:
     """The analysis of that name.
 

@@ -15,6 +15,7 @@ from xtl import plots
 from xtl.backend import Model
 from xtl.engine import sweep
 from xtl.engine.head import Head
+from xtl.errors import known_keywords
 from xtl.explorer.cells import CellView, look
 from xtl.hooks import get_modules
 from xtl.pairs import ParallelPair
@@ -67,6 +68,7 @@ class Explored:
             found["changed"] = (result["text"] != result["vanilla_text"]).values.astype("float64")
         return found
 
+    @known_keywords()
     def cell(self, module: str, source_layer: int, target_layer: int, *, pair: int = 0) -> CellView:
         """Run one transplant and look at it.
 
@@ -95,6 +97,7 @@ class Explored:
         """What follows the model's last block, for the logit lens."""
         return Head(self.model)
 
+    @known_keywords()
     def figure(self, *, pair: int = 0) -> go.Figure:
         """The map of a pair, as a still figure."""
         result = self.result_of(pair)

@@ -16,6 +16,7 @@ from xtl.engine.engines import ENGINES, resolve_engine
 from xtl.engine.lengths import engine_for
 from xtl.engine.own_modules import engine_for_modules
 from xtl.engine.plan import Cell, Plan
+from xtl.errors import known_keywords
 from xtl.hooks import Module
 from xtl.scoring.likelihood import Question
 
@@ -68,6 +69,7 @@ def written_logprobs(model: Model, plan: Plan, written: Sequence[Written]) -> Fl
     return torch.stack([values for _, values in scored]).double().cpu()
 
 
+@known_keywords()
 def agreement(estimate: Float[np.ndarray, " cell"], exact: Float[np.ndarray, " cell"]) -> dict[str, float]:
     """How far estimates agree with exact gains.
 

@@ -19,12 +19,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from xtl.errors import InputError
+from xtl.errors import InputError, known_keywords
 from xtl.pairs import ParallelPair, Prompt, check_pairs
 
 CHAT = (False, True, "auto")
 
 
+@known_keywords()
 def chat_pairs(
     model: Any, pairs: Iterable[ParallelPair], chat: bool | str = "auto", system: str | None = None
 ) -> list[ParallelPair]:

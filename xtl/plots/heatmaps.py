@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 import xarray as xr
 from plotly.subplots import make_subplots
 
-from xtl.errors import check_flag, check_whole
+from xtl.errors import check_flag, check_whole, known_keywords
 from xtl.plots.best import Best, mark, said
 from xtl.plots.slots import Slots, border, is_layers, slots, spread, squares, strokes, tried
 from xtl.plots.style import Scale, escape, readable, saturation, wrap
@@ -66,6 +66,7 @@ class Panel:
         return rows, columns
 
 
+@known_keywords()
 def heatmap_grid(
     panels: Sequence[Panel],
     *,

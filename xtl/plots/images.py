@@ -10,7 +10,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from xtl.errors import InputError, XtlError, check_number, check_whole
+from xtl.errors import InputError, XtlError, check_number, check_whole, known_keywords
 from xtl.files import write_whole
 from xtl.packages import install_hint
 
@@ -19,6 +19,7 @@ class FigureError(XtlError, RuntimeError):
     """A figure cannot be turned into an image: a package or a browser is missing."""
 
 
+@known_keywords()
 def save_png(
     figure: go.Figure,
     path: str | os.PathLike[str],
@@ -45,6 +46,7 @@ def save_png(
     return write_whole(target, lambda place: place.write_bytes(data), make_folder=False)
 
 
+@known_keywords()
 def image_bytes(
     figure: go.Figure, form: str, width: int | None = None, height: int | None = None, scale: int | float = 1
 ) -> bytes:

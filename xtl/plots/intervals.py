@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from xtl.errors import InputError
+from xtl.errors import InputError, known_keywords
 from xtl.plots.controls import group_dim
 from xtl.plots.heatmaps import Panel, heatmap_grid, mute
 from xtl.plots.lines import Line, line_grid
@@ -24,6 +24,7 @@ from xtl.plots.style import readable, title_of
 from xtl.results import score_unit
 
 
+@known_keywords()
 def interval_map(found: xr.Dataset) -> go.Figure:
     """Mean differences of every cell: those whose interval holds 0 are pale, the others bordered; the pointer says the ends.
 
@@ -51,14 +52,15 @@ def interval_map(found: xr.Dataset) -> go.Figure:
             texts.append(np.vectorize(_bracket, otypes=[object])(*ends))
     figure = heatmap_grid(
         panels, columns=found.sizes["module"], unit=_unit(found), title=title_of("Gain maps with intervals", found),
-        subtitle=f"mean difference to {found.attrs['against']}; pale: the {_level(found)} interval over instances holds 0, or there "
-        f"is none; bordered: it does not{_reasons(found)}",
+        subtitle=f"mean difference to {found.attrs['against']}; pale: the {_level(found)} interval over instances holds 0, or "
+        f"there is none; bordered: it does not{_reasons(found)}",
     )  # fmt: skip
     for index, panel in enumerate(panels):
         mute(figure, panel, index, pale[index], texts[index])
     return figure
 
 
+@known_keywords()
 def layer_profile(found: xr.Dataset) -> go.Figure:
     """Mean differences by layer, as target and as source, with bands: a row a group, a line a module.
 

@@ -26,7 +26,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from xtl.errors import check_choice
+from xtl.errors import check_choice, known_keywords
 from xtl.languages import arrow
 from xtl.plots.best import best_of_each
 from xtl.plots.heatmaps import Panel, heatmap_grid
@@ -35,6 +35,7 @@ from xtl.plots.style import escape, readable
 from xtl.results import ROLES, Maps, mean_maps, provenance, score_unit, with_directions
 
 
+@known_keywords()
 def gain_map(data: Maps, *, direction: str | None = None, title: str | None = None) -> go.Figure:
     """Heatmaps of the mean gain, source layer (y, 0 at the bottom) by target layer (x): one per module, one scale.
 
@@ -59,6 +60,7 @@ def gain_map(data: Maps, *, direction: str | None = None, title: str | None = No
     return heatmap_grid(panels, columns=columns, title=headline, subtitle=_subtitle(part), unit=score_unit(part))
 
 
+@known_keywords()
 def layer_module_heatmap(
     data: Maps, *, direction: str | None = None, roles: Sequence[str] = ("target", "source"), title: str | None = None
 ) -> go.Figure:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from xtl.backend import Model
+from xtl.errors import known_fields, known_keywords
 from xtl.pairs import Prompt
 from xtl.policies.applying import applied, made_for
 from xtl.policies.choosing import best_cell
@@ -30,6 +31,7 @@ from xtl.policies.hub import policy_from_hub, push_policy
 from xtl.results import Maps
 
 
+@known_fields
 @dataclass(frozen=True, eq=False)
 class Policy(Fields):
     """One write: what, where, on which model, how it was chosen, and what it gained.
@@ -46,6 +48,7 @@ class Policy(Fields):
     """
 
     @classmethod
+    @known_keywords(name="Policy.for_model")
     def for_model(cls, model: Model, **what: Any) -> Policy:
         """A policy for a loaded model, checked against it; layers may count from the end.
 
@@ -59,6 +62,7 @@ class Policy(Fields):
         return made_for(cls, model, what)
 
     @classmethod
+    @known_keywords(name="Policy.from_maps")
     def from_maps(
         cls,
         model: Model,
@@ -96,24 +100,29 @@ class Policy(Fields):
         how: dict[str, Any] = {"strategy": strategy, "choose_by": choose_by, "n_splits": n_splits, "seed": seed}
         return made_for(cls, model, best_cell(model, results, control, direction, **how))
 
+    @known_keywords(name="Policy.applied")
     def applied(self, model: Model, source: Prompt | Sequence[str] | None = None) -> AbstractContextManager[Model]:
         """While it lasts, whatever the model generates is patched; see `xtl.policies.applying.applied`."""
         return applied(self, model, source)
 
+    @known_keywords(name="Policy.save")
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write it to a new folder, whole or not at all; see `xtl.policies.folder.save_policy`."""
         return save_policy(self, folder)
 
     @classmethod
+    @known_keywords(name="Policy.load")
     def load(cls, folder: str | os.PathLike[str]) -> Policy:
         """Read one from a folder, and check all of it; see `xtl.policies.folder.load_policy`."""
         return load_policy(cls, folder)
 
+    @known_keywords(name="Policy.push_to_hub")
     def push_to_hub(self, repo: str, *, private: bool = True, token: str | None = None) -> str:
         """Put it on the Hugging Face hub; see `xtl.policies.hub.push_policy`."""
         return push_policy(self, repo, private=private, token=token)
 
     @classmethod
+    @known_keywords(name="Policy.from_hub")
     def from_hub(cls, repo: str, *, revision: str | None = None, token: str | None = None) -> Policy:
         """Get one from the Hugging Face hub; see `xtl.policies.hub.policy_from_hub`."""
         return policy_from_hub(cls, repo, revision=revision, token=token)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
 from xtl.files import write_text
 from xtl.foreign import for_latex, frame_for_csv
 from xtl.protocols.run import language_of
@@ -18,6 +18,7 @@ from xtl.results.units import UNITS
 FORMATS = (".csv", ".tex")
 
 
+@known_keywords()
 def accuracy_table(results: Maps, measure: str = "accuracy") -> pd.DataFrame:
     """Vanilla and each cell, by language: for results of few cells (`fixed`, `select`).
 
@@ -41,6 +42,7 @@ def accuracy_table(results: Maps, measure: str = "accuracy") -> pd.DataFrame:
     return finish(results, rows, measure)
 
 
+@known_keywords()
 def upper_bound(results: Maps, measure: str = "accuracy") -> pd.DataFrame:
     """Instance-aware upper bounds, by module and language: an instance counts if some cell of a set solves it.
 
@@ -126,6 +128,7 @@ def _cells(cells: xr.DataArray) -> list[tuple[str, np.ndarray]]:
     return [(name, columns.values[:, index]) for index, name in enumerate(names)]
 
 
+@known_keywords()
 def write_table(table: pd.DataFrame, path: str | Path) -> Path:
     """Write a table as CSV (full precision) or LaTeX (`booktabs`, one decimal), by the file's suffix, whole or not at all.
 

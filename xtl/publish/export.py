@@ -13,7 +13,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import xarray as xr
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
 from xtl.files import check_file, write_whole
 from xtl.foreign import for_csv, for_latex, printable
 from xtl.results import best_cells, mean_maps
@@ -28,6 +28,7 @@ FORMATS = {"csv": ".csv", "parquet": ".parquet", "netcdf": ".nc", "latex": ".tex
 """Formats with the ending of their files."""
 
 
+@known_keywords()
 def export_run(
     run: Path,
     form: str,

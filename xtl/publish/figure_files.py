@@ -28,7 +28,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from xtl import plots
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
 from xtl.files import check_file, write_whole
 from xtl.foreign import frame_for_csv
 from xtl.pairs import parse_direction
@@ -46,6 +46,7 @@ LEVELS = 255
 _UNITS = {"in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "pt": 96 / 72, "px": 1.0}
 
 
+@known_keywords()
 def export_figure(
     run: str | os.PathLike[str],
     *,
@@ -125,6 +126,7 @@ def _say_below(figure: go.Figure, text: str, size: Size) -> None:
     )  # fmt: skip
 
 
+@known_keywords()
 def save_figure(figure: go.Figure, path: str | os.PathLike[str], *, form: str | None = None) -> tuple[Path, Path]:
     """Write a figure at its own size, and its numbers as CSV beside it.
 

@@ -19,6 +19,7 @@ import xarray as xr
 from markupsafe import Markup
 
 from xtl import plots
+from xtl.errors import known_keywords
 from xtl.publish.images import data_uri
 from xtl.publish.sections import MEASURES, Section, make_sections
 from xtl.publish.summary import percent, signed, summary_rows
@@ -60,6 +61,7 @@ class View:
         return str(Markup("").join(_section_html(section) for section in self._sections[:MOST]) + _more(self._sections))
 
 
+@known_keywords()
 def show(result: Maps) -> View:
     """A view of a sweep's result, for a notebook: leave it as the last line of a cell.
 

@@ -31,7 +31,7 @@ import jinja2
 import xarray as xr
 from markupsafe import Markup
 
-from xtl.errors import InputError, check_whole
+from xtl.errors import InputError, check_whole, known_keywords
 from xtl.files import write_whole
 from xtl.publish.cards import colour_bars, limits_of, make_blocks
 from xtl.publish.images import gradient
@@ -54,6 +54,7 @@ IN_PYTHON = (
 """How a control is run where no command is known that made the results."""
 
 
+@known_keywords()
 def write_report(
     path: str | os.PathLike[str],
     results: Maps,
@@ -96,6 +97,7 @@ def write_report(
     )
 
 
+@known_keywords()
 def render(
     results: Maps,
     *,

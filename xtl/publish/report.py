@@ -6,11 +6,13 @@ import os
 import shlex
 from pathlib import Path
 
+from xtl.errors import known_keywords
 from xtl.files import check_file
 from xtl.publish.page import CONTROL, write_report
 from xtl.runs.reading import read_run
 
 
+@known_keywords()
 def report_run(
     run: str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,

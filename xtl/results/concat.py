@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
 from xtl.results.details import OPTION, pad_options
 
 Maps = xr.Dataset | Iterable[xr.Dataset]
@@ -60,6 +60,7 @@ OF_RUN = (*OWN, "control", "seed", "control_seed", "versions", "protocol", "spli
 """Attributes in which a control may differ from its real run."""
 
 
+@known_keywords()
 def concat_maps(maps: Maps, *, by: str | None = None) -> xr.Dataset:
     """Maps of several pairs as one Dataset, along a first dim `example`.
 

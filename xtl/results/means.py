@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xtl.errors import check_choice
+from xtl.errors import check_choice, known_keywords
 from xtl.languages import english_name
 from xtl.results.axes import NOISE, check_computed, diagonal, labelled, per_example, score_unit
 from xtl.results.concat import Maps, as_results
@@ -29,6 +29,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@known_keywords()
 def mean_maps(results: Maps, *, by: str | None = "direction") -> xr.Dataset:
     """Average maps over the examples of each direction (or task, kind of task, resource level), and over layers.
 
@@ -79,6 +80,7 @@ def mean_maps(results: Maps, *, by: str | None = "direction") -> xr.Dataset:
     return merged.assign_coords(layer=merged["layer"].astype(int)).assign_attrs(by=by or "all")
 
 
+@known_keywords()
 def best_cells(data: xr.Dataset) -> pd.DataFrame:
     """The cell with the largest mean gain, per direction and module.
 

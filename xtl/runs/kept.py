@@ -19,6 +19,7 @@ from xtl.backend import Model
 from xtl.engine.plan import Confidence, Generated, Outputs, Plan
 from xtl.engine.prepare import Sweep
 from xtl.engine.readings import n_readings
+from xtl.errors import known_fields
 from xtl.files import check_can_write, gone, sha256, writing
 from xtl.models.identity import identity_key
 from xtl.packages import versions
@@ -26,6 +27,7 @@ from xtl.runs.manifest import PACKAGES
 from xtl.runs.tensors import checksum, read_tensor, write_tensor
 
 
+@known_fields
 class KeptMaps:
     """A resume cache for `xtl.sweep_many`: a folder in which each map is kept once computed, and read from later.
 

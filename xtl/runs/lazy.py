@@ -18,7 +18,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
 from xtl.results import GAIN_DIMS
 from xtl.results.details import ALONG, attrs_of
 from xtl.runs.extent import extent_attrs
@@ -28,6 +28,7 @@ from xtl.runs.tables import EACH, OPTIONS, PROMPTS, RUNS, VALUES
 COORDS = ("task", "source_lang", "target_lang", *PROMPTS)
 
 
+@known_keywords()
 def open_run(path: str | os.PathLike[str], *, model: str | None = None, task: str | None = None) -> xr.Dataset:
     """The maps of a run that are whole, lazily loaded; also while it is still at work, or from a folder that can't be written.
 

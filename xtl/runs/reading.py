@@ -12,7 +12,7 @@ from typing import Any
 
 import xarray as xr
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
 from xtl.foreign import printable
 from xtl.languages import arrow
 from xtl.results.details import pad_options
@@ -26,6 +26,7 @@ RESULTS = "results.parquet"
 """The file of a single sweep, or of a protocol."""
 
 
+@known_keywords()
 def open_results(path: str | os.PathLike[str]) -> xr.Dataset:
     """Stored results as xarray: a Parquet file of `xtl.runs.save_results`, a folder that holds one, or the folder of `xtl run`.
 
@@ -96,6 +97,7 @@ def _together(scored: dict[str, list[xr.Dataset]]) -> list[xr.Dataset]:
     return joined
 
 
+@known_keywords()
 def read_run(
     run: str | os.PathLike[str], *, model: str | None = None, task: str | None = None
 ) -> tuple[list[xr.Dataset], list[str]]:

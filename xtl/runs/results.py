@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
-from xtl.errors import InputError
+from xtl.errors import InputError, known_keywords
 from xtl.files import write_whole
 from xtl.results import GAIN_DIMS, Maps, as_results
 from xtl.results.concat import cell_dims
@@ -34,6 +34,7 @@ LISTED = ("step", *dict.fromkeys(ALONG.values()))
 """Dims that a table holds as lists."""
 
 
+@known_keywords()
 def to_table(results: Maps) -> pd.DataFrame:
     """A sweep's result as a DataFrame, a row a cell and instance, in the result's order.
 
@@ -71,6 +72,7 @@ def _from_lists(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.stack([np.asarray(one) for one in values]).reshape(*shape, -1)
 
 
+@known_keywords()
 def save_results(results: Maps, path: str | os.PathLike[str]) -> Path:
     """Write a sweep's result as Parquet (zstd), its attributes in the file's metadata. Whole or not at all.
 
@@ -90,6 +92,7 @@ def _axes(results: xr.Dataset) -> dict[str, list[str]]:
     return {} if len(dims) == len(GAIN_DIMS) else {AXES: dims}
 
 
+@known_keywords()
 def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read what `save_results` wrote: dims `example, module, source_layer, target_layer` and further axes, attributes included.
 

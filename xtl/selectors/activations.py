@@ -13,13 +13,14 @@ import xarray as xr
 from jaxtyping import Float
 
 from xtl.backend import Model
-from xtl.errors import check_layer, check_whole
+from xtl.errors import check_layer, check_whole, known_keywords
 from xtl.hooks import get_modules
 from xtl.pairs import ParallelPair, Prompt, check_pairs
 from xtl.tokens import check_fits, encode
 from xtl.transplants import read_activations
 
 
+@known_keywords()
 def question_features(
     model: Model,
     pairs: Iterable[ParallelPair],

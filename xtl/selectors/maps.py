@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from xtl.errors import InputError
+from xtl.errors import InputError, known_keywords
 from xtl.results import GAIN_DIMS, Maps, as_results, gold_option
 from xtl.stats.examples import Group, split_groups
 from xtl.stats.selection import choose, map_shape
@@ -150,6 +150,7 @@ class Development:
         )  # fmt: skip
 
 
+@known_keywords()
 def read_maps(real: Maps, controls: Maps | Sequence[Maps] = (), *, features: xr.DataArray | None = None) -> Development:
     """Results as arrays: checked, their controls beside them, example by example.
 

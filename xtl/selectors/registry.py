@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
 from xtl.selectors.base import Selector
 from xtl.selectors.confidence import Calibrated, Confidence
 from xtl.selectors.contrast import Contrast, ContrastPool, VanillaContrast
@@ -30,6 +30,7 @@ BASELINES: tuple[Callable[[], Selector], ...] = (Vanilla, SourceAnswer, Fixed, V
 """What every table begins with."""
 
 
+@known_keywords()
 def get_selectors(selectors: str | Sequence[str | Selector]) -> list[Selector]:
     """Selectors by name, or as they are; "all" for all of ours.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from xtl.errors import InputError, check_number, check_whole
+from xtl.errors import InputError, check_number, check_whole, known_keywords
 from xtl.results import GAIN_DIMS
 from xtl.selectors.base import log_softmax
 from xtl.stats.seeds import generator
@@ -16,6 +16,7 @@ from xtl.stats.seeds import generator
 Planted = Mapping[tuple[str, int, int], float]
 
 
+@known_keywords()
 def simulate(
     *,
     n_questions: int = 60,

@@ -24,7 +24,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float, Int
 
-from xtl.errors import InputError, check_choice, check_flag, check_whole
+from xtl.errors import InputError, check_choice, check_flag, check_whole, known_keywords
 from xtl.results import Maps, as_results, labelled
 from xtl.selectors.base import Selector, passes
 from xtl.selectors.headroom import headroom, interval, lucky, share
@@ -48,6 +48,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@known_keywords()
 def evaluate(
     real: Maps,
     controls: Maps | Sequence[Maps] = (),

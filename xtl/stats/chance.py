@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from scipy import special
 
-from xtl.errors import InputError
+from xtl.errors import InputError, known_keywords
 from xtl.results import Maps, real_and_control, with_control
 from xtl.stats.examples import Group, check_confidence, record, split_groups, stack
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
@@ -25,6 +25,7 @@ BLOCK = 2**21
 """Pairs of instances looked at together."""
 
 
+@known_keywords()
 def upper_bound_curve(
     real: Maps,
     control: Maps | None = None,
@@ -69,6 +70,7 @@ def upper_bound_curve(
     return result.assign_attrs(record(real, control, method="adjusted", confidence=confidence))
 
 
+@known_keywords()
 def solved_instances(real: Maps, control: Maps, *, by: str | None = "direction") -> pd.DataFrame:
     """Which instances does only the real source solve, which only the control?
 

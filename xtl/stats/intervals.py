@@ -26,7 +26,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from scipy import stats
 
-from xtl.errors import InputError, check_choice, check_whole
+from xtl.errors import InputError, check_choice, check_whole, known_keywords
 from xtl.results import Maps, real_and_control
 from xtl.stats.examples import (
     MIN_INSTANCES,
@@ -64,6 +64,7 @@ class Interval:
     reason: str = ""
 
 
+@known_keywords()
 def cell_intervals(
     real: Maps,
     control: Maps | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xtl.errors import known_keywords
 from xtl.results import Maps, real_and_control
 from xtl.stats.examples import Group, record, split_groups, stack
 from xtl.stats.intervals import mean_interval
@@ -14,6 +15,7 @@ SIDES = {"target": "source_layer", "source": "target_layer"}
 """Roles of a layer, and the dim of the other side, which is averaged over."""
 
 
+@known_keywords()
 def layer_intervals(
     real: Maps,
     control: Maps | None = None,

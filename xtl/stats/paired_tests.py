@@ -24,7 +24,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from xtl.errors import InputError, check_choice, check_flag, check_whole
+from xtl.errors import InputError, check_choice, check_flag, check_whole, known_keywords
 from xtl.results import Maps, real_and_control
 from xtl.stats.corrections import adjust_fdr, adjust_max
 from xtl.stats.effects import cohens_d, hedges_g, odds_ratio
@@ -46,6 +46,7 @@ class Flips:
     exact: bool
 
 
+@known_keywords()
 def significance(
     real: Maps,
     control: Maps | None = None,

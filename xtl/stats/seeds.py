@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from xtl.errors import InputError, Whole, as_whole, check_whole
+from xtl.errors import InputError, Whole, as_whole, check_whole, known_keywords
 
 
 def generator(seed: Whole, purpose: str) -> np.random.Generator:
@@ -32,6 +32,7 @@ def generator(seed: Whole, purpose: str) -> np.random.Generator:
     return np.random.default_rng([check_whole("seed", seed, 0), zlib.crc32(purpose.encode())])
 
 
+@known_keywords()
 def check_seeds(**named: Whole | Iterable[Whole]) -> list[int]:
     """Return all seeds of the arguments given, in order; each may stand there once.
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from xtl.errors import check_choice, check_whole
+from xtl.errors import check_choice, check_whole, known_keywords
 from xtl.results import GAIN_DIMS, Maps, as_results, real_and_control
 from xtl.stats.examples import MEASURES, Group, check_confidence, check_resamples, cluster_sums, record, split_groups
 from xtl.stats.intervals import DIFFERENCE, SHARE, Interval, adjusted, mean_interval, share_interval, spread
@@ -41,6 +41,7 @@ class ChosenCell:
     n: int
 
 
+@known_keywords()
 def select_cell(
     results: Maps, *, strategy: str = "overall", measure: str = "accuracy", min_instances: int = 1
 ) -> ChosenCell:
@@ -72,6 +73,7 @@ def select_cell(
     return ChosenCell(str(names[0]), int(names[1]), int(names[2]), float(maps[0][0, place]), group.n)
 
 
+@known_keywords()
 def held_out(
     real: Maps,
     control: Maps | None = None,

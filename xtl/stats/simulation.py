@@ -13,7 +13,7 @@ from typing import Literal, overload
 import numpy as np
 import xarray as xr
 
-from xtl.errors import InputError, check_choice, check_flag, check_number, check_whole
+from xtl.errors import InputError, check_choice, check_flag, check_number, check_whole, known_keywords
 from xtl.results import GAIN_DIMS
 from xtl.stats.seeds import generator
 
@@ -21,18 +21,21 @@ SHAPES = ("heavy", "normal", "skewed", "lopsided")
 Planted = Mapping[tuple[str, int, int], float]
 
 
+@known_keywords()
 @overload
 def simulate(
     *, n_instances: int = ..., languages: Sequence[str] = ..., modules: Sequence[str] = ..., n_layers: int = ...,
     planted: Planted | None = ..., shape: str = ..., smoothness: float = ..., ties: float = ..., seed: int = ...,
     control: Literal[False] = ...,
 ) -> xr.Dataset: ...  # fmt: skip
+@known_keywords()
 @overload
 def simulate(
     *, n_instances: int = ..., languages: Sequence[str] = ..., modules: Sequence[str] = ..., n_layers: int = ...,
     planted: Planted | None = ..., shape: str = ..., smoothness: float = ..., ties: float = ..., seed: int = ...,
     control: Literal[True],
 ) -> tuple[xr.Dataset, xr.Dataset]: ...  # fmt: skip
+@known_keywords()
 def simulate(
     *,
     n_instances: int = 30,

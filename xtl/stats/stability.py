@@ -11,12 +11,13 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Int
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
 from xtl.results import GAIN_DIMS, Maps, as_results
 from xtl.stats.examples import MEASURES, Group, check_resamples, record, split_groups
 from xtl.stats.selection import STRATEGIES, chosen_cells, held_out_means, map_shape, split_halves
 
 
+@known_keywords()
 def cell_stability(
     results: Maps,
     *,
@@ -70,6 +71,7 @@ def cell_stability(
     return table
 
 
+@known_keywords()
 def cell_transfer(
     results: Maps,
     *,

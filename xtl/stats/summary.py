@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from xtl.errors import InputError, check_whole
+from xtl.errors import InputError, check_whole, known_keywords
 from xtl.results import Maps, with_control
 from xtl.stats.examples import record
 from xtl.stats.intervals import bracket
@@ -29,6 +29,7 @@ QUANTITIES = {
 DIFFERENCES = ("fixed_gain", "fixed_over_control", "corrected")
 
 
+@known_keywords()
 def summary_table(
     real: Maps,
     control: Maps,
@@ -86,6 +87,7 @@ def summary_table(
     return table
 
 
+@known_keywords()
 def summary_wide(table: pd.DataFrame) -> pd.DataFrame:
     """The table for reading: a row a direction and module, `n`, and a column a quantity, such as "74% [64, 82]".
 

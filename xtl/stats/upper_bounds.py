@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from xtl.errors import known_keywords
 from xtl.results import Maps, real_and_control
 from xtl.stats.examples import Group, check_confidence, record, split_groups, stack
 from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
@@ -21,6 +22,7 @@ from xtl.stats.intervals import DIFFERENCE, mean_interval, share_interval
 SETS = {"source_row": "source_layer", "target_column": "target_layer", "overall": None}
 
 
+@known_keywords()
 def layer_upper_bounds(
     real: Maps,
     control: Maps | None = None,

@@ -13,9 +13,10 @@ Importing them is cheap.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from xtl.errors import InputError, check_choice, check_flag
+from xtl.errors import InputError, check_choice, check_flag, known_keywords
 from xtl.tasks.alignment import Alignment, check_alignment
 from xtl.tasks.base import PAPER, PaperDefaults, Task, normalise_language
 from xtl.tasks.benchmark import Benchmark
@@ -62,7 +63,8 @@ TASKS: dict[str, Task] = {
 """Every task, by name."""
 
 
-def get_task(name: str, *, run_code: bool = False) -> Task:
+@known_keywords()
+def get_task(name: str | os.PathLike[str], *, run_code: bool = False) -> Task:
     """The task of that name; a user's file (.jsonl, .csv, .parquet) as a task; or one of lm-evaluation-harness.
 
     Args:
@@ -82,6 +84,8 @@ def get_task(name: str, *, run_code: bool = False) -> Task:
         return lm_eval_task(name, run_code)
     if run_code:
         raise InputError(f"run_code is for tasks of lm-evaluation-harness ({PREFIX}FOLDER); {name!r} has no code")
+    if not isinstance(name, (str, os.PathLike)):
+        check_choice("task", name, TASKS)
     path = Path(name)
     if path.suffix in SUFFIXES and name not in TASKS:
         if not path.is_file():

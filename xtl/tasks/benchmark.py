@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, Whole, check_choice, check_whole
+from xtl.errors import InputError, Whole, check_choice, check_whole, known_keywords
 from xtl.pairs import ParallelPair
 from xtl.tasks.alignment import Alignment, check_alignment
 from xtl.tasks.base import PAPER, PaperDefaults, check_seed, normalise_language
@@ -116,6 +116,7 @@ class Benchmark:
         """The layers, module and length of generation that the paper fixes for unseen data."""
         return PAPER[self.kind]
 
+    @known_keywords()
     def pairs(
         self,
         source_lang: str,

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from xtl.errors import Whole, check_whole
+from xtl.errors import Whole, check_whole, known_keywords
 from xtl.pairs import ParallelPair
 from xtl.tasks.base import check_seed, normalise_language
 from xtl.tasks.names import cldr_version, country_name
@@ -51,6 +51,7 @@ class CountryCards:
         """Number of instances."""
         return len(self.answers)
 
+    @known_keywords()
     def pairs(
         self,
         source_lang: str,

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, Whole, check_whole
+from xtl.errors import InputError, Whole, check_whole, known_keywords
 from xtl.packages import install_hint
 from xtl.pairs import ParallelPair
 from xtl.tasks.base import check_seed, drawn, normalise_language
@@ -79,6 +79,7 @@ class LmEvalTask:
         """The scores that such pairs have enough for."""
         return {"options": ("strict",), "answer": ("strict", "em", "f1")}.get(self.score, ())
 
+    @known_keywords()
     def pairs(
         self,
         source_lang: str,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, check_choice, did_you_mean
+from xtl.errors import InputError, check_choice, did_you_mean, known_keywords, shown
 from xtl.languages import code_of
 from xtl.pairs import ParallelPair
 from xtl.tasks.base import is_language
@@ -17,6 +18,7 @@ from xtl.tasks.user_files import rows_of_file
 PAGE = "docs/tasks.md, 'Your own data'"
 
 
+@known_keywords()
 def pairs_from(
     table: Any,
     *,
@@ -59,7 +61,7 @@ def pairs_from(
         raise InputError("the table has no rows")
     there = tuple(dict.fromkeys(name for _, row in rows for name in row))
     given = {"source": source, "target": target, **columns}
-    several = [options] if isinstance(options, str) else [*(options or ())]
+    several = _several(options)
     for argument, column in [*given.items(), *(("options", one) for one in several)]:
         _check_column(argument, column, there)
     langs = {
@@ -80,13 +82,26 @@ def pairs_from(
     return pairs_of(((where, renamed(row)) for where, row in rows), "the table")
 
 
+def _several(options: Any) -> list[Any]:
+    """The columns of options."""
+    if options is None or isinstance(options, (str, list, tuple)):
+        return [options] if isinstance(options, str) else [*(options or ())]
+    raise InputError(f"options must be the name of a column, or a list of names, got {shown(options)}. See {PAGE}")
+
+
 def _rows(table: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if isinstance(table, (str, PathLike)):
         if not Path(table).is_file():
             raise InputError(f"no file {str(table)!r} of parallel questions")
         yield from rows_of_file(Path(table))
         return
+    for method in ("to_dicts", "to_pylist"):  # of Polars and of Arrow
+        if hasattr(table, method):
+            table = getattr(table, method)()
     if hasattr(table, "to_dict") and hasattr(table, "columns"):
+        names = [str(name) for name in table.columns]
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise InputError(f"the table has columns of one name: {', '.join(twice)}; rename them. See {PAGE}")
         table = table.to_dict("records")
     if not isinstance(table, Iterable) or isinstance(table, Mapping):
         raise InputError(
@@ -99,7 +114,9 @@ def _rows(table: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers and arrays as Python's."""
+    """NumPy's numbers and arrays as Python's; None for what is missing."""
+    if type(value).__name__ in ("NAType", "NaTType"):  # pandas' missing values
+        return None
     return value.tolist() if hasattr(value, "tolist") else value
 
 
@@ -107,6 +124,8 @@ def _check_column(argument: str, column: Any, there: Sequence[str]) -> None:
     if column in there:
         return
     nearest = did_you_mean(column, list(there))
+    if len(there) == 1 and (found := next((sign for sign in ";\t|" if sign in there[0]), None)):
+        nearest = f" (its fields are parted by {found!r}, not by ',': save it as a CSV with commas)"
     raise InputError(f"{argument}: the table has no column {column!r}{nearest}; it has: {', '.join(there)}. See {PAGE}")
 
 

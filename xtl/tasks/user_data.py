@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import difflib
 import math
+import unicodedata
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, Whole, check_whole
+from xtl.errors import InputError, Whole, check_whole, known_keywords, shown
 from xtl.pairs import ParallelPair, is_share
 from xtl.tasks.base import check_seed, drawn, normalise_language, shortest_code
 from xtl.tasks.benchmark import separator
@@ -89,6 +91,7 @@ class UserData:
         """Number of rows."""
         return len(self._pairs)
 
+    @known_keywords()
     def pairs(
         self, source_lang: str, target_lang: str, *, limit: Whole | None = None, seed: Whole | None = 0
     ) -> list[ParallelPair]:
@@ -114,6 +117,7 @@ class UserData:
         return load_pairs(self.path)
 
 
+@known_keywords()
 def load_pairs(path: str | Path) -> list[ParallelPair]:
     """All rows of a file, checked.
 
@@ -142,7 +146,34 @@ def pairs_of(rows: Iterable[tuple[str, dict[str, Any]]], name: object) -> list[P
         pairs.append(pair)
     if not pairs:
         raise InputError(f"{name} has no rows")
+    _warn_of_words_run_together(pairs, name)
     return pairs
+
+
+def _warn_of_words_run_together(pairs: list[ParallelPair], name: object) -> None:
+    """Warn once of answers and options that follow the prompt without the space that words have between them."""
+    ends = [(pair.target, text) for pair in pairs for text in (pair.options or (pair.answer,)) if text]
+    found = [(str(prompt)[-16:], text) for prompt, text in ends if _run_together(prompt, text)]
+    if found:
+        prompt, text = found[0]
+        warnings.warn(
+            f"{name}: {len(found)} of {len(ends)} answers or options follow their prompt without a space, such as "
+            f"{shown(prompt + text[:30])}; where words have a space between them, begin with it: {shown(' ' + text[:30])}",
+            stacklevel=4,
+        )
+
+
+def _run_together(prompt: object, text: str) -> bool:
+    """Whether words of a script with spaces would touch.
+
+    >>> [_run_together(*ends) for ends in (("son", "dos"), ("son", " dos"), ("son (", "a"), ("首都：", "巴黎"))]
+    [True, False, False, False]
+    """
+    if not isinstance(prompt, str) or not text[0].isalpha() or not separator(prompt):
+        return False
+    spaceless = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+    opening = unicodedata.category(prompt[-1]) in ("Ps", "Pi") or prompt[-1] in "\"'"
+    return not opening and not unicodedata.name(text[0], "").startswith(spaceless)
 
 
 def pair_of(row: dict[str, Any], default_id: str = "0") -> ParallelPair:
