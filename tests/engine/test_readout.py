@@ -117,6 +117,25 @@ def test_most_sums_need_few_products_in_float32(monkeypatch):
     assert sum(done) < 0.4 * MANY * 40_000
 
 
+def test_rows_that_are_alike_are_looked_at_apart_from_others(monkeypatch):
+    """What is heavy for some rows need not be summed for others; their sums are the same."""
+    random, done = torch.Generator().manual_seed(0), []
+    one = readout(torch.randn(40_000, 64, generator=random))
+    centres = torch.randn(4, 1, 64, generator=random)
+    normed = (3 * centres + 0.5 * torch.randn(4, MANY, 64, generator=random)).flatten(0, 1)
+    want = one.summed(normed)
+    monkeypatch.setattr(Readout, "screening", lambda *_: True)
+    monkeypatch.setattr(screened, "ALIKE", MANY)
+    real = Readout.summed
+    monkeypatch.setattr(Readout, "summed", lambda *a: done.append(a[2].numel() * len(a[1]) if a[2:] else 0) or real(*a))
+    products = []
+    for n_alike in (len(normed), MANY):
+        torch.testing.assert_close(one.normaliser(normed, n_alike), want, rtol=1e-6, atol=1e-5)
+        products.append(sum(done[1::2]))  # the first of two sums tells what is light
+        done.clear()
+    assert products[1] < 0.7 * products[0]
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_sum_that_is_no_number_is_found_and_spoils_no_other(bad, monkeypatch):
     one, normed = readout(torch.randn(9000, 8)), torch.randn(MANY, 8)

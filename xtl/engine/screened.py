@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -23,14 +23,23 @@ if TYPE_CHECKING:
 WIDE_TILE = 4096
 """Columns of the unembedding at a time; a tile of float32 logits fits the cache."""
 
+NARROW_TILE = 1024
+"""Columns at a time of which only the sum is wanted; a tile of bfloat16 logits of some hundred rows fits a core's own cache."""
+
 TILE = 512
 """Columns at a time in which the largest logit is looked for."""
 
 ROUNDING = 2**-7 + 2**-13
 """Largest error of a product of two vectors whose entries are rounded to bfloat16 (2^-8 each), relative to their lengths."""
 
+MANY = 128
+"""Rows from which on a look in bfloat16 is quicker than the sums in float32."""
+
+ALIKE = 256
+"""Rows that are alike from which on a look of their own pays."""
+
 ROWS = 2048
-"""Rows at a time: what they share of the vocabulary's likely tokens is summed for all of them."""
+"""Most rows at a time: what they share of the vocabulary's likely tokens is summed for all of them."""
 
 LIGHT = 1e-6
 """A column in which no row has a larger share of its sum than this may be summed in bfloat16."""
@@ -91,34 +100,64 @@ class Screened:
             tokens[rows] = torch.where(better, columns_ + first, tokens[rows])
         return tokens, best
 
-    def normaliser(self, normed: Float[Tensor, "row d_model"]) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
+    def normaliser(
+        self, normed: Float[Tensor, "row d_model"], n_alike: int = 1
+    ) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
         """Log of each row's sum over the vocabulary of exp(logit), and its standard error (nats).
 
         The heavy columns, where some row has more than `LIGHT` of its sum, are summed in float32. Of the light ones, all are
         summed in bfloat16 and each `EVERY`-th in both: by what the two differ there, times `EVERY`, the sum is put right. That
         leaves the spread of the differences as an error, over many columns of small share. NaN where a logit is.
+
+        Args:
+            normed: the rows after the final norm.
+            n_alike: how many rows, one after the other, are alike, so that they have heavy columns in common.
         """
-        parts = [self._of_rows(rows) for rows in normed.split(ROWS)]
+        alike = normed.split(n_alike) if n_alike >= ALIKE else [normed]
+        parts = [self._of_rows(rows) for some in alike for rows in some.split(ROWS)]
         return torch.cat([one for one, _ in parts]), torch.cat([error for _, error in parts])
 
     def _of_rows(self, normed: Float[Tensor, "row d_model"]) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
-        readout, width = self.readout, WIDE_TILE // 4
         given, level = self._given(normed)
-        light, off, squares = torch.zeros(3, len(normed))
-        heavy: list[Int[Tensor, " column"]] = []
-        for start in range(0, len(self.low), width):
-            values = given @ self.low[start : start + width].T
-            is_heavy = ~(values.amax(dim=0) <= 0)  # NaN is heavy
-            heavy.append(start + is_heavy.nonzero()[:, 0])
-            values = values.exp_().index_fill_(1, heavy[-1] - start, 0)
-            light += values.sum(dim=1)
-            exact = (readout.logits(normed, slice(start, start + width, EVERY)) - level[:, None]).exp_()
-            differences = exact.index_fill_(1, is_heavy[::EVERY].nonzero()[:, 0], 0) - values[:, ::EVERY]
-            off += differences.sum(dim=1)
-            squares += differences.square().sum(dim=1)
-        total = readout.summed(normed, torch.cat(heavy))
+        heavy, light, sample = self._light(given)
+        off, squares = self._differences(normed, level, heavy, sample)
+        total = self.readout.summed(normed, heavy.nonzero()[:, 0])
         total = torch.logaddexp(total, (light + EVERY * off).clamp_min(0).log() + level)
         return total, (EVERY * (EVERY - 1) * squares).sqrt() * (level - total).exp()
+
+    def _light(
+        self, given: Float[Tensor, "row width"]
+    ) -> tuple[Bool[Tensor, " column"], Float[Tensor, " row"], Float[Tensor, "sampled row"]]:
+        """Which columns are heavy, and in bfloat16 what the others come to and each `EVERY`-th of them (0 for a heavy one)."""
+        # A column is a row of a tile here: what is done to whole columns is done to numbers that stand side by side.
+        memory = torch.empty(NARROW_TILE, len(given), dtype=torch.bfloat16)
+        heavy, light, sample = [], torch.zeros(len(given)), []
+        for columns in self.low.split(NARROW_TILE):
+            values = torch.mm(columns, given.T, out=memory[: len(columns)])
+            # The bits of a number over 0, or of a NaN (one with a sign stays in the sum); bfloat16's own maximum is slow.
+            heavy.append(values.view(torch.int16).amax(dim=1) > 0)
+            values.exp_().index_fill_(0, heavy[-1].nonzero()[:, 0], 0)
+            light += values.sum(dim=0)
+            sample.append(values[::EVERY].clone())
+        return torch.cat(heavy), light, torch.cat(sample)
+
+    def _differences(
+        self,
+        normed: Float[Tensor, "row d_model"],
+        level: Float[Tensor, " row"],
+        heavy: Bool[Tensor, " column"],
+        sample: Float[Tensor, "sampled row"],
+    ) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
+        """By what float32 differs from the sample in all, and the sum of the differences' squares."""
+        off, squares = torch.zeros(2, len(normed))
+        for start in range(0, len(sample), NARROW_TILE):
+            low = sample[start : start + NARROW_TILE]
+            columns = slice(start * EVERY, (start + len(low)) * EVERY, EVERY)
+            exact = (self.readout.logits(normed, columns) - level[:, None]).exp_()
+            differences = exact.index_fill_(1, heavy[columns].nonzero()[:, 0], 0) - low.T
+            off += differences.sum(dim=1)
+            squares += differences.square().sum(dim=1)
+        return off, squares
 
     def _given(
         self, normed: Float[Tensor, "row d_model"]
@@ -130,8 +169,9 @@ class Screened:
         readout = self.readout
         scaled, after = readout.scaled(normed) * readout.scale.after, torch.full((len(normed), 1), readout.scale.after)
         given = torch.cat([scaled.bfloat16(), after.bfloat16(), after.bfloat16()], dim=1)
-        some = torch.randperm(len(normed), generator=torch.Generator().manual_seed(0))[:64]
-        likely = (given[some] @ self.low[:, :-2].T).topk(256, dim=1).indices.unique()
+        some = torch.randperm(len(normed), generator=torch.Generator().manual_seed(0))[:16]
+        found = given[some] @ self.low[:, :-2].T
+        likely = (found - found.amax(dim=1, keepdim=True)).amax(dim=0).topk(min(2048, len(self.low))).indices
         level = readout.summed(normed, likely) + math.log(LIGHT)
         high, rest = _halves(-level)
         return torch.cat([given, high, rest], dim=1), -(high.float() + rest.float())[:, 0]
