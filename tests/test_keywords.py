@@ -6,9 +6,11 @@ import importlib
 import inspect
 
 import jaxtyping
+import numpy
 import pytest
 
 import xtl
+from xtl.errors import known_keywords
 from xtl.hooks import get_modules
 from xtl.protocols import fixed, pairwise, select
 
@@ -106,3 +108,37 @@ def test_every_public_function_tells_a_wrong_call_by_its_own_name(face, untyped)
 def test_options_without_an_order_are_refused(options, untyped):
     with pytest.raises(xtl.InputError, match="options must be a list or a tuple, got the "):
         xtl.ParallelPair("x", "y", options=options, gold=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: xtl.KeptMaps(None), "folder must be str | path, got None"),
+        (lambda: xtl.plots.heatmap_grid([None], columns=1, title=""), "panels must be Sequence[Panel], got [None]"),
+        (lambda: xtl.stats.summary_wide([]), "table must be DataFrame, got []"),
+        (lambda: xtl.Study(tasks=5), "study: tasks"),
+        (
+            lambda: xtl.get_task("capitals").pairs(numpy.zeros(2), "es"),
+            "unknown source_lang array([0., 0.]); valid: en",
+        ),
+        (
+            lambda: xtl.get_task("capitals").pairs("en", "es", limit=numpy.zeros((2, 2))),
+            "got array([[0., 0.], [0., 0.]])",
+        ),
+    ],
+)
+def test_an_argument_of_another_kind_is_told_in_one_line(call, says, untyped):
+    with pytest.raises(xtl.InputError) as error:
+        call()
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_fails_for_another_reason_fails_as_it_did():
+    @known_keywords()
+    def fail(number: int) -> None:
+        raise ValueError("for a reason of its own")
+
+    with pytest.raises(ValueError, match=r"^for a reason of its own$") as error:
+        fail(3)
+    assert not isinstance(error.value, xtl.InputError)

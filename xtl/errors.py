@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, ParamSpec, SupportsIndex, TypeVar
 
+from xtl.kinds import misfit
+
 if TYPE_CHECKING:
     Whole = int  # what comes of one once it is checked
 else:
@@ -71,8 +73,9 @@ def check_choice(argument: str, value: object, choices: Iterable[str]) -> str:
 
 
 def shown(value: object, most: int = 200) -> str:
-    """A value as Python writes it, for a message; cut where it is long."""
+    """A value as Python writes it, for a message; on one line, cut where it is long."""
     text = repr(value)
+    text = " ".join(text.split()) if "\n" in text else text
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
@@ -106,6 +109,8 @@ def known_keywords(
     more: Iterable[str] = (), *, but: Iterable[str] = (), name: str | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a public function: arguments that it does not have, or lacks, are told by its own name, with the nearest.
+
+    If it fails at an argument of another kind than its annotation says, that is told too, in one line.
 
     Args:
         more: keywords that its `**settings` may hold.
@@ -145,9 +150,14 @@ def known_keywords(
                     raise KeywordError(f"{told}; valid: {', '.join(valid) or 'none'}")
             try:
                 return function(*args, **kwargs)
-            except TypeError as error:
+            except XtlError:
+                raise
+            except Exception as error:
                 if told := _does_not_fit(signature, args, kwargs):
                     raise KeywordError(f"{called} {told}: {', '.join(valid)}") from error
+                given = signature.bind(*args, **kwargs).arguments
+                if found := misfit(function, given):
+                    raise InputError(f"{found[0]} must be {found[1]}, got {shown(given[found[0]])}") from error
                 raise
 
         return call

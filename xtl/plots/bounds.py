@@ -15,12 +15,14 @@ import plotly.graph_objects as go
 import xarray as xr
 from plotly.subplots import make_subplots
 
+from xtl.errors import known_keywords
 from xtl.languages import arrow
 from xtl.plots.controls import group_dim
 from xtl.plots.slots import layer_ticks
 from xtl.plots.style import CONTROL, REAL, headline, readable, title_of
 
 
+@known_keywords()
 def curve(data: xr.Dataset) -> go.Figure:
     """Upper bound against number of cells drawn at random: real, control, vanilla; a row a group, a column a set of modules.
 
@@ -52,6 +54,7 @@ def curve(data: xr.Dataset) -> go.Figure:
     )  # fmt: skip
 
 
+@known_keywords()
 def layer_bounds(data: xr.Dataset) -> go.Figure:
     """Upper bounds of every source row and target column, real and control; a row a group, two columns a module.
 

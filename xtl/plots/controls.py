@@ -18,7 +18,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, check_number, known_keywords
 from xtl.languages import arrow
 from xtl.plots.forest import Estimate
 from xtl.plots.forest import forest as estimates
@@ -34,6 +34,7 @@ CORRECTIONS = {
 }
 
 
+@known_keywords()
 def significant_map(
     tests: xr.Dataset, *, correction: str = "max", level: float = 0.05, direction: str | None = None
 ) -> go.Figure:
@@ -51,6 +52,7 @@ def significant_map(
         InputError: an unknown correction or direction; no tests.
     """
     name, words = CORRECTIONS[check_choice("correction", correction, CORRECTIONS)]
+    check_number("level", level, 0, 1)
     group = group_dim(tests, "p_max")
     tests = _chosen(tests, group, direction)
     withheld = bool(tests[name].isnull().any())
@@ -80,6 +82,7 @@ def significant_map(
     return figure
 
 
+@known_keywords()
 def real_against_control(
     tests: xr.Dataset, *, correction: str = "max", level: float = 0.05, direction: str | None = None
 ) -> go.Figure:
@@ -94,6 +97,7 @@ def real_against_control(
         InputError: an unknown correction or direction; a Dataset without these maps.
     """
     name, words = CORRECTIONS[check_choice("correction", correction, CORRECTIONS)]
+    check_number("level", level, 0, 1)
     group = group_dim(tests, "control")
     tests = _chosen(tests, group, direction)
     against = str(tests.attrs.get("against", "control"))
@@ -117,6 +121,7 @@ def real_against_control(
     return figure
 
 
+@known_keywords()
 def forest(
     table: pd.DataFrame, *, quantities: Sequence[str] = ("fixed_gain", "fixed_over_control", "corrected")
 ) -> go.Figure:

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from xtl.errors import check_flag, check_whole
+from xtl.errors import InputError, check_flag, check_whole, known_keywords
 from xtl.plots.style import COLOURS, MARKS, lay_out, readable
 
 
@@ -24,6 +24,7 @@ class Estimate:
     high: float
 
 
+@known_keywords()
 def forest(
     panels: Sequence[tuple[str, Sequence[Estimate]]],
     *,
@@ -49,6 +50,8 @@ def forest(
     'attn'
     """
     decimals = check_whole("decimals", decimals, 0)
+    if not any(points for _, points in panels):
+        raise InputError("panels hold no estimate: there is nothing to draw")
     rows = list(dict.fromkeys(point.row for _, points in panels for point in points))
     series = list(dict.fromkeys(point.series for _, points in panels for point in points))
     axes = [x] * len(panels) if isinstance(x, str) else list(x)

@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 import xarray as xr
 from plotly.subplots import make_subplots
 
-from xtl.errors import check_flag, check_whole, known_keywords
+from xtl.errors import InputError, check_flag, check_whole, known_keywords
 from xtl.plots.best import Best, mark, said
 from xtl.plots.slots import Slots, border, is_layers, slots, spread, squares, strokes, tried
 from xtl.plots.style import Scale, escape, readable, saturation, wrap
@@ -92,6 +92,8 @@ def heatmap_grid(
     """
     columns = check_whole("columns", columns, 1)
     check_flag("signed", signed)
+    if not panels:
+        raise InputError("panels is empty: there is nothing to draw")
     rows = math.ceil(len(panels) / columns)
     width = _PANEL_WIDTH[min(columns, 3)]
     places = [panel.places(width // _CELL) for panel in panels]

@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from xtl.errors import InputError
+from xtl.errors import InputError, known_keywords
 from xtl.plots.forest import Estimate, forest
 from xtl.plots.style import COLOURS, MARKS, escape, lay_out
 
 NULLS = {"gain": "real maps, real golds", "shuffled": "null: shuffled source", "permuted": "null: permuted golds"}
 
 
+@known_keywords()
 def cost_figure(table: pd.DataFrame) -> go.Figure:
     """Accuracy against forward passes a question: a mark each baseline and selector, lines at the bounds.
 
@@ -55,6 +56,7 @@ def _mark(name: str, row: pd.Series, place: int) -> go.Scatter:
     )  # fmt: skip
 
 
+@known_keywords()
 def gain_figure(table: pd.DataFrame) -> go.Figure:
     """Each selector's gain over vanilla with its interval, and the same of its nulls, which should lie at or below 0.
 

@@ -19,9 +19,10 @@ xtl.errors.InputError: study: unknown key 'module' (did you mean 'modules'?); va
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ class Study(Strict):
         try:
             study = cls.model_validate(values | changes)
         except ValidationError as error:
-            raise InputError(f"{where}: {'; '.join(map(_in_words, error.errors()))}") from None
+            raise _told(where, error) from None
         try:
             return study.resolved()
         except XtlError as error:
@@ -257,6 +258,25 @@ def _check_different(what: str, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"the same {what} is given twice: {twice[0]}")
+
+
+def _told(where: str, error: ValidationError) -> InputError:
+    """What is wrong with a study, in one line."""
+    return InputError(f"{where}: {'; '.join(map(_in_words, error.errors()))}")
+
+
+def _in_one_line(make: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(make)
+    def checked(self: Study, **keys: Any) -> None:
+        try:
+            make(self, **keys)
+        except ValidationError as error:
+            raise _told("study", error) from None
+
+    return checked
+
+
+Study.__init__ = _in_one_line(Study.__init__)  # type: ignore[method-assign]
 
 
 def _in_words(error: Any) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from xtl.errors import InputError, Whole, check_choice, check_number, check_whole
+from xtl.errors import InputError, Whole, check_choice, check_number, check_whole, shown
 from xtl.results import GAIN_DIMS, Maps, real_and_control, with_directions
 
 MEASURES = ("gain", "accuracy")
@@ -185,7 +185,7 @@ def check_confidence(confidence: float, argument: str = "confidence") -> float:
     except InputError:
         number = 0
     if not 0 < number < 1:
-        raise InputError(f"{argument} must be a number between 0 and 1, such as 0.95; got {confidence!r}")
+        raise InputError(f"{argument} must be a number between 0 and 1, such as 0.95; got {shown(confidence)}")
     return number
 
 

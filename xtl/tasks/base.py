@@ -117,7 +117,7 @@ def normalise_language(code: object, valid: Iterable[str], argument: str = "lang
     """
     codes = tuple(valid)
     meant = _subtags(code)
-    if code in codes or meant is None:
+    if meant is None or code in codes:
         return _check_code(argument, code, codes)
     candidates = {choice: tags for choice in codes if (tags := _subtags(choice)) and tags[0] == meant[0]}
     if not candidates:
@@ -139,7 +139,11 @@ def normalise_language(code: object, valid: Iterable[str], argument: str = "lang
 
 def _check_code(argument: str, code: object, codes: tuple[str, ...]) -> str:
     """`check_choice`, which tells the code of a language that is given by its name or its country ("Spanish", "jp")."""
-    named = None if code in codes or is_language(code) else _by_name(str(code).strip().casefold(), codes)
+    named = (
+        None
+        if not isinstance(code, str) or code in codes or is_language(code)
+        else _by_name(code.strip().casefold(), codes)
+    )
     if named is None:
         return check_choice(argument, code, codes)
     raise InputError(f"unknown {argument} {shown(code)} (did you mean {named!r}?); valid: {', '.join(codes)}")
@@ -234,7 +238,7 @@ def check_seed(seed: object) -> int | None:
     """
     if seed is None or as_whole(seed) is not None:
         return as_whole(seed)
-    raise InputError(f"seed must be a whole number, got {seed!r}; None keeps the order of the data")
+    raise InputError(f"seed must be a whole number, got {shown(seed)}; None keeps the order of the data")
 
 
 def codes(text: str) -> tuple[str, ...]:
