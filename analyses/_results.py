@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import xarray as xr
 
 from xtl.errors import InputError
-from xtl.results import model_name, per_example, with_directions
+from xtl.results import model_name, per_example, score_unit, with_directions
 from xtl.stats.intervals import MIN_FOR_MEAN
 
 
@@ -31,6 +31,21 @@ def check_runs(runs: Mapping[str, xr.Dataset], least: int = 2) -> dict[str, xr.D
             f"{len(runs)} run{'' if len(runs) == 1 else 's'} given; this analysis compares at least {least}"
         )
     return {str(name): with_directions(data) for name, data in runs.items()}
+
+
+def check_units(runs: Iterable[xr.Dataset]) -> str:
+    """The one unit of several results' gains.
+
+    Raises:
+        InputError: several; their gains mean nothing beside each other.
+
+    >>> check_units([xr.Dataset(attrs={"score_unit": "nats"}), xr.Dataset()])
+    'nats'
+    """
+    units = list(dict.fromkeys(map(score_unit, runs)))
+    if len(units) > 1:
+        raise InputError(f"gains are in {' and in '.join(units)}, which can't be compared: give runs of one score")
+    return units[0]
 
 
 def names_by_difference(runs: Mapping[str, xr.Dataset]) -> list[str]:
@@ -93,11 +108,24 @@ def intervals_said(*ends: np.ndarray, words: str = "bands: 95% intervals") -> st
     )
 
 
-def nearest_layer(layer: int, layers: list[int], others: list[int]) -> int:
-    """The layer of another model at the same relative depth; the first and last of each list are its ends.
+def nearest_layer(
+    layer: int, layers: list[int], others: list[int], depths: tuple[int | None, int | None] = (None, None)
+) -> int:
+    """The layer of another model at the same relative depth, of those that were tried there.
+
+    Args:
+        layer: one of `layers`.
+        layers, others: that were tried in the two models.
+        depths: how many layers the models have; where one is not known, the first and last that were tried are its ends.
 
     >>> nearest_layer(12, list(range(18)), list(range(30)))
     20
+    >>> nearest_layer(12, [12, 13], list(range(30)), (18, 30))
+    20
     """
-    depth = (layer - layers[0]) / max(layers[-1] - layers[0], 1)
-    return min(others, key=lambda other: (abs((other - others[0]) / max(others[-1] - others[0], 1) - depth), other))
+    ends = [(own[0], own[-1]) if n is None else (0, n - 1) for own, n in zip((layers, others), depths, strict=True)]
+
+    def depth(place: int, first: int, last: int) -> float:
+        return (place - first) / max(last - first, 1)
+
+    return min(others, key=lambda other: (abs(depth(other, *ends[1]) - depth(layer, *ends[0])), other))

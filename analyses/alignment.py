@@ -264,8 +264,10 @@ def gain_figure(data: xr.Dataset) -> go.Figure:
             for measure in MEASURES:
                 order = np.argsort(part[measure].values)
                 lines.append(Line(measure, part[measure].values[order], gain[order]))
-            rho = ", ".join(f"{m} {float(part['rho'].sel(measure=m, role='same')):+.2f}" for m in MEASURES)
+            rho = ", ".join(f"{m} {_signed(float(part['rho'].sel(measure=m, role='same')))}" for m in MEASURES)
             panels.append((f"{direction}, {module}\nρ: {rho.replace('-', '−')}", lines))
+    if not panels:
+        raise InputError("these data have no same-layer gain of any module: the run was of other modules or layers")
     figure = line_grid(
         panels, columns=max(1, len(panels) // data.sizes["direction"]), x="alignment", zero=True, shared="none",
         y=f"same-layer gain ({data.attrs['score_unit']})", title=f"Alignment and gain over layers: {model_name(data)}",
@@ -277,7 +279,8 @@ def gain_figure(data: xr.Dataset) -> go.Figure:
 def figures(data: xr.Dataset) -> dict[str, go.Figure]:
     """All figures of the analysis, by name."""
     _check(data)
-    return {"alignment": figure(data)} | ({"alignment_gain": gain_figure(data)} if "rho" in data else {})
+    gains = "gain" in data and bool(np.isfinite(data["gain"].sel(role="same")).any())
+    return {"alignment": figure(data)} | ({"alignment_gain": gain_figure(data)} if gains else {})
 
 
 def from_request(request: Request) -> xr.Dataset:
@@ -320,6 +323,10 @@ def _correlate(part: xr.Dataset, results: xr.Dataset, direction: str) -> xr.Data
     dims = ("module", "measure", "role")
     coords = {"measure": list(MEASURES), "role": list(ROLES)}
     return xr.Dataset({"rho": (dims, found[0]), "p": (dims, found[1]), "gain": gain}, coords=coords)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}" if np.isfinite(value) else "–"
 
 
 def _hsic(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741

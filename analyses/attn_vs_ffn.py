@@ -29,7 +29,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._results import check_modules, intervals_said
+from analyses._results import check_modules, check_units, intervals_said
 from xtl.analysis import Analysis, Request, words_of_each
 from xtl.errors import InputError, check_choice, check_whole, known_keywords
 from xtl.plots.forest import Estimate, forest
@@ -182,8 +182,9 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
             lines.append(Line("attention minus FFN", part["layer"].values, part["layer_difference"].values, low, high))
             of = f"layer as {'source and target' if role == 'same' else role}".replace(" ", "\N{NO-BREAK SPACE}")
             panels.append((f"{name}: {of}", lines))
+    roles = len({panel.rpartition(": ")[2] for panel, _ in panels})
     return line_grid(
-        panels, columns=3, y=f"mean gain ({_unit(data)})", zero=True, shared="rows",
+        panels, columns=roles, y=f"mean gain ({_unit(data)})", zero=True, shared="rows",
         title=f"Attention and FFN by layer: {model_name(data)}".removesuffix(": "),
         subtitle=f"against {data.attrs['against']}; {_intervals(data['layer_low'], data, 'band of the paired difference: ')}; "
         "each row has a scale of its own",
@@ -200,6 +201,7 @@ def from_request(request: Request) -> xr.Dataset:
     control = request.open_control()
     results = [request.open_run()] if control is not None else request.open_apart()
     parts = [compute(part, control, **request.given("by")) for part in results]
+    check_units(parts)
     groups = [str(name) for part in parts for name in part["group"].values]
     if len(set(groups)) < len(groups):
         raise InputError(f"tasks of one group are not scored alike: {', '.join(groups)}; group them by task")

@@ -29,7 +29,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses._results import intervals_said, names_by_origin, nearest_layer
+from analyses._results import check_units, intervals_said, names_by_origin, nearest_layer
 from xtl import plots
 from xtl.analysis import Analysis, Request
 from xtl.errors import InputError, check_choice, check_whole, known_keywords
@@ -96,6 +96,8 @@ def compute(
         raise InputError(
             f"there is one group alone ({only}): generalising needs two languages, tasks or models at least"
         )
+    if measure == "gain":
+        check_units(runs)
     modules = {tuple(map(str, group.real["module"].values)) for group in groups}
     if len(modules) > 1:
         raise InputError(f"the groups have different modules: {'; '.join(', '.join(names) for names in modules)}")
@@ -257,11 +259,18 @@ def _labels(group: Group, flat: int) -> tuple[str, int, int]:
 def _move(group: Group, other: Group, flat: int) -> int:
     """A flat cell of one group in another's map, by relative depth where their layers differ."""
     place = list(np.unravel_index(flat, map_shape(group)))
+    depths = _n_layers(group), _n_layers(other)
     for k, dim in enumerate(GAIN_DIMS[1:], 1):
         layers, theirs = (g.real[dim].values.tolist() for g in (group, other))
-        if layers != theirs:
-            place[k] = theirs.index(nearest_layer(layers[place[k]], layers, theirs))
+        if layers != theirs or depths[0] != depths[1]:
+            place[k] = theirs.index(nearest_layer(layers[place[k]], layers, theirs, depths))
     return int(np.ravel_multi_index(tuple(place), map_shape(other)))
+
+
+def _n_layers(group: Group) -> int | None:
+    """How many layers its model has; None where its results don't say."""
+    known = group.real.attrs.get("n_layers")
+    return None if known is None else int(known)
 
 
 def _levels(results: xr.Dataset, cell: tuple[str, int, int] | None, measure: str, seed: int) -> xr.Dataset:

@@ -156,7 +156,7 @@ def probe(
         Dataset, shares from 0 to 1:
         - `accuracy`, `accuracy_low`, `accuracy_high` (label, module, layer): with its interval, clustered by instance;
         - `control` (label, module, layer): mean accuracy of the control tasks; `selectivity`, `_low`, `_high`: accuracy minus
-          control (BCa);
+          control;
         - `attn_minus_mlp`, `_low`, `_high` (label, layer), where both are there;
         - `chance`, `n_classes`, `n_samples`, `n_instances` (label);
         - `transfer` (label, module, layer, trained_in, tested_in): on instances that were not trained on; NaN for labels
@@ -215,7 +215,9 @@ def in_words(data: xr.Dataset, label: str) -> list[str]:
         )
     if bool(place["transfer"].notnull().any()) and data.sizes["trained_in"] > 1:
         table = place["transfer"].values
-        own, other = np.diag(table).mean(), table[~np.eye(len(table), dtype=bool)].mean()
+        own, other = (
+            np.nanmean(table[mask]) for same in (True, False) for mask in [np.eye(len(table), dtype=bool) == same]
+        )
         words.append(f"There, trained and tested in one language: {own:.0%}; tested in another one: {other:.0%}.")
     return words
 

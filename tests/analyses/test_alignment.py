@@ -107,6 +107,10 @@ def test_with_a_run_it_correlates_with_the_gains_of_that_run(tiny_model) -> None
     assert len({axis.range for axis in figure.select_yaxes()}) == 2  # what one holds flattens no other
     assert "ρ: rank correlation over layers" in figure.layout.title.subtitle.text
     assert any("rank correlation" in sentence for sentence in alignment.in_words(data, "en->es"))
+    nothing = data.assign(gain=data["gain"] * np.nan, rho=data["rho"] * np.nan)  # of a run of other modules
+    assert set(alignment.figures(nothing)) == {"alignment"}
+    with pytest.raises(InputError, match="no same-layer gain of any module"):
+        alignment.gain_figure(nothing)
     alone = alignment.compute(model, PAIRS)
     np.testing.assert_allclose(alone["cka"], data["cka"])
     with pytest.raises(InputError, match="no gains"):

@@ -137,6 +137,9 @@ def test_tasks_that_are_not_scored_alike_are_contrasted_each_for_itself(tmp_path
     means = data["difference"].sel(quantity="all cells")
     assert float(means[0]) == float(means[1])
     assert "no intervals: fewer than 29" in attn_vs_ffn.figure(data).layout.title.subtitle.text
-    parts[1] = parts[1].assign_attrs(task="xnli")
+    parts[1] = parts[1].assign_attrs(score_unit="nats per byte")
+    with pytest.raises(InputError, match="gains are in nats and in nats per byte"):
+        attn_vs_ffn.from_request(Request(runs=[tmp_path], by="task"))
+    parts[1] = parts[0].assign_attrs(score="log-probability of the answer")
     with pytest.raises(InputError, match="tasks of one group are not scored alike"):
         attn_vs_ffn.from_request(Request(runs=[tmp_path], by="task"))

@@ -54,6 +54,9 @@ def test_layers_of_models_of_another_depth_are_matched_by_relative_depth() -> No
     figure = generalizability.figure(generalizability.compute(tasks, **FAST))
     assert list(figure.data[0].x) == ["capitals, short", "xnli, short", "capitals, long"]
     assert figure.data[0].texttemplate == "%{text}"
+    part = short.isel(source_layer=[1, 2], target_layer=[2, 3])  # layers 1 and 2 are no ends of a model of 4
+    runs = {"part": part.assign_attrs(n_layers=4), "long": long.assign_attrs(n_layers=7)}
+    assert (generalizability.compute(runs, **FAST)["transfer"] > 2.5).all()
     layers = list(range(18))
     assert [nearest_layer(k, layers, layers) for k in layers] == layers
 
@@ -94,6 +97,8 @@ def no_mlp() -> xr.Dataset:
         (stats.simulate(), {}, "one group alone .en->es."),
         ({"a": stats.simulate()}, {}, "one group alone"),
         ({"a": stats.simulate(), "b": no_mlp()}, {}, "different modules"),
+        ({"a": stats.simulate(), "b": stats.simulate().assign_attrs(score_unit="bits")}, {}, "in nats and in bits"),
+        (stats.simulate(languages=["es", "sw"]), {"cell": ("attn", 2)}, "cell must be tuple"),
         (stats.simulate(languages=["es", "sw"]), {"cell": ("attn", 9, 0)}, "no source_layer 9"),
         (stats.simulate(languages=["es", "sw"]), {"by": "model"}, "unknown by"),
         (synthetic_results(per_direction=1), {}, "fewer than 5"),
