@@ -139,6 +139,12 @@ def test_code_runs_only_when_it_is_allowed(folder):
         ("dataset_path: null\n", "dataset_path must be a text"),
         ("dataset_kwargs: {data_files: {test: none.jsonl}}\n", "the data of json can't be read"),
         ("test_split: null\n", "give split"),
+        ("include: 3\n", "include must be a file's name, or a list of them, got 3"),
+        ("dataset_kwargs: [1]\n", "dataset_kwargs must hold keys and values"),
+        ("doc_to_text: \"{{passage | regex_replace('(', '')}}\"\n", "doc_to_text .* fails"),
+        ("doc_to_choice: [A, null]\n", "doc_to_choice gives None, no text"),
+        ("doc_to_choice: [A, A]\n", "deu_Latn.yaml, row .: options must differ; repeated: ' A'"),
+        ("output_type: generate_until\ndoc_to_target: '{{{1: 2}}}'\n", "not the same question|no text"),
         ("process_docs: 3\n", "process_docs must be a !function"),
         ("task: reading_deu_Latn\ninclude: nowhere\n", "nowhere can't be read"),
         ("a: [\n", "can't be read"),
@@ -150,6 +156,34 @@ def test_a_mistake_is_one_clear_line(folder, own, says):
     with pytest.raises(xtl.InputError, match=says) as error:
         get_task(f"lm-eval:{folder}").pairs("en", "de")
     assert "\n" not in str(error.value)
+
+
+NUMBERS = "doc_to_choice: ['1', '2', '3']\n"
+
+
+@pytest.mark.parametrize(("target", "golds"), [("'{{right}}'", [2, 1]), ("right", [1, 0])])
+def test_where_choices_are_numbers_a_templates_number_is_an_index_and_a_columns_a_choice(folder, target, golds):
+    for language in ROWS:
+        config(folder, language, f"{NUMBERS}doc_to_target: {target}\n")
+    pairs = get_task(f"lm-eval:{folder}").pairs("en", "de", seed=None)
+    assert [pair.gold for pair in pairs] == golds  # as lm-evaluation-harness reads them
+
+
+@pytest.mark.parametrize("answer", [None, {"text": ["ja"]}, []])
+def test_an_answer_that_is_no_text_is_refused(folder, answer):
+    for language, rows in ROWS.items():
+        data(folder, language, rows, said=answer)
+        config(folder, language, "output_type: generate_until\ndoc_to_target: said\n")
+    with pytest.raises(xtl.InputError, match=r"row 0: doc_to_target gives .*, no text|row 0: no answer"):
+        get_task(f"lm-eval:{folder}").pairs("en", "de", seed=None)
+
+
+def test_code_that_fails_is_told_in_one_line(folder):
+    (folder / "utils.py").write_text("def ask(row):\n    return row['nothing']\n", encoding="utf-8")
+    for language in ROWS:
+        config(folder, language, "doc_to_text: !function utils.ask\n")
+    with pytest.raises(xtl.InputError, match="doc_to_text fails: KeyError: 'nothing'"):
+        get_task(f"lm-eval:{folder}", run_code=True).pairs("en", "de")
 
 
 def test_what_includes_itself_and_rows_of_other_numbers(folder):

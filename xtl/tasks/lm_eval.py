@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, Whole, check_whole, known_keywords
+from xtl.errors import InputError, Whole, check_whole, known_keywords, shown
 from xtl.packages import install_hint
 from xtl.pairs import ParallelPair
 from xtl.tasks.base import check_seed, drawn, normalise_language
@@ -187,16 +187,19 @@ def _pair(
     if asked.options is not None and other.options is not None and len(asked.options) != len(other.options):
         raise InputError(f"{other.where} and {asked.where} have {len(other.options)} and {len(asked.options)} options")
     answer = None if asked.answers is None else asked.answers[0]
-    return ParallelPair(
-        other.text,
-        asked.text,
-        options=asked.options,
-        gold=asked.gold,
-        source_options=other.options,
-        answer=answer,
-        answers=None if asked.answers is None else tuple(one.strip() for one in asked.answers),
-        **more,
-    )
+    try:
+        return ParallelPair(
+            other.text,
+            asked.text,
+            options=asked.options,
+            gold=asked.gold,
+            source_options=other.options,
+            answer=answer,
+            answers=None if asked.answers is None else tuple(one.strip() for one in asked.answers),
+            **more,
+        )
+    except InputError as error:
+        raise InputError(f"{other.where} and {asked.where}: {error}") from error
 
 
 def _question(config: LanguageConfig, where: str, row: Mapping[str, Any]) -> _Question:
@@ -213,7 +216,9 @@ def _question(config: LanguageConfig, where: str, row: Mapping[str, Any]) -> _Qu
         texts = target if isinstance(target, list) else [target]
         if not texts or not prompt:
             raise InputError(f"{where}: no {'answer' if prompt else 'prompt'}")
-        return _Question(where, prompt, None, None, tuple(f"{space}{one}" for one in texts))
+        return _Question(
+            where, prompt, None, None, tuple(f"{space}{_text(one, 'doc_to_target', where)}" for one in texts)
+        )
     choices = _choices(config.value("doc_to_choice", row, where), where)
     gold = _gold(config.value("doc_to_target", row, where), choices, where)
     options = [f"{space}{choice}" for choice in choices]
@@ -236,7 +241,14 @@ def _choices(value: Any, where: str) -> list[str]:
         value = list(value.values())
     if not isinstance(value, list) or len(value) < 2:
         raise InputError(f"{where}: doc_to_choice must give a list of two or more, got {value!r}")
-    return [str(one) for one in value]
+    return [_text(one, "doc_to_choice", where) for one in value]
+
+
+def _text(value: Any, field: str, where: str) -> str:
+    """A text, or a number as one."""
+    if not isinstance(value, (str, int, float)) or (isinstance(value, str) and not value.strip()):
+        raise InputError(f"{where}: {field} gives {shown(value, 80)}, no text")
+    return str(value)
 
 
 def _gold(value: Any, choices: list[str], where: str) -> int:

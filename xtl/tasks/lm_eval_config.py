@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from xtl.errors import InputError, XtlError, one_line
+from xtl.errors import InputError, XtlError, one_line, shown
 from xtl.packages import install_hint
 from xtl.tasks.base import is_language, shortest_code
 from xtl.tasks.hub import DataError
@@ -66,7 +66,7 @@ class LanguageConfig:
     @property
     def delimiter(self) -> str:
         """What stands between a prompt and what follows."""
-        return str(self.fields.get("target_delimiter", " "))
+        return str(self.fields.get("target_delimiter", " ") or "")
 
     def rows(self, split: str | None = None) -> Iterator[dict[str, Any]]:
         """The rows of a split: the test split by default, or the validation split.
@@ -82,7 +82,10 @@ class LanguageConfig:
             raise InputError(f"{self.path}: custom_dataset is code that makes rows; save them to a file and name that")
         process = self.fields.get("process_docs")
         data = self._data(split)
-        yield from data if process is None else self._function(process, "process_docs")(data)
+        rows = data if process is None else self._run(process, "process_docs", data, f"split {split}")
+        if not isinstance(rows, Iterable):
+            raise InputError(f"{self.path}: process_docs must give rows, got {shown(rows, 80)}")
+        yield from rows
 
     def _data(self, split: str) -> Any:
         try:
@@ -93,6 +96,8 @@ class LanguageConfig:
         if not isinstance(name, str):
             raise InputError(f"{self.path}: dataset_path must be a text, got {name!r}")
         given = self.fields.get("dataset_kwargs") or {}
+        if not isinstance(given, Mapping):
+            raise InputError(f"{self.path}: dataset_kwargs must hold keys and values, got {shown(given)}")
         options = {option: given[option] for option in DATA_OPTIONS if option in given}
         if "data_files" in options:
             options["data_files"] = self._beside(options["data_files"])
@@ -102,7 +107,7 @@ class LanguageConfig:
             raise DataError(
                 f"{name} is not in the local cache, and the hub does not give it: {one_line(error)}"
             ) from error
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
             raise InputError(f"{self.path}: the data of {name} can't be read: {one_line(error)}") from error
 
     def _beside(self, files: Any) -> Any:
@@ -124,15 +129,27 @@ class LanguageConfig:
         if said is None:
             raise InputError(f"{self.path}: no {field}")
         if isinstance(said, Code):
-            return self._function(said, field)(row)
+            return self._run(said, field, row, where)
         if not isinstance(said, str):
             return said
         if said in row:
             return row[said]
         try:
-            return _template(said).render(**row)
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            text = _template(said).render(**row)
+        except Exception as error:  # whatever a template does: a filter of the wrong kind, a pattern that is none, ...
             raise InputError(f"{where}: {field} {said[:60]!r} fails: {one_line(error)}") from error
+        # A number that a template writes is an index, as in lm-evaluation-harness, also where choices are numbers.
+        return int(text) if field == "doc_to_target" and self.score == "options" and text.isdecimal() else text
+
+    def _run(self, code: object, field: str, given: Any, where: str) -> Any:
+        """What a function of the folder's own code makes of something."""
+        function = self._function(code, field)
+        try:
+            return function(given)
+        except Exception as error:
+            raise InputError(
+                f"{self.path.name}, {where}: {field} fails: {type(error).__name__}: {one_line(error)}"
+            ) from error
 
     def _function(self, code: object, field: str) -> Callable[[Any], Any]:
         """A function of the folder's own code."""
@@ -186,7 +203,9 @@ def _fields(path: Path, depth: int = 0) -> dict[str, Any]:
         raise InputError(f"{path} can't be read: {one_line(error)}") from error
     if not isinstance(own, dict):
         return {}
-    included = own.pop("include", [])
+    included = own.pop("include", None) or []
+    if not isinstance(included, (str, list)):
+        raise InputError(f"{path}: include must be a file's name, or a list of them, got {shown(included)}")
     fields: dict[str, Any] = {}
     for name in [included] if isinstance(included, str) else included:
         fields |= _fields(path.parent / str(name), depth + 1)
