@@ -123,6 +123,8 @@ def test_clicks_choices_and_sliders_show_the_cell(model: Any, explorer: Any) -> 
     controls.source.value = 0
     assert "mlp 0 → 2" in controls.words.value
     controls.pair.value = 1
+    assert controls.measure.options == (("answer changed", "changed"),)  # what is shown is what its name says
+    assert "answer changed +" in controls.words.value
     assert "<script" not in controls.words.value
     assert "&lt;script&gt;" in controls.words.value
 
@@ -207,7 +209,7 @@ def test_a_view_of_a_result_says_what_was_found() -> None:
     view = show(synthetic_results(per_direction=6))
     module, i, j = PLANTED
     assert f"{module}: best cell {i} → {j}" in repr(view)
-    assert "tiny-model, capitals, en -> es: n = 6" in repr(view)
+    assert "tiny-model, capitals, en → es: n = 6" in repr(view)
     page = view._repr_html_()
     assert page.count("<img") == 4
     assert f"best {i} → {j}" in page

@@ -11,7 +11,7 @@ from tests.synthetic import PLANTED, control_of, synthetic_results, with_options
 from xtl.errors import InputError
 from xtl.publish import images, page
 from xtl.publish.sections import make_sections
-from xtl.publish.summary import needed, summary_rows
+from xtl.publish.summary import in_words, needed, summary_rows
 from xtl.publish.verdict import Verdict, verdict
 
 
@@ -57,6 +57,17 @@ def test_what_cannot_be_tested_is_said() -> None:
     assert "percentage points (n = 30)" in found.because
     below = results.assign(gain=-abs(results["gain"]) - 1)
     assert answered(below).because.startswith("No cell has a mean gain above zero")
+
+
+def test_instances_of_several_templates_count_once() -> None:
+    one = synthetic_results(directions=[("en", "es")], per_direction=30)
+    both = xr.concat([one.assign_coords(template=("example", [k] * 30)) for k in "ab"], dim="example")
+    found = answered(both)
+    assert "(n = 30)" in found.how
+    sections = make_sections(both)
+    assert in_words(sections, summary_rows(sections))[0].startswith("60 examples of 30 instances in 1 direction")
+    cell = (0, *PLANTED[1:])
+    assert needed(sections[0], cell, 0.1) == needed(make_sections(one)[0], cell, 0.1)
 
 
 def test_half_the_gain_needs_four_times_the_instances() -> None:

@@ -112,6 +112,13 @@ def test_an_estimate_without_an_interval_has_none_in_the_forest_and_in_its_table
     np.testing.assert_allclose(table[["low", "high"]].to_numpy(), [[0.1, 0.4], [np.nan, np.nan]])
 
 
+def test_what_does_not_vary_has_no_intervals_of_cells_or_layers() -> None:
+    still = REAL.assign(gain=REAL["gain"] * 0)
+    for intervals_of in (stats.cell_intervals, stats.layer_intervals):
+        with pytest.raises(InputError, match="en->es: gain has no variance"):
+            intervals_of(still, n_resamples=100)
+
+
 def test_a_mean_map_of_many_pairs_is_drawn_with_its_intervals() -> None:
     real = stats.simulate(n_instances=30, n_layers=4, planted={("attn", 1, 2): 3.0})
     found = stats.cell_intervals(real, n_resamples=300)

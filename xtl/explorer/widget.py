@@ -64,15 +64,19 @@ class Controls:
         self._draw()
 
     def _measures(self) -> list[tuple[str, str]]:
-        return [
-            (MEASURES[name], name) for name in self.explorer.measures(self.pair.value if hasattr(self, "pair") else 0)
-        ]
+        return [(MEASURES[name], name) for name in self.explorer.measures(self.pair.value)]
+
+    def _offer_measures(self) -> None:
+        """Offer what the map of the chosen pair can show; what was shown stays, if it can."""
+        shown, offered = self.measure.value, self._measures()
+        if tuple(offered) != tuple(self.measure.options):
+            self.measure.options = offered
+            self.measure.value = shown if shown in [name for _, name in offered] else offered[0][1]
 
     def _values(self) -> np.ndarray:
         """The map that is shown, `[source layer, target layer]`."""
         found = self.explorer.measures(self.pair.value)
-        measure = self.measure.value if self.measure.value in found else next(iter(found))
-        return found[measure][self.module.options.index(self.module.value)]
+        return found[self.measure.value][self.module.options.index(self.module.value)]
 
     def _to_best(self) -> None:
         values = self._values()
@@ -80,6 +84,9 @@ class Controls:
         self.source.value, self.target.value = self.source.options[i], self.target.options[j]
 
     def _draw(self, change: Any = None) -> None:
+        if self.busy:
+            return
+        self._quietly(self._offer_measures)
         values = self._values()
         limit = plots.symmetric_limit([xr.DataArray(values)])
         with self.map.batch_update():

@@ -7,7 +7,7 @@ itself (`import xtl` registers that); `xtl.show(result)` gives the view anywhere
 >>> gain = xr.DataArray(np.eye(3)[None], dims=("module", "source_layer", "target_layer"),
 ...     coords={"module": ["attn"], "source_layer": range(3), "target_layer": range(3)})
 >>> show(xr.Dataset({"gain": gain}, attrs={"model": "my model"}))
-my model, ? -> ?: n = 1, 9 transplants
+my model, ? → ?: n = 1, 9 transplants
 attn: best cell 0 → 0, +1.000 nats
 """
 
@@ -20,6 +20,8 @@ from markupsafe import Markup
 
 from xtl import plots
 from xtl.errors import known_keywords
+from xtl.foreign import printable
+from xtl.languages import arrow
 from xtl.publish.images import data_uri
 from xtl.publish.sections import MEASURES, Section, make_sections
 from xtl.publish.summary import percent, signed, summary_rows
@@ -44,17 +46,16 @@ class View:
         lines = []
         rows = summary_rows(self._sections)
         for index, section in enumerate(self._sections):
-            named = ", ".join(filter(None, (section.model, section.task, section.direction.replace("->", " -> "))))
+            named = printable(", ".join(filter(None, (section.model, section.task, arrow(section.direction)))))
             vanilla = next((row["vanilla"] for row in rows if row["section"] == index), None)
             right = "" if vanilla is None else f", vanilla right {percent(vanilla)}"
             cells = section.maps[next(iter(section.maps))].size
             lines.append(f"{named}: n = {section.n}{right}, {cells:,} transplants")
             for row in (row for row in rows if row["section"] == index and "cell" in row):
                 measure = next(iter(section.maps))
-                best = (
-                    f"{signed(row['best'])} {section.unit}" if measure == "gain" else f"{100 * row['best']:+.0f} points"
+                lines.append(
+                    printable(f"{row['module']}: best cell {row['cell']}, {_amount(section, measure, row['best'])}")
                 )
-                lines.append(f"{row['module']}: best cell {row['cell']}, {best}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -86,7 +87,8 @@ def _section_html(section: Section) -> Markup:
         values = maps[m]
         scale = max(1, round(190 / max(values.shape)))
         height, width = (scale * n for n in values.shape)
-        best = "" if "cell" not in row else f"best {row['cell']}: {signed(row['best'])}"
+        value = "" if "cell" not in row else _amount(section, measure, row["best"]).removesuffix(f" {section.unit}")
+        best = f"best {row['cell']}: {value}" if value else ""
         image = data_uri(values, limit=limit, dark=False, scale=scale)
         cards.append(
             Markup(
@@ -102,6 +104,11 @@ def _section_html(section: Section) -> Markup:
     return Markup(
         '<div><div>{} <span style="opacity:.75">{}</span></div><table><tr>{}</tr></table><small>{}</small></div>'
     ).format(named or "sweep", "; ".join(facts), Markup("").join(cards), words)
+
+
+def _amount(section: Section, measure: str, value: float) -> str:
+    """A value of a map with its unit."""
+    return f"{signed(value)} {section.unit}" if measure == "gain" else f"{signed(100 * value, 0)} points"
 
 
 def _more(sections: list[Section]) -> Markup:

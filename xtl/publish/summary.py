@@ -68,7 +68,13 @@ def strength(row: dict[str, Any]) -> tuple[bool, bool, float]:
 
 def instances_of(section: Section) -> int:
     """How many questions a section has; examples of one id are one."""
-    return len(set(section.data["example"].values.tolist())) if "example" in section.data.coords else section.n
+    return len(set(_instances(section)))
+
+
+def _instances(section: Section) -> list[tuple[object, ...]]:
+    """The instance of each example: its id, which counts within its task; each its own where none has one."""
+    own = section.data["example"].values.tolist() if "example" in section.data.coords else range(section.n)
+    return [(section.task, one) for one in own]
 
 
 def needed(section: Section, cell: tuple[int, int, int], gain: float) -> int | None:
@@ -77,7 +83,7 @@ def needed(section: Section, cell: tuple[int, int, int], gain: float) -> int | N
     It goes by how much the instances of the cell differ, so that it is rough where these are few. `MIN_FOR_MEAN` at least, in
     two digits.
     """
-    values = section.data["gain"].values.astype("float64")[(slice(None), *cell)]
+    values = _of_instances(section, section.data["gain"].values.astype("float64")[(slice(None), *cell)])
     if gain <= NOISE or len(values) < 2 or not np.isfinite(values).all():
         return None
     wanted = max(MIN_FOR_MEAN, (CERTAINTY * float(values.std(ddof=1)) / gain) ** 2)
@@ -85,17 +91,25 @@ def needed(section: Section, cell: tuple[int, int, int], gain: float) -> int | N
     return math.ceil(wanted / step) * step
 
 
+def _of_instances(section: Section, values: np.ndarray) -> np.ndarray:
+    """Each instance's mean over its examples."""
+    if "example" not in section.data.coords:
+        return values
+    places = np.unique(section.data["example"].values.astype(str), return_inverse=True)[1]
+    return np.asarray(np.bincount(places, values) / np.bincount(places))
+
+
 def in_words(sections: Sequence[Section], rows: Sequence[dict[str, Any]]) -> list[str]:
     """Sentences about all sections together."""
     directions = len({(s.model, s.task, s.direction) for s in sections})
     tasks = [name for name in dict.fromkeys(s.task for s in sections) if name]
     models = [name for name in dict.fromkeys(s.model for s in sections) if name]
-    n = sum(s.n for s in sections)
+    n, n_instances = sum(s.n for s in sections), len({key for s in sections for key in _instances(s)})
     cells = sorted({s.maps[next(iter(s.maps))].size for s in sections})
     where = f" of {_listed(tasks)}" if tasks else ""
     what = f" Model: {_listed(models)}." if models else ""
     lines = [
-        f"{_count(n, 'instance')} in {_count(directions, 'direction')}{where}, "
+        f"{_count(n, 'example')} of {_count(n_instances, 'instance')} in {_count(directions, 'direction')}{where}, "
         f"each with {' or '.join(f'{c:,}' for c in cells)} transplants.{what}"
     ]
     tested = [row for row in rows if row.get("held_low") is not None]

@@ -67,7 +67,7 @@ def _tested(section: Section, row: Row, tested: int) -> tuple[str, str, str]:
     gain = f"{amount(row['held'], section.unit)} ({_interval(row, 'held', section.unit)})"
     where = f"{row['module']} in {section.name or 'all'}"
     over, name = _over(section, row)
-    how = f"Measured on instances that the cell was not chosen on (n = {row['n']})"
+    how = f"Measured on instances that the cell was not chosen on (n = {row['instances']})"
     how += f"; the intervals hold for the best of {tested} combinations of direction and module." if tested > 1 else "."
     if row["held"] <= NOISE:
         return "No transplant helps here.", f"The best, {where}, has {gain}{over}.", how

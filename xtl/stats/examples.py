@@ -65,6 +65,13 @@ class Group:
             return self.values("gain")
         return self.values("accuracy") - self.real["vanilla_correct"].values.astype("float64")[:, None]
 
+    def varying(self, measure: str) -> Float[np.ndarray, "examples cells"]:
+        """`differences`, of which some cell has any variance; raises `InputError` where none has."""
+        differences = self.differences(measure)
+        if (differences == differences[:1]).all():
+            raise InputError(f"{self.name}: {measure} has no variance, every instance has the same value in every cell")
+        return differences
+
     def bounds(self, measure: str) -> tuple[float, float] | None:
         """Lowest and highest difference that there can be: -1 and 1 of shares and of scores that are fractions; None of nats."""
         fractions = self.real.attrs.get("score_unit") == FRACTION and np.abs(self.differences(measure)).max() <= 1

@@ -111,11 +111,7 @@ def cell_intervals(
     groups = split_groups(real, control, by=by, measures=(measure,))
     parts = []
     for group in groups:
-        differences = group.differences(measure)
-        if (differences == differences[:1]).all():
-            raise InputError(
-                f"{group.name}: {measure} has no variance, every instance has the same value in every cell"
-            )
+        differences = group.varying(measure)
         found = mean_interval(
             differences, group.clusters, bounds=group.bounds(measure), method=method, confidence=confidence,
             n_resamples=n_resamples, seed=seed,

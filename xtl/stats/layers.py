@@ -61,7 +61,7 @@ def _of_group(
 ) -> xr.Dataset:
     """One group: the means of both roles are made together, so that both are drawn alike."""
     shape = map_shape(group)
-    cells = group.differences(measure).reshape(group.n, *shape)
+    cells = group.varying(measure).reshape(group.n, *shape)
     layers = {role: group.real[f"{role}_layer"].values for role in SIDES}
     columns = {role: cells.mean(axis=2 if role == "target" else 3) for role in SIDES}  # [example, module, layer]
     flat = np.concatenate([part.reshape(group.n, -1) for part in columns.values()], axis=1)
