@@ -70,6 +70,11 @@ def test_instances_of_several_templates_count_once() -> None:
     assert needed(sections[0], cell, 0.1) == needed(make_sections(one)[0], cell, 0.1)
 
 
+def test_where_nothing_was_measured_no_answer_is_given() -> None:
+    nothing = synthetic_results()
+    assert answered(nothing.assign(gain=nothing["gain"] * np.nan)).answer == "No gain was measured."
+
+
 def test_half_the_gain_needs_four_times_the_instances() -> None:
     (section, _) = make_sections(synthetic_results(per_direction=30))
     counts = [needed(section, (1, 0, 0), gain) for gain in (0.1, 0.05, 5.0, -0.1)]

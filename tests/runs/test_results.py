@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
@@ -80,13 +81,38 @@ def test_what_is_no_results_file_is_refused(tmp_path):
 
 
 def test_a_table_with_missing_rows_is_refused(tmp_path):
-    import pyarrow.parquet as pq
-
     path = save_results(synthetic_results(), tmp_path / "r.parquet")
     pq.write_table(pq.read_table(path).slice(0, 50), path)
     with pytest.raises(xtl.InputError, match="is not whole"):
         load_results(path)
     assert json.loads(pq.read_schema(path).metadata[b"xtl"])
+
+
+def test_rows_in_another_order_are_refused(tmp_path):
+    path = save_results(synthetic_results(), tmp_path / "results.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table.take(np.arange(len(table))[::-1]).replace_schema_metadata(table.schema.metadata), path)
+    assert load_results(path).sizes["example"] == 8  # all axes turned alike: each value still has its labels
+    pq.write_table(table.sort_by("gain").replace_schema_metadata(table.schema.metadata), path)
+    with pytest.raises(xtl.InputError, match="in another order than they were written"):
+        load_results(path)
+
+
+@pytest.mark.parametrize("empty", ["example", "module", "source_layer"])
+def test_nothing_is_not_written_and_a_file_with_nothing_is_refused(tmp_path, empty):
+    with pytest.raises(xtl.InputError, match=f"results are empty: no {empty}"):
+        save_results(synthetic_results().isel({empty: []}), tmp_path / "results.parquet")
+    assert not list(tmp_path.iterdir())
+    path = save_results(synthetic_results(), tmp_path / "results.parquet")
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    with pytest.raises(xtl.InputError, match="holds no rows"):
+        load_results(path)
+
+
+def test_attributes_of_numpy_come_back(tmp_path):
+    written = synthetic_results().assign_attrs(seed=np.int64(3), ends=np.array([0.5, 1.0]), where=tmp_path)
+    found = load_results(save_results(written, tmp_path / "results.parquet")).attrs
+    assert (found["seed"], found["ends"], found["where"]) == (3, [0.5, 1.0], str(tmp_path))
 
 
 def test_generated_answers_survive(tiny_model, tmp_path):

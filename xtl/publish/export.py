@@ -60,12 +60,14 @@ def export_run(
     ending = FORMATS[check_choice("format", form, FORMATS)]
     out = check_file(run / f"export{ending}" if out is None else out)
     if form in ("netcdf", "latex"):
+        _check_run(run)
         results = open_run(run, model=model, task=task)
         check_whole_or_partial(run, results.attrs.get("extent"), partial)
         if form == "netcdf":
             return write_whole(out, lambda place: _for_netcdf(results).to_netcdf(place))
         text = latex_table(results)
         return write_whole(out, lambda place: place.write_text(text, encoding="utf-8"))
+    _check_run(run)
     files = RunFiles(run)
     vanilla = files.vanilla()
     for column, wanted in (("model", model), ("task", task)):
@@ -76,6 +78,16 @@ def export_run(
     tables = _tables(files, vanilla, model, task, "" if extent.whole else f"{extent.here} of {extent.pairs} pairs")
     first = next(tables)
     return write_whole(out, lambda place: _write_tables(place, form, first, tables))
+
+
+def _check_run(run: Path) -> None:
+    """Raise `InputError` for the folder of a single sweep, whose results are one table already."""
+    sweep = Path(run) / "results.parquet"
+    if sweep.exists() and not (Path(run) / "manifest.json").exists():
+        raise InputError(
+            f"{str(run)!r} is the folder of a sweep, not of `xtl run`: its {sweep.name} is one table already, which "
+            "pandas.read_parquet reads, and xtl.runs.load_results opens as labelled arrays"
+        )
 
 
 def latex_table(results: xr.Dataset) -> str:

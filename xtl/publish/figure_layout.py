@@ -66,6 +66,8 @@ def maps(
     panels: Sequence[plots.Panel], columns: int, unit: str, title: str, results: xr.Dataset, size: Size
 ) -> go.Figure:
     """Panels of heat maps in rows of `columns`, on one scale whose bar says where cells lie beyond it."""
+    if not panels:
+        raise InputError("no cell has a value: there is nothing to draw")
     em, marks = size.label, list({panel.best.words: panel.best for panel in panels if panel.best}.values())
     rough = (size.width - 11 * em) / columns
     places = [panel.places(int(rough // SMALLEST)) for panel in panels]

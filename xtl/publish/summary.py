@@ -110,7 +110,7 @@ def in_words(sections: Sequence[Section], rows: Sequence[dict[str, Any]]) -> lis
     what = f" Model: {_listed(models)}." if models else ""
     lines = [
         f"{_count(n, 'example')} of {_count(n_instances, 'instance')} in {_count(directions, 'direction')}{where}, "
-        f"each with {' or '.join(f'{c:,}' for c in cells)} transplants.{what}"
+        f"each with {' or '.join(f'{c:,}' for c in cells)} transplant{'' if cells == [1] else 's'}.{what}"
     ]
     tested = [row for row in rows if row.get("held_low") is not None]
     if tested:

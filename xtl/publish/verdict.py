@@ -45,6 +45,8 @@ def verdict(sections: Sequence[Section], rows: Sequence[Row]) -> Verdict:
 def _answer(section: Section, row: Row, tested: int) -> tuple[str, str, str]:
     if "gain" not in section.maps:
         return _without_gains(section, row)
+    if "best" not in row:
+        return "No gain was measured.", f"No cell has a value (n = {row['n']}).", ""
     if "i" not in row:
         return "No transplant helps here.", f"No cell has a mean gain above zero (n = {row['n']}).", ""
     if "held_low" in row:

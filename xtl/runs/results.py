@@ -77,14 +77,21 @@ def save_results(results: Maps, path: str | os.PathLike[str]) -> Path:
     """Write a sweep's result as Parquet (zstd), its attributes in the file's metadata. Whole or not at all.
 
     Raises:
-        InputError: the folder can't be written.
+        InputError: nothing in the results; the folder can't be written.
     """
     results = as_results(results)
+    if empty := [str(dim) for dim, size in results.sizes.items() if size == 0]:
+        raise InputError(f"results are empty: no {empty[0]}; there is nothing to write")
     table = pa.Table.from_pandas(to_table(results), preserve_index=False)
     table = table.replace_schema_metadata(
-        {**(table.schema.metadata or {}), METADATA: json.dumps(results.attrs | _axes(results)).encode()}
+        {**(table.schema.metadata or {}), METADATA: json.dumps(results.attrs | _axes(results), default=_plain).encode()}
     )
     return write_whole(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's, anything else that JSON does not know as text."""
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
 
 
 def _axes(results: xr.Dataset) -> dict[str, list[str]]:
@@ -110,11 +117,19 @@ def load_results(path: str | os.PathLike[str]) -> xr.Dataset:
     axes = {name: list(dict.fromkeys(frame[name])) for name in attrs.pop(AXES, GAIN_DIMS)}
     row = ("example", *axes)
     cells = [len(values) for values in axes.values()]
-    shape = (len(frame) // max(math.prod(cells), 1), *cells)
+    if frame.empty:
+        raise InputError(f"{str(path)!r} holds no rows: its sweep had no examples, or no cells")
+    shape = (len(frame) // math.prod(cells), *cells)
     if math.prod(shape) != len(frame):
         raise InputError(
             f"{str(path)!r} is not whole: {len(frame)} rows do not make maps of {' x '.join(map(str, cells))} cells"
         )
+    for place, name in enumerate(axes, 1):
+        wanted = np.arange(shape[place]).reshape([-1 if k == place else 1 for k in range(len(shape))])
+        if (pd.factorize(frame[name])[0].reshape(shape) != wanted).any():
+            raise InputError(
+                f"{str(path)!r} has its rows in another order than they were written: it can't be made maps of"
+            )
     per_cell = [name for name in VALUES if name in frame]
     per_example = [name for name in frame if name not in [*row, *per_cell]]
     first_rows = frame.iloc[:: math.prod(cells)]
