@@ -57,7 +57,7 @@ def main() -> None:
             for name, datasets in of_round.items():
                 maps[name] += datasets
             with uninterrupted():
-                write(maps, out)
+                write(maps, out, task.name)
             print(
                 f"{number} of {arguments.limit} instances a language, {time.perf_counter() - start:.0f} s", flush=True
             )
@@ -90,11 +90,11 @@ def uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
-def write(maps: dict[str, list[xr.Dataset]], out: Path) -> None:
+def write(maps: dict[str, list[xr.Dataset]], out: Path, task: str) -> None:
     """Both results, as `xtl summary` reads them."""
     for name, datasets in maps.items():
         (out / name).mkdir(exist_ok=True)
-        save_results(xtl.concat_maps(datasets), out / name / "results.parquet")
+        save_results(xtl.concat_maps(datasets).assign_attrs(task=task), out / name / "results.parquet")
 
 
 if __name__ == "__main__":
