@@ -36,6 +36,7 @@ from xtl.tasks import get_task
 HERE = Path(__file__).parent / "analyses"
 LARGEST = 250_000
 """Bytes of a figure on these pages."""
+LARGER = "On a model six times as large, [Qwen2.5-Coder-1.5B-Instruct](../reproduction.md#a-larger-model)"
 
 
 def main() -> None:
@@ -193,6 +194,7 @@ def page_text(name: str, page: dict[str, Any]) -> str:
             "```sh\n" + "\n".join(page["commands"]) + "\n```",
             shown,
             f"**What it shows.** {page['shows'].strip()}",
+            *([f"**{LARGER}.** {page['larger'].strip()}"] if "larger" in page else []),
             f"**The paper's claim.** {page['claim'].strip()} **Here: {page['verdict'].strip()}**",
             "## What the command says", "```text\n" + said + "\n```",
             f"## How it is done (`analyses.{name}`)", *paragraphs,
