@@ -308,8 +308,9 @@ def test_tasks_and_models_are_listed(run):
 def test_the_demo_runs_its_parts_and_writes_both_files(run, tmp_path, monkeypatch, tiny_model):
     """The demo's own path, on a tiny model in place of the embedded one."""
     monkeypatch.setattr(Loading, "load", lambda *_: tiny_model("llama"))
-    code, out, _ = run("demo", "--out", tmp_path / "démo")
+    code, out, said = run("demo", "--out", tmp_path / "démo")
     assert code == 0
+    assert re.search(r"wrote .*report.html: the first of 11 maps", said)
     table = pd.read_parquet(tmp_path / "démo/results.parquet")
     sizes = table.groupby("target_lang")["example"].nunique().to_dict()
     assert sizes == {target: limit for _, target, limit in sweep_command.DEMO}

@@ -99,6 +99,7 @@ def demo(
         ],
         sweep_options={"modules": ["attn", "mlp"]},
         control=control,
+        early=True,
     )
     if png:
         _write_pictures(results, out)
@@ -184,8 +185,10 @@ def _run_sweep(
     loading: Loading = Loading(),
     chat: bool | str = False,
     overwrite: bool = True,
+    early: bool = False,
 ) -> xr.Dataset:
-    """Check everything, load, sweep with progress, write `results.parquet` and `report.html`.
+    """Check everything, load, sweep with progress, write `results.parquet` and `report.html`; `early`, the page with the first
+    map too, as soon as it is there.
 
     Stopped with Ctrl-C, it writes what there is; called again it goes on from there.
     """
@@ -195,25 +198,39 @@ def _run_sweep(
 
     maps: list[xr.Dataset] = []
     stopped = False
+
+    def so_far() -> xr.Dataset:
+        """What there is, which says how much of it all that is."""
+        extent = library.Extent(len(pairs), len(maps))
+        attrs = {"task": task} | ({} if extent.whole else library.extent_attrs(extent))
+        return library.concat_maps(maps).assign_attrs(attrs)
+
+    def write_page(results: xr.Dataset) -> None:
+        note = library.note_of(results)
+        notes = [] if note is None else [f"This is {note}."]
+        library.write_report(out / "report.html", results, title=title, command=command, notes=notes,
+                             to_control=how_to_control(command, out))  # fmt: skip
+
     with keeping_maps(out) as keep:
         try:
             asked = library.chat_pairs(loaded, pairs, chat)
             begun = library.sweep_many if control is None else partial(library.controls.run, control=control)
             for result in begun(loaded, asked, **sweep_options, keep=keep, progress=True):
                 maps.append(result)
+                if early and len(maps) == 1 < len(pairs):
+                    write_page(so_far())
+                    page = printable(out / "report.html")
+                    print(
+                        f"wrote {page}: the first of {len(pairs)} maps (open it while the rest runs)", file=sys.stderr
+                    )
         except KeyboardInterrupt:
             stopped = True
         if not maps:
             print("xtl: stopped before the first map was whole; nothing was written", file=sys.stderr)
             sys.exit(STOPPED)
-        results = library.concat_maps(maps).assign_attrs(task=task)
-        if stopped:
-            results = results.assign_attrs(library.extent_attrs(library.Extent(len(pairs), len(maps))))
+        results = so_far()
         library.save_results(results, out / "results.parquet")
-        note = library.note_of(results)
-        notes = [] if note is None else [f"This is {note}."]
-        library.write_report(out / "report.html", results, title=title, command=command, notes=notes,
-                             to_control=how_to_control(command, out))  # fmt: skip
+        write_page(results)
         if stopped:
             print(
                 f"xtl: stopped; kept the {len(maps)} of {len(pairs)} maps that were whole in {printable(out)}; "

@@ -18,6 +18,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from xtl.backend import Model, backend_name, is_bridge
 from xtl.models.info import model_info
+from xtl.models.silence import collecting_later
 
 PARTS = ("weights_sha256", "buffers_sha256", "tables_sha256", "backend", "dtype", "config", "cfg", "eos_token_ids",
          "tokenizer", "code_sha256")  # fmt: skip
@@ -90,18 +92,20 @@ def model_identity(model: Model) -> dict[str, Any]:
     """
     saved, tables = _buffers(model)
     hf_config = getattr(getattr(model, "original_model", None), "config", None) if is_bridge(model) else None
-    found = {
-        "weights_sha256": hash_weights(model),
-        "buffers_sha256": _hash_tensors(saved) if saved else None,
-        "tables_sha256": _hash_tensors(tables) if tables else None,
-        "backend": backend_name(model),
-        "dtype": str(model.cfg.dtype).removeprefix("torch."),
-        "config": config_part(hf_config) if hf_config is not None else model_info(model).config,
-        "cfg": None if is_bridge(model) else _without(model.cfg.to_dict(), CFG_LEFT_OUT),
-        "eos_token_ids": list(model_info(model).eos_token_ids),
-        "tokenizer": tokenizer_part(model.tokenizer),
-        "code_sha256": _code(model),
-    }
+    with ThreadPoolExecutor(1) as beside:  # a hash needs a core, not Python
+        weights = beside.submit(hash_weights, model)
+        found = {
+            "buffers_sha256": _hash_tensors(saved) if saved else None,
+            "tables_sha256": _hash_tensors(tables) if tables else None,
+            "backend": backend_name(model),
+            "dtype": str(model.cfg.dtype).removeprefix("torch."),
+            "config": config_part(hf_config) if hf_config is not None else model_info(model).config,
+            "cfg": None if is_bridge(model) else _without(model.cfg.to_dict(), CFG_LEFT_OUT),
+            "eos_token_ids": list(model_info(model).eos_token_ids),
+            "tokenizer": tokenizer_part(model.tokenizer),
+            "code_sha256": _code(model),
+        }
+    found["weights_sha256"] = weights.result()
     return {part: plain(found[part]) for part in PARTS if found[part] not in (None, {})}
 
 
@@ -122,6 +126,7 @@ def config_part(config: Any) -> dict[str, Any]:
     return _without(values, CONFIG_LEFT_OUT) | ({} if attention is None else {"attn_implementation": str(attention)})
 
 
+@collecting_later()
 def tokenizer_part(tokenizer: Any) -> dict[str, Any]:
     """A tokenizer's rules: short ones as they are, long ones (vocabulary, merges) as their SHA-256. Empty for None."""
     if tokenizer is None:
@@ -150,7 +155,7 @@ def tokenizer_part(tokenizer: Any) -> dict[str, Any]:
         "special_ids": sorted(tokenizer.all_special_ids),
         "settings": settings,
         "chat_template": None if not tokenizer.chat_template else _digest(tokenizer.chat_template),
-        **{name: value if _is_short(value) else _digest(value) for name, value in rules.items()},
+        **{name: value if _is_short(value) else _digest(value, backend is not None) for name, value in rules.items()},
     }
 
 
@@ -259,8 +264,9 @@ def _hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()
+def _digest(value: Any, is_plain: bool = False) -> str:
+    """SHA-256 of a value as JSON; what came out of JSON is plain, and half a million merges need not be looked at one by one."""
+    return hashlib.sha256(json.dumps(value if is_plain else plain(value), sort_keys=True).encode()).hexdigest()
 
 
 def _ids_of_nothing(tokenizer: Any) -> list[int] | str:
@@ -276,7 +282,7 @@ def _id_of(tokenizer: Any, token: Any) -> Any:
 
 
 def _is_short(value: Any) -> bool:
-    return not isinstance(value, (Mapping, list, tuple, str)) or len(str(value)) <= 80
+    return not isinstance(value, (Mapping, list, tuple, str)) or (len(value) <= 80 and len(str(value)) <= 80)
 
 
 def _short(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from xtl.errors import InputError, check_choice, check_flag, known_keywords
 from xtl.models.names import Location, known_names, resolve_name
-from xtl.models.silence import silence_loading
+from xtl.models.silence import collecting_later, silence_loading
 
 __all__ = ["BACKENDS", "DTYPES", "known_names", "load_model", "resolve_name"]
 
@@ -88,7 +88,7 @@ def load_model(
     label, location, torch_dtype, (placed, place, options) = check_asked(
         name, backend=backend, dtype=dtype, device=device, device_map=device_map, quantization=quantization
     )
-    with silence_loading():
+    with collecting_later(), silence_loading():
         import transformer_lens  # noqa: F401  # its import warns on its own
 
         from xtl.models.build import from_hf, n_rows

@@ -1,7 +1,8 @@
-"""Silence while a model loads: what Transformers and TransformerLens say then is not for the user."""
+"""While a model loads: silence, as what Transformers and TransformerLens say is not for the user; and no search for garbage."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
 from collections.abc import Iterator
@@ -27,6 +28,18 @@ def silence_loading() -> Iterator[None]:
         root.removeFilter(_not_transformer_lens)
         if shown:
             transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def collecting_later() -> Iterator[None]:
+    """No search for garbage among millions of objects that stay: of modules that are imported, of a tokenizer's file."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _not_transformer_lens(record: logging.LogRecord) -> bool:
