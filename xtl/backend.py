@@ -185,7 +185,7 @@ def select_rows(model: Model, cache: Any, rows: Int[Tensor, " row"]) -> Any:
 
 
 def _as_one_hook(model: Model, hooks: Hooks) -> list[tuple[Any, HookFunction]]:
-    """The same hooks, as one that serves all their hook points: a bridge builds its table of names anew for each entry."""
+    """The same hooks, as one that serves all their hook points: a bridge asks its table of names anew for each entry."""
     if len(hooks) < 2:
         return list(hooks)
     if not hasattr(model, "xtl_hook_names"):
@@ -203,6 +203,28 @@ def _as_one_hook(model: Model, hooks: Hooks) -> list[tuple[Any, HookFunction]]:
     return [(functions.__contains__, serve)]
 
 
+@contextmanager
+def _names_found_once(model: Model) -> Iterator[None]:
+    """While it lasts, a bridge makes the table of its hook points' second names once; by itself it does thrice a pass."""
+    own, names = model.__dict__, dict[str, Any]()
+    make = getattr(model, "_add_aliases_to_hooks", None)
+    if make is None or "_add_aliases_to_hooks" in own:  # another version of TransformerLens; a pass within a pass
+        yield
+        return
+
+    def add(hooks: dict[str, Any]) -> None:
+        if not names:
+            make(hooks)
+            names.update(hooks)
+        hooks.update(names)
+
+    own["_add_aliases_to_hooks"] = add
+    try:
+        yield
+    finally:
+        del own["_add_aliases_to_hooks"]
+
+
 @torch.no_grad()
 def _run(model: Model, tokens: list[int] | Tensor, hooks: Hooks | None, cache: Any, **options: Any) -> Any:
     return _run_as_set(model, tokens, hooks, cache, **options)
@@ -217,9 +239,10 @@ def _run_as_set(model: Model, tokens: list[int] | Tensor, hooks: Hooks | None, c
         hooks = _as_one_hook(model, hooks or [])
         if cache is not None:
             options |= {cache_argument(model): cache, "use_cache": True}
-    else:
-        # The mask is given: TransformerLens would otherwise take a pad or EOS token inside the prompt for padding.
-        options |= {"past_kv_cache": cache, "attention_mask": torch.ones_like(ids)}
+        with _names_found_once(model):
+            return model.run_with_hooks(ids, fwd_hooks=hooks, **options)
+    # The mask is given: TransformerLens would otherwise take a pad or EOS token inside the prompt for padding.
+    options |= {"past_kv_cache": cache, "attention_mask": torch.ones_like(ids)}
     return model.run_with_hooks(ids, fwd_hooks=hooks or [], **options)
 
 
