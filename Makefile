@@ -1,9 +1,9 @@
 # make demo   the main job, on the embedded model: report in runs/demo/report.html
 # make quick  what to run while you work: lint, types, the laws, one model a backend; a minute and a half
-# make test   lint, types, all tests (docs and the README's code among them) but the notebooks
-# make test-notebooks  the notebooks run and say what is committed
+# make test   lint, types, all tests (the docs' examples and the README's code among them) but those apart
+# make test-apart  what needs more than Python's libraries: the notebooks, figures in Chromium, the docs site, SmolLM2
 # make test-newest  a core of the tests on the newest version of everything (in .venv-newest)
-# make check  every check, as the gate runs them: `make test`, `make test-notebooks`, `make test-newest`
+# make check  every check, as the gate runs them: `make test`, `make test-apart`, `make test-newest`
 # make test-oldest  the same on the oldest that pyproject.toml allows (in .venv-oldest)
 # make docs   the docs site into site/; a warning fails it
 # make notebooks  run the notebooks, outputs and all
@@ -18,7 +18,7 @@ READY := $(VENV)/.ready
 # Bytecode is kept, whatever the environment says: hundreds of processes would compile the same files anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo quick check test test-notebooks test-newest test-oldest lint types tests picture docs gallery notebooks
+.PHONY: setup demo quick check test test-apart test-newest test-oldest lint types tests picture docs gallery notebooks
 .SILENT:
 
 setup: $(READY)
@@ -43,7 +43,7 @@ endef
 demo: setup
 	$(BIN)/xtl demo
 
-check: test test-notebooks test-newest
+check: test test-apart test-newest
 
 test: lint types tests
 
@@ -59,10 +59,10 @@ types: setup
 PYTEST := python -m pytest --quiet --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 tests: setup
-	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m "not notebooks"
+	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m "not apart"
 
-test-notebooks: setup
-	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m notebooks tests/test_notebooks.py
+test-apart: setup
+	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m apart tests
 
 quick: lint types
 	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m "not slow" $(QUICK)

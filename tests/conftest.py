@@ -35,6 +35,10 @@ SOURCE = "The capital of France is"
 TARGET = "La capital de Francia es la bella"
 
 
+APART = {"Chromium", "mkdocs", "SmolLM2", "notebooks"}
+"""What a slow test may need that is no library of Python: such tests are `make test-apart`."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of a tiny model are one worker's, which loads it once; of those, only llama's are quick. What is slow begins."""
     for item in items:
@@ -46,6 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.slow("another tiny model"))
         if item.get_closest_marker("embedded") or item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.slow("the embedded model or a cluster"))
+        if APART & {mark.args[0] for mark in item.iter_markers("slow")}:
+            item.add_marker(pytest.mark.apart)
         if NO_HOOKED and (item.get_closest_marker("hooked") or parameters.get("backend") == "hooked"):
             item.add_marker(pytest.mark.skip(reason="TransformerLens 4 has no HookedTransformer"))
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

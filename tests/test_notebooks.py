@@ -84,7 +84,7 @@ def public(module: str) -> set[str]:
 
 
 @pytest.mark.embedded
-@pytest.mark.notebooks
+@pytest.mark.slow("notebooks")
 @pytest.mark.parametrize(
     "paths", [pytest.param(group, marks=pytest.mark.xdist_group(f"notebooks {group[0].stem}")) for group in GROUPS]
 )
