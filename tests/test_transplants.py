@@ -96,12 +96,12 @@ def test_generation_ends_with_the_end_of_sequence_token(tiny_model):
 @pytest.mark.xdist_group("embedded")
 def test_english_knowledge_reaches_spanish(embedded):
     """The real effect: capitals that the model names in English and not in Spanish, it names under one transplant."""
-    pairs = xtl.get_task("capitals").pairs("en", "es", limit=12)
+    pairs = {pair.meta["country"]: pair for pair in xtl.get_task("capitals").pairs("en", "es", limit=12)}
     cell = {"module": "attn", "source_layer": 12, "target_layer": 13, "max_new_tokens": 4}
-    results = {pair.meta["country"]: xtl.transplant(embedded, pair, **cell) for pair in pairs}
     for country, capital in [("SE", "Stockholm"), ("ET", "Addis Ababa"), ("BE", "Brussel")]:
-        assert capital not in results[country].vanilla_text
-        assert capital in results[country].text
+        result = xtl.transplant(embedded, pairs[country], **cell)
+        assert capital not in result.vanilla_text
+        assert capital in result.text
 
 
 @pytest.mark.embedded

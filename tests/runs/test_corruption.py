@@ -73,14 +73,14 @@ HARMS: dict[str, Callable[[Path], None]] = {
     "null": lambda path: path.write_text("null\n"),
     "text": lambda path: path.write_text("{\"done\": \"x\"}\n"),
     **{f"bit {bit} at {position}": flip(position, bit)
-       for position, bit in [(0, 1), (0.13, 0), (0.29, 6), (0.41, 2), (0.5, 0), (0.67, 5), (0.83, 4), (0.97, 1), (1, 3)]},
+       for position, bit in [(0, 1), (0.29, 6), (0.41, 2), (0.67, 5), (0.97, 1)]},
 }  # fmt: skip
 STRAYS = ["cells/stray.parquet", "cells/00000_copy.parquet", "vanilla/notes.txt", "pending/stray.parquet",
           "pending/x.cells.parquet", "pending/000099.cells.parquet", "pending/000004.vanilla.parquet", "notes.txt"]  # fmt: skip
 
 
 def without_keys(path: Path) -> Iterator[str]:
-    """The JSON file without each of its keys, one after another, those of its parts included."""
+    """The JSON file without each of its keys, one after another, those of its parts included; and with another value of each."""
     values = json.loads(path.read_text())
 
     def places(part: object, way: tuple = ()) -> Iterator[tuple]:
@@ -89,8 +89,8 @@ def without_keys(path: Path) -> Iterator[str]:
             yield (*way, key)
             yield from places(inner, (*way, key))
 
-    for way in list(places(values)):
-        for other in ("gone", None, "x", -1, []):
+    for number, way in enumerate(places(values)):
+        for other in ("gone", (None, "x", -1, [])[number % 4]):
             changed = json.loads(json.dumps(values))
             part = changed
             for key in way[:-1]:
