@@ -55,7 +55,7 @@ def figures(name: str, data: xr.Dataset) -> dict[str, go.Figure]:
 
 def words(name: str, data: xr.Dataset) -> list[str]:
     """What an analysis found, in sentences: for each direction, label or group that it has."""
-    return get_analysis(name).words(data)
+    return get_analysis(name).told(data)
 
 
 def __getattr__(name: str) -> dict[str, Analysis]:

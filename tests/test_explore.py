@@ -203,6 +203,9 @@ def test_what_is_wrong_is_told_at_once(tiny_model: Any) -> None:
         explore(model, PAIR, source_layers=[99])
     with pytest.raises(InputError, match="out of range"):
         explore(model, PAIR).cell("attn", 99, 0)
+    for pair in (1, -1):
+        with pytest.raises(InputError, match="pair must be a whole number from 0 to 0"):
+            explore(model, PAIR).figure(pair=pair)
 
 
 def test_a_view_of_a_result_says_what_was_found() -> None:

@@ -117,6 +117,7 @@ def test_options_without_an_order_are_refused(options, untyped):
         (lambda: xtl.plots.heatmap_grid([None], columns=1, title=""), "panels must be Sequence[Panel], got [None]"),
         (lambda: xtl.stats.summary_wide([]), "table must be DataFrame, got []"),
         (lambda: xtl.Study(tasks=5), "study: tasks"),
+        (lambda: xtl.Policy("attn", target_layer=1, source_layer=0, alpha=10**400), "alpha must be a number, got 1000"),
         (
             lambda: xtl.get_task("capitals").pairs(numpy.zeros(2), "es"),
             "unknown source_lang array([0., 0.]); valid: en",

@@ -10,6 +10,7 @@ import difflib
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, ParamSpec, SupportsIndex, TypeVar
@@ -283,7 +284,7 @@ def check_number(argument: str, value: object, low: int | float = -math.inf, hig
     ...
     xtl.errors.InputError: ties must be a number from 0 to 1, got '0.1'
     """
-    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    good = isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max  # type: ignore[operator]
     if not good or not low <= value <= high:  # type: ignore[operator]
         ends = ((low, f"from {low:g}"), (high, f"to {high:g}"))
         span = " ".join(["", *(text for end, text in ends if math.isfinite(end))])

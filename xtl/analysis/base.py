@@ -111,6 +111,10 @@ class Analysis:
             raise InputError(f"the analysis {self.name} gives a {type(data).__name__}; it must give an xarray.Dataset")
         return data
 
+    def told(self, data: xr.Dataset) -> list[str]:
+        """Its sentences as readers see them: directions and cells with an arrow."""
+        return [arrow(sentence) for sentence in self.words(data)]
+
 
 def words_of_each(name: str, in_words: Callable[[xr.Dataset, str], list[str]]) -> Callable[[xr.Dataset], list[str]]:
     """All words of data that are told entry by entry, each sentence after its entry.
@@ -122,11 +126,11 @@ def words_of_each(name: str, in_words: Callable[[xr.Dataset, str], list[str]]) -
     >>> import xarray as xr
     >>> words = words_of_each("direction", lambda data, direction: ["Nothing helps."])
     >>> words(xr.Dataset(coords={"direction": ["en->es", "en->sw"]}))
-    ['en → es: Nothing helps.', 'en → sw: Nothing helps.']
+    ['en->es: Nothing helps.', 'en->sw: Nothing helps.']
     """
 
     def words(data: xr.Dataset) -> list[str]:
         entries = dict.fromkeys(map(str, data[name].values))
-        return [arrow(f"{entry}: {sentence}") for entry in entries for sentence in in_words(data, entry)]
+        return [f"{entry}: {sentence}" for entry in entries for sentence in in_words(data, entry)]
 
     return words

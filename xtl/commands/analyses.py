@@ -18,7 +18,6 @@ from xtl.commands.strict import GIVEN, parse_names, parse_whole, refuse
 from xtl.errors import InputError, shown
 from xtl.files import write_whole
 from xtl.foreign import printable
-from xtl.languages import arrow
 from xtl.packages import DISTRIBUTION
 from xtl.pairs import parse_direction
 from xtl.runs.study import spell_out
@@ -103,7 +102,7 @@ def analyse(
     )  # fmt: skip
     data = item.run(request)
     files = _write(item, data, out, png)
-    found = [arrow(sentence) for sentence in item.words(data)]
+    found = item.told(data)
     if json_output:
         print_json({"analysis": name, "files": [str(file) for file in files], "found": found})
         return

@@ -15,7 +15,7 @@ from xtl import plots
 from xtl.backend import Model
 from xtl.engine import sweep
 from xtl.engine.head import Head
-from xtl.errors import known_keywords
+from xtl.errors import check_layer, check_whole, known_keywords
 from xtl.explorer.cells import CellView, look
 from xtl.hooks import get_modules
 from xtl.pairs import ParallelPair
@@ -48,6 +48,7 @@ class Explored:
 
     def result_of(self, index: int) -> xr.Dataset:
         """The map of a pair, by its place."""
+        index = check_whole("pair", index, 0, len(self.pairs) - 1)
         if index not in self._results:
             pair = self.pairs[index]
             settings = dict(self.settings)
@@ -79,6 +80,11 @@ class Explored:
         Raises:
             InputError: see `xtl.transplant`.
         """
+        pair = check_whole("pair", pair, 0, len(self.pairs) - 1)
+        layers = {"source_layer": source_layer, "target_layer": target_layer}
+        source_layer, target_layer = (
+            check_layer(name, layer, self.model.cfg.n_layers) for name, layer in layers.items()
+        )
         key = (pair, module, source_layer, target_layer)
         if key not in self._cells:
             self._cells[key] = look(

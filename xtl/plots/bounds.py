@@ -19,7 +19,7 @@ from xtl.errors import known_keywords
 from xtl.languages import arrow
 from xtl.plots.controls import group_dim
 from xtl.plots.slots import layer_ticks
-from xtl.plots.style import CONTROL, REAL, headline, readable, title_of
+from xtl.plots.style import CONTROL, REAL, headline, readable, title_of, with_room
 
 
 @known_keywords()
@@ -167,8 +167,8 @@ def _share_range(figure: go.Figure) -> list[float]:
     values.append(np.array([shape.y0 for shape in figure.layout.shapes], dtype=float))
     joined = np.concatenate(values)
     low, high = float(np.nanmin(joined, initial=100)), float(np.nanmax(joined, initial=0))
-    room = max(0.06 * (high - low), 1.5)
-    return [max(low - room, -3.0), min(high + room, 103.0)]
+    low, high = with_room(low, high, least=1.5)
+    return [max(low, -3.0), min(high, 103.0)]
 
 
 def _condition_name(data: xr.Dataset, condition: str) -> str:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from xtl.errors import InputError, check_flag, check_whole, known_keywords
-from xtl.plots.style import COLOURS, MARKS, lay_out, readable
+from xtl.plots.style import COLOURS, MARKS, lay_out, readable, with_room
 
 
 @dataclass(frozen=True)
@@ -118,5 +118,4 @@ def _range(panels: Sequence[tuple[str, Sequence[Estimate]]], differences: Sequen
     points = [p for (_, own), signed in zip(panels, differences, strict=True) if signed for p in own]
     ends = np.array([[p.value, p.low, p.high] for p in points], dtype=float)
     low, high = min(np.nanmin(ends, initial=0), 0), max(np.nanmax(ends, initial=0), 0)
-    room = 0.06 * max(high - low, 1)
-    return [float(low - room), float(high + room)]
+    return list(map(float, with_room(low, high, least=0.06)))

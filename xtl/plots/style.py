@@ -157,6 +157,16 @@ class Scale:
         return {"colorscale": self.colours, "cmin": self.low, "cmax": self.high, **middle}
 
 
+def with_room(low: float, high: float, share: float = 0.06, least: float = 0.0) -> tuple[float, float]:
+    """The range of an axis whose marks lie from `low` to `high`, with room of a share of it, or more, at either end.
+
+    >>> with_room(0.0, 10.0), with_room(5.0, 5.0, least=1.0)
+    ((-0.6, 10.6), (4.0, 6.0))
+    """
+    room = max(share * (high - low), least)
+    return low - room, high + room
+
+
 def _round_step(least: float) -> float:
     """1, 2 or 5 times a power of ten: the smallest that is not below."""
     power = 10.0 ** math.floor(math.log10(least))

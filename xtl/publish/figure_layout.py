@@ -20,7 +20,7 @@ from xtl.plots.best import Best
 from xtl.plots.heatmaps import add_marks
 from xtl.plots.labels import FEW, name_lines
 from xtl.plots.slots import Slots, is_layers, layer_ticks, spread
-from xtl.plots.style import COLOURS, FONT, Scale, wrap
+from xtl.plots.style import COLOURS, FONT, Scale, with_room, wrap
 from xtl.results import provenance
 
 LETTER = 0.53
@@ -303,8 +303,7 @@ def _limits(own: Sequence[Curve], more: Sequence[float]) -> tuple[float, float]:
     values = np.concatenate([np.zeros(0), *ends, np.asarray(more, dtype=float)]).astype(float)
     values = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
     low, high = float(values.min()), float(values.max())
-    room = 0.06 * (high - low) or 1.0
-    return low - room, high + room
+    return with_room(low, high, least=0.0 if high > low else 1.0)
 
 
 def _curve(figure: go.Figure, curve: Curve, index: int, *, legend: bool, row: int, col: int) -> None:

@@ -146,11 +146,10 @@ def pairs_of(rows: Iterable[tuple[str, dict[str, Any]]], name: object) -> list[P
         pairs.append(pair)
     if not pairs:
         raise InputError(f"{name} has no rows")
-    _warn_of_words_run_together(pairs, name)
     return pairs
 
 
-def _warn_of_words_run_together(pairs: list[ParallelPair], name: object) -> None:
+def warn_of_words_run_together(pairs: list[ParallelPair], name: object) -> None:
     """Warn once of answers and options that follow the prompt without the space that words have between them."""
     ends = [(pair.target, text) for pair in pairs for text in (pair.options or (pair.answer,)) if text]
     found = [(str(prompt)[-16:], text) for prompt, text in ends if _run_together(prompt, text)]
