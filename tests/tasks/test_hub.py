@@ -385,3 +385,19 @@ def test_every_country_of_a_culture_has_a_name_and_a_language_that_the_task_spea
         assert culture_of(f"{name} (Non-national sample)") == (language, code)
         assert language in spoken
         assert country_name(code, "fil" if language == "tl" else language)
+
+
+@pytest.mark.parametrize("name", ["global_opinion_qa", "cultural_bench"])
+def test_questions_of_no_known_culture_are_refused_before_anything_is_fetched(name, tmp_path):
+    with pytest.raises(InputError, match=r"unknown culture 'Japan' .did you mean 'ja'"):
+        TASK[name].to_translate("Japan", tmp_path / "ja.jsonl", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+WRONG = [("global_opinion_qa", {"min_agreement": "most"}), ("cultural_bench", {"variant": "x"})]
+
+
+@pytest.mark.parametrize(("name", "change"), WRONG)
+def test_what_a_benchmark_is_set_to_is_checked(name, change, tmp_path, untyped):
+    with pytest.raises(InputError, match=next(iter(change))):
+        replace(TASK[name], **change).to_translate("ja", tmp_path / "ja.jsonl", tmp_path)

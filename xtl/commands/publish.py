@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -35,8 +36,12 @@ def report(
 ) -> None:
     """Write a run's report: one page that needs no network, with a summary, maps, and what the model said in each cell."""
 
-    command = f"xtl report {run}" + ("" if control is None else f" --control {control}")
-    wrote(library.report_run(run, out, model=model, task=task, title=title, command=command, control=control))
+    given = {"--out": out, "--model": model, "--task": task, "--title": title, "--control": control}
+    words = [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
+    command = ["xtl", "report", str(run), *words]
+    wrote(
+        library.report_run(run, out, model=model, task=task, title=title, command=shlex.join(command), control=control)
+    )
 
 
 def figure(

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError, check_choice
+from xtl.errors import InputError, check_choice, known_keywords
+from xtl.tasks.base import normalise_language
 from xtl.tasks.benchmark import Benchmark, Instance, Request, Side
 from xtl.tasks.culture import Question, culture_of, read_translations, translated, write_questions
 from xtl.tasks.hub import HubFile, choice_of, text_of
@@ -160,8 +161,11 @@ class CulturalBench(Benchmark):
             raise InputError(f"{REPO} has no question for the countries of {culture!r}")
         return Side(language, f"{REPO}@{REVISION[:8]}/CulturalBench-{self.variant.title()}", instances, matched=True)
 
+    @known_keywords()
     def to_translate(self, culture: str, path: str | Path, folder: str | Path | None = None) -> int:
         """Write the questions of a culture, in English, to be translated; returns how many there are."""
+        culture = normalise_language(culture, self.languages, "culture")
+        check_choice("variant", self.variant, VARIANTS)
         found = self._questions(culture, Path(folder) if folder is not None else None)
         return write_questions(path, (question for _, question, _, _ in found))
 

@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xtl.errors import InputError
+from xtl.errors import InputError, check_number, known_keywords
 from xtl.pairs import is_share
+from xtl.tasks.base import normalise_language
 from xtl.tasks.benchmark import Benchmark, Instance, Request, Side
 from xtl.tasks.culture import Question, culture_of, read_translations, translated, write_questions
 from xtl.tasks.hub import HubFile, text_of
@@ -109,6 +110,7 @@ class GlobalOpinionQa(Benchmark):
 
     def check_direction(self, request: Request) -> None:
         """Refuse all but xx -> en."""
+        check_number("min_agreement", self.min_agreement, 0, 1)
         if request.target_lang != "en":
             raise InputError(
                 f"{self.name} has no {request.source_lang}->{request.target_lang}: "
@@ -153,8 +155,11 @@ class GlobalOpinionQa(Benchmark):
             raise InputError(f"{HUB.repo} has no question for the countries of {culture!r}")
         return Side(language, f"{HUB.repo}@{HUB.revision[:8]}", instances, matched=True)
 
+    @known_keywords()
     def to_translate(self, culture: str, path: str | Path, folder: str | Path | None = None) -> int:
         """Write the hub's questions of a culture, in English, to be translated; returns how many there are."""
+        culture = normalise_language(culture, self.languages, "culture")
+        check_number("min_agreement", self.min_agreement, 0, 1)
         found = self._opinions(culture, Path(folder) if folder is not None else None)
         return write_questions(path, (question for _, question, _, _ in found))
 
