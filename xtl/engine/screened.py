@@ -7,7 +7,7 @@ but for an error that is measured, row by row, and stays below what float32 roun
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -20,11 +20,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from xtl.engine.readout import Readout
 
-WIDE_TILE = 4096
-"""Columns of the unembedding at a time; a tile of float32 logits fits the cache."""
-
 NARROW_TILE = 1024
-"""Columns at a time of which only the sum is wanted; a tile of bfloat16 logits of some hundred rows fits a core's own cache."""
+"""Columns of the unembedding at a time, a multiple of `TILE` and `EVERY`; for some hundred rows they fit a core's own cache."""
 
 TILE = 512
 """Columns at a time in which the largest logit is looked for."""
@@ -79,14 +76,10 @@ class Screened:
         """
         readout = self.readout
         given = readout.scaled(normed)
-        low = F.pad(given.bfloat16(), (0, 4))
-        tops = []
-        for start in range(0, len(self.low), WIDE_TILE):
-            columns = slice(start, start + WIDE_TILE)
-            logits = (low @ self.low[columns].T).float() + readout.bias[columns]
-            logits = F.pad(logits, (0, -logits.shape[1] % TILE), value=-torch.inf)
-            tops.append(logits.unflatten(1, (-1, TILE)).amax(dim=2))
-        top: Float[Tensor, "row tile"] = torch.cat(tops, dim=1)
+        ones = torch.ones(len(normed), 2, dtype=torch.bfloat16)
+        low = torch.cat([given.bfloat16(), ones, torch.zeros_like(ones)], dim=1)
+        tops = [tile.amax(dim=0) for values in self._products(low) for tile in values.split(TILE)]
+        top: Float[Tensor, "row tile"] = torch.stack(tops, dim=1).float()
         off = ROUNDING * given.norm(dim=1)[:, None] * self.norms + 2**-7 * (top.abs() + readout.bias.abs().max())
         possible = ~(top + off < (top - off).amax(dim=1, keepdim=True))  # NaN is possible everywhere
         best = torch.full((normed.shape[0],), -torch.inf)
@@ -129,17 +122,20 @@ class Screened:
         self, given: Float[Tensor, "row width"]
     ) -> tuple[Bool[Tensor, " column"], Float[Tensor, " row"], Float[Tensor, "sampled row"]]:
         """Which columns are heavy, and in bfloat16 what the others come to and each `EVERY`-th of them (0 for a heavy one)."""
-        # A column is a row of a tile here: what is done to whole columns is done to numbers that stand side by side.
-        memory = torch.empty(NARROW_TILE, len(given), dtype=torch.bfloat16)
         heavy, light, sample = [], torch.zeros(len(given)), []
-        for columns in self.low.split(NARROW_TILE):
-            values = torch.mm(columns, given.T, out=memory[: len(columns)])
+        for values in self._products(given):
             # The bits of a number over 0, or of a NaN (one with a sign stays in the sum); bfloat16's own maximum is slow.
             heavy.append(values.view(torch.int16).amax(dim=1) > 0)
             values.exp_().index_fill_(0, heavy[-1].nonzero()[:, 0], 0)
             light += values.sum(dim=0)
             sample.append(values[::EVERY].clone())
         return torch.cat(heavy), light, torch.cat(sample)
+
+    def _products(self, given: Float[Tensor, "row width"]) -> Iterator[Float[Tensor, "column row"]]:
+        """Of all columns, tile by tile, in the same memory: a column's numbers stand side by side."""
+        memory = torch.empty(NARROW_TILE, len(given), dtype=torch.bfloat16)
+        for columns in self.low.split(NARROW_TILE):
+            yield torch.mm(columns, given.T, out=memory[: len(columns)])
 
     def _differences(
         self,
