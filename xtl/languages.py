@@ -48,13 +48,26 @@ def arrow(direction: object) -> str:
 
 
 def code_of(name: str) -> str | None:
-    """Code of a language by its English name; None where CLDR has none of that name.
+    """Code of a language by its name in English or, of those in `RESOURCE_LEVEL`, in itself; None where CLDR has none such.
 
-    >>> code_of("swahili"), code_of("question")
-    ('sw', None)
+    >>> code_of("swahili"), code_of("Español"), code_of("中文"), code_of("question")
+    ('sw', 'es', 'zh', None)
     """
-    names = Locale("en").languages
-    return next((code for code, one in names.items() if one.casefold() == str(name).strip().casefold()), None)
+    wanted = str(name).strip().casefold()
+    found = next((code for code, one in Locale("en").languages.items() if one.casefold() == wanted), None)
+    return found or next((code for code in RESOURCE_LEVEL if (own_name(code) or "").casefold() == wanted), None)
+
+
+def own_name(code: str) -> str | None:
+    """Name of a language in itself; None where CLDR has none.
+
+    >>> own_name("de"), own_name("?")
+    ('Deutsch', None)
+    """
+    try:
+        return Locale.parse(code).get_language_name(code)
+    except (ValueError, UnknownLocaleError):
+        return None
 
 
 def english_name(code: str) -> str:

@@ -84,6 +84,8 @@ def test_a_list_of_options_and_languages_in_columns():
         ),
         ({"target_lang": "Spanish"}, "code (target_lang='es') or a column"),
         ({"source_lang": "english"}, "code (source_lang='en') or a column"),
+        ({"target_lang": "Español"}, "code (target_lang='es') or a column"),
+        ({"target_lang": "日本語"}, "code (target_lang='ja') or a column"),
         ({"gold": "level"}, "row 1: gold 2 is no option"),
         ({"options": 5}, "options must be the name of a column, or a list of names, got 5"),
         ({"source": 0}, "source: the table has no column 0"),
