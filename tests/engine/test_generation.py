@@ -41,7 +41,8 @@ def assert_equal_answers(model, engine, **arguments):
 def test_every_engine_gives_the_loops_tokens(tiny_model, architecture, backend, steps):
     model = tiny_model(architecture, backend)
     engine = "batched" if (architecture, backend) == ("bloom", "bridge") else "packed"
-    assert_equal_answers(model, engine, modules=MODULES[architecture][:3], steps=steps, target_layers=[1, 3], **SOME)
+    layers = [1, 3] if architecture in ("llama", "gemma3") else [1]
+    assert_equal_answers(model, engine, modules=MODULES[architecture][:3], steps=steps, target_layers=layers, **SOME)
 
 
 @pytest.mark.parametrize("backend", ["hooked", "bridge"])
@@ -57,7 +58,7 @@ def test_batched_gives_the_loops_tokens(tiny_model, backend, steps):
     steps=st.sampled_from(["first", "every"]),
     chunk_size=st.sampled_from([3, "auto"]),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_whatever_the_prompts(tiny_model, model, source, target, steps, chunk_size):
     """Among them prompts of one token, and answers that run over the edge of the sliding window of 8."""
     arguments = {"source": source, "target": target, "steps": steps, "chunk_size": chunk_size}

@@ -41,8 +41,9 @@ def test_its_map_is_the_loops_beside_modules_of_other_shapes(tiny_model, backend
         with pytest.raises(xtl.InputError, match="writes 'hook_resid_mid', which on a TransformerBridge"):
             xtl.sweep(model, modules=modules, **ASKED)
         return
-    loop = xtl.sweep(model, engine="loop", modules=modules, **ASKED)
-    fast = xtl.sweep(model, verify=3, modules=modules, **ASKED)
+    asked = ASKED | {"target_layers": [0, 3]}
+    loop = xtl.sweep(model, engine="loop", modules=modules, **asked)
+    fast = xtl.sweep(model, verify=3, modules=modules, **asked)
     assert loop["module"].values.tolist() == ["attn", name, "mlp"]
     np.testing.assert_allclose(fast["score"], loop["score"], atol=1e-4)
     for engine in ("packed", "batched"):
@@ -50,9 +51,9 @@ def test_its_map_is_the_loops_beside_modules_of_other_shapes(tiny_model, backend
             with pytest.raises(
                 xtl.InputError, match=f"engine '{engine}' cannot take the module '{name}': .*use 'loop'"
             ):
-                xtl.sweep(model, engine=engine, modules=modules, **ASKED)
+                xtl.sweep(model, engine=engine, modules=modules, **asked)
         else:
-            own = xtl.sweep(model, engine=engine, verify=0, modules=modules, **ASKED)
+            own = xtl.sweep(model, engine=engine, verify=0, modules=modules, **asked)
             np.testing.assert_allclose(own["score"], loop["score"], atol=1e-4)
     told = [
         xtl.sweep(model, engine=engine, modules=[modules[1]], max_new_tokens=3, steps="every", **GENERATED)["text"]
@@ -178,7 +179,7 @@ def test_layers_that_hold_other_shapes_are_told(tiny_model, monkeypatch):
 @pytest.mark.parametrize("name", ["values", "neurons"])
 def test_controls_and_kept_maps_take_it(tiny_model, tmp_path, name):
     model, own = tiny_model("llama"), module(name)
-    pairs = [xtl.ParallelPair(f"{SOURCE} {k}", TARGET, options=("ab", "cd"), gold=0, id=k) for k in "abc"]
+    pairs = [xtl.ParallelPair(f"{SOURCE} {k}", TARGET, options=("ab", "cd"), gold=0, id=k) for k in "ab"]
     settings = {"modules": [own, "attn"], "source_layers": [0], "target_layers": [1]}
     real = xtl.concat_maps(xtl.sweep_many(model, pairs, keep=xtl.KeptMaps(tmp_path), **settings))
     again = xtl.concat_maps(xtl.sweep_many(model, pairs, keep=xtl.KeptMaps(tmp_path), **settings))

@@ -38,20 +38,26 @@ def assert_close(fast, loop):
 PACKABLE = [(a, b) for a in tiny.CONFIGS for b in ("hooked", "bridge") if (a, b) != ("bloom", "bridge")]
 
 
-@pytest.mark.parametrize(("architecture", "backend"), PACKABLE)
-@pytest.mark.parametrize(
-    "score",
-    [
-        {"options": ("a", "b", "c"), "gold": 2},
-        {"options": (" Paris", " Par", " Rome is far", "x"), "gold": 0},
-        {"options": (" (1)", " (2)", " (10)"), "gold": 2},
-        {"answer": " Paris"},
-    ],
-    ids=["one token", "several tokens", "a common beginning", "answer"],
-)
+SCORES = {
+    "one token": {"options": ("a", "b", "c"), "gold": 2},
+    "several tokens": {"options": (" Paris", " Par", " Rome is far", "x"), "gold": 0},
+    "a common beginning": {"options": (" (1)", " (2)", " (10)"), "gold": 2},
+    "answer": {"answer": " Paris"},
+}
+"""How the continuations branch is no matter of the model: llama and gemma3 (windows) try all, the others what has most branches."""
+
+TRIED = [
+    pytest.param(score, *one, id=f"{score}-{'-'.join(one)}")
+    for score in SCORES
+    for one in PACKABLE
+    if one[0] in ("llama", "gemma3") or score in ("one token", "several tokens")
+]
+
+
+@pytest.mark.parametrize(("score", "architecture", "backend"), TRIED)
 def test_packed_equals_loop(tiny_model, architecture, backend, score):
-    arguments = {"source": SOURCE, "target": TARGET, "modules": MODULES[architecture], **score}
-    if score == {"options": ("a", "b", "c"), "gold": 2}:  # one token has no later step, and is quick: the whole map
+    arguments = {"source": SOURCE, "target": TARGET, "modules": MODULES[architecture], **SCORES[score]}
+    if score == "one token":  # it has no later step, and is quick: the whole map
         assert_equal_maps(tiny_model(architecture, backend), **arguments)
         return
     for steps in ("first", "every"):
@@ -84,7 +90,7 @@ def test_an_option_may_begin_with_another_one(tiny_model):
     target=st.lists(st.integers(3, tiny.VOCAB - 1), min_size=1, max_size=40),
     options=st.lists(st.text("abcß日", min_size=1, max_size=3), min_size=2, max_size=4, unique=True),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_packed_equals_loop_whatever_the_prompts(tiny_model, packable, source, target, options):
     """Prompts of one token, shorter and longer than the sliding window of 8, sources longer than targets and the reverse."""
     assert_equal_maps(

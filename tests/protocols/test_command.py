@@ -63,6 +63,7 @@ def test_protocols_of_one_cell(run, asked, tmp_path, name):
     "arguments", [["pairwise"], ["upper-bound", "--control", "shuffled_source"], ["fixed"], ["select"]], ids=" ".join
 )
 def test_what_is_stopped_goes_on_where_it_was(run, asked, tmp_path, monkeypatch, arguments):
+    asked = replaced(asked, "--limit", 3)
     command = ["protocol", *arguments, *asked, *([] if arguments == ["fixed"] else GRID)]
     assert run(*command, "--out", tmp_path / "straight")[0] == 0
     begun = stop_in_map(monkeypatch, 3)
@@ -71,7 +72,7 @@ def test_what_is_stopped_goes_on_where_it_was(run, asked, tmp_path, monkeypatch,
     assert "the same command goes on from there" in err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["maps"]
     assert run(*command, "--out", tmp_path / "out")[0] == 0
-    n_maps = 20 if arguments == ["select"] else 10
+    n_maps = 12 if arguments == ["select"] else 6
     assert len(begun) == n_maps + 1
     for name in ("results.parquet", "table.csv", "table.tex"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()

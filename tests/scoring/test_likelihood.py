@@ -150,14 +150,13 @@ def test_length_normalised_scores_are_what_their_definition_says_on_every_engine
     sums, tokens, n_bytes = by_hand(model, options)
     asked = {"source": SOURCE, "target": TARGET, "options": options, "gold": 1}
     asked["normalise"] = "token"  # once one is asked for, all are kept
-    loop = xtl.sweep(model, **asked, engine="loop")
+    loop, *others = (xtl.sweep(model, **asked, engine=engine, verify=3) for engine in ENGINES)
+    assert [fast.attrs["engine"] for fast in others] == list(ENGINES[1:])
     for suffix, divided in (("raw", sums), ("per_token", sums / tokens), ("per_byte", sums / n_bytes)):
         want = divided[1] - np.logaddexp.reduce(divided)
         assert float(loop[f"vanilla_score_{suffix}"]) == pytest.approx(want, abs=1e-5)
         assert bool(loop[f"vanilla_correct_{suffix}"]) == (divided.argmax() == 1)
-        for engine in ENGINES[1:]:
-            fast = xtl.sweep(model, **asked, engine=engine, verify=3)
-            assert fast.attrs["engine"] == engine
+        for fast in others:
             for name in (f"score_{suffix}", f"vanilla_score_{suffix}"):
                 assert float(np.abs(fast[name] - loop[name]).max()) < 2e-5
             assert (fast[f"correct_{suffix}"] == loop[f"correct_{suffix}"]).all()
@@ -167,6 +166,7 @@ def test_length_normalised_scores_are_what_their_definition_says_on_every_engine
 def test_the_score_is_the_one_that_was_chosen_with_all_of_them_beside_a_normalised_one(melting, normalise):
     model, suffix = melting(), NORMALISATIONS[normalise]
     asked = {"source": SOURCE, "target": TARGET, "options": ("wer", "xyz!", "é"), "gold": 0, "engine": "loop"}
+    asked["source_layers"] = [0, 2]
     found = xtl.sweep(model, **asked, normalise=normalise)
     usual, by_token = xtl.sweep(model, **asked), xtl.sweep(model, **asked, normalise="token")
     for name in ("score", "correct", "vanilla_score", "vanilla_correct"):
