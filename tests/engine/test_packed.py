@@ -44,7 +44,7 @@ SCORES = {
     "a common beginning": {"options": (" (1)", " (2)", " (10)"), "gold": 2},
     "answer": {"answer": " Paris"},
 }
-"""How the continuations branch is no matter of the model: llama and gemma3 (windows) try all, the others what has most branches."""
+"""How continuations branch is no matter of the model: llama and gemma3 (windows) try all, the others what has most branches."""
 
 TRIED = [
     pytest.param(score, *one, id=f"{score}-{'-'.join(one)}")
