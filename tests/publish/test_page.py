@@ -14,7 +14,7 @@ from tests.synthetic import control_of, single_sweep, synthetic_results, with_op
 from xtl.errors import InputError
 from xtl.publish import images, page, write_report
 from xtl.publish.pack import MISSING, pack, quantised, unpack
-from xtl.publish.sections import make_sections
+from xtl.publish.sections import make_sections, overview
 
 ATTACK = "<script>alert(1)</script>"
 
@@ -270,3 +270,10 @@ def decode(uri: str) -> np.ndarray:
 
     image = pytest.importorskip("PIL.Image")
     return np.asarray(image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA"))
+
+
+def test_languages_are_written_as_html_writes_them() -> None:
+    sections = make_sections(synthetic_results(directions=[("en", "ar_EG"), ("en", "zh_Hant")], per_direction=1))
+    content, _ = unpack(overview(sections, [1, 1]))
+    assert [one["languages"] for one in content["sections"]] == [["en", "ar-EG"], ["en", "zh-Hant"]]
+    assert [one["direction"] for one in content["sections"]] == ["en->ar_EG", "en->zh_Hant"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,9 +31,9 @@ FORMATS = {"csv": ".csv", "parquet": ".parquet", "netcdf": ".nc", "latex": ".tex
 
 @known_keywords()
 def export_run(
-    run: Path,
+    run: str | os.PathLike[str],
     form: str,
-    out: Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     *,
     model: str | None = None,
     task: str | None = None,
@@ -57,7 +58,7 @@ def export_run(
         InputError: an unknown format, no run, nothing in it, a run that is not whole (without `partial`), a damaged shard, a file
             that can't be written.
     """
-    ending = FORMATS[check_choice("format", form, FORMATS)]
+    run, ending = Path(run), FORMATS[check_choice("format", form, FORMATS)]
     out = check_file(run / f"export{ending}" if out is None else out)
     if form in ("netcdf", "latex"):
         _check_run(run)
@@ -82,8 +83,8 @@ def export_run(
 
 def _check_run(run: Path) -> None:
     """Raise `InputError` for the folder of a single sweep, whose results are one table already."""
-    sweep = Path(run) / "results.parquet"
-    if sweep.exists() and not (Path(run) / "manifest.json").exists():
+    sweep = run / "results.parquet"
+    if sweep.exists() and not (run / "manifest.json").exists():
         raise InputError(
             f"{str(run)!r} is the folder of a sweep, not of `xtl run`: its {sweep.name} is one table already, which "
             "pandas.read_parquet reads, and xtl.runs.load_results opens as labelled arrays"

@@ -155,7 +155,7 @@ def overview(sections: Sequence[Section], kept: Sequence[int]) -> str:
             {
                 "name": section.name,
                 "direction": section.direction,
-                "languages": section.languages,
+                "languages": [code.replace("_", "-") for code in section.languages],  # as HTML writes them
                 "model": section.model,
                 "task": section.task,
                 "modules": section.modules,
