@@ -8,9 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tests.synthetic import synthetic_results
+from tests.synthetic import control_of, synthetic_results
 from xtl.commands import publish
 from xtl.errors import InputError
+from xtl.publish.export import latex_table
 from xtl.publish.figures import KINDS
 from xtl.runs import save_results
 
@@ -41,3 +42,14 @@ def test_a_folder_that_is_no_run_is_an_input_error(app: typer.Typer, tmp_path: P
     for command in (["report", str(tmp_path)], ["figure", str(tmp_path)]):
         with pytest.raises(InputError, match="no run at"):
             CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_a_latex_table_says_of_a_control_that_it_is_one_and_has_dashes_where_nothing_is_known() -> None:
+    real = synthetic_results(directions=[("en", "es")])
+    real = real.assign_coords(task=("example", ["a_b"] * 4)).assign(gain=real["gain"].where(real["module"] == "attn"))
+    control = latex_table(control_of(real).assign(gain=real["gain"]))
+    assert "with the control shuffled\\_source in place of the source" in control
+    assert "control" not in latex_table(real)
+    assert r"mlp & 4 & " in control
+    assert "-- & -- & --" in control
+    assert "NaN" not in control

@@ -107,14 +107,18 @@ def latex_table(results: xr.Dataset) -> str:
     table.columns = [str(name).replace("_", " ") for name in table]
     texts = table.select_dtypes(exclude="number").columns
     table[texts] = table[texts].map(for_latex)
+    control = results.attrs.get("control")
+    control = f"with the control {control} in place of the source, " if control else ""
     caption = (
-        f"Best transplants of {results.attrs.get('model', 'the model')}; scores in {unit or 'the score'}. "
+        f"Best transplants of {results.attrs.get('model', 'the model')}; {control}scores in {unit or 'the score'}. "
         "The best cell is chosen on the same instances that its gain is measured on."
     )
     note = note_of(results)
     if note is not None:
         caption += f" This is {note}."
-    latex = table.to_latex(index=False, escape=False, float_format="%.3f", caption=for_latex(caption), label="tab:xtl")
+    latex = table.to_latex(
+        index=False, escape=False, float_format="%.3f", na_rep="--", caption=for_latex(caption), label="tab:xtl"
+    )
     return latex if note is None else f"% {printable(' '.join(note.split()))}\n{latex}"
 
 
