@@ -73,12 +73,12 @@ def own_name(code: str) -> str | None:
 def english_name(code: str) -> str:
     """English name of a language, for sentences; the code itself where CLDR has none.
 
-    >>> english_name("ru"), english_name("?")
-    ('Russian', 'the target language')
+    >>> english_name("ru"), english_name("pt_BR"), english_name("zh-Hant"), english_name("?")
+    ('Russian', 'Portuguese (Brazil)', 'Chinese (Traditional)', 'the target language')
     """
     if code in ("", "?"):
         return "the target language"
     try:
-        return Locale.parse(code, sep="-").get_display_name("en") or code
+        return Locale.parse(code.replace("-", "_")).get_display_name("en") or code
     except (ValueError, UnknownLocaleError):
         return code
