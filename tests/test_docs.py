@@ -24,7 +24,7 @@ INTERNAL = {
     "xtl.models.read", "xtl.runs.compute", "xtl.files", "xtl.runs.jobs", "xtl.runs.make_jobs", "xtl.runs.tensors",
     "xtl.tasks.json_values", "xtl.tasks.names", "xtl.tasks.prompts", "xtl.runs.yaml12", "xtl.tasks.gold",
     "xtl.runs.preflight", "xtl.models.trust", "xtl.models.explain", "xtl.models.gguf_files", "xtl.models.build",
-    "xtl.models.info", "xtl.tokens", "xtl.tasks.user_files", "xtl.tasks.lm_eval_config",
+    "xtl.models.info", "xtl.tokens", "xtl.tasks.user_files", "xtl.tasks.lm_eval_config", "xtl.kinds",
 }  # fmt: skip
 """Modules that nobody imports by name; of `xtl.engine` and `xtl.commands` only some or none are for users."""
 
