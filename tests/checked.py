@@ -86,12 +86,12 @@ class Latest(threading.local):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function)
-        del self.__wrapped__  # what the function holds may be large
+        del self.__wrapped__
         self.__globals__ = function.__globals__
         self.__signature__ = inspect.signature(function)
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return self.function(*arguments, **options)
+        return self.__dict__.pop("function")(*arguments, **options)  # what it holds may be large
 
 
 def checked_as_its_place(function: Callable[..., Any], typechecker: Callable[..., Any]) -> Callable[..., Any]:

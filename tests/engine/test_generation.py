@@ -51,6 +51,7 @@ def test_batched_gives_the_loops_tokens(tiny_model, backend, steps):
     assert_equal_answers(tiny_model("gemma3", backend), "batched", steps=steps, chunk_size=5, **SOME)
 
 
+@pytest.mark.slow("all tiny models")
 @given(
     model=st.sampled_from([one for one in ALL if one != ("bloom", "bridge")]),
     source=st.lists(st.integers(3, tiny.VOCAB - 1), min_size=1, max_size=20),

@@ -84,6 +84,7 @@ def test_an_option_may_begin_with_another_one(tiny_model):
     assert float(result.vanilla_score) == pytest.approx(sums[0] - np.logaddexp.reduce(sums), rel=1e-5)
 
 
+@pytest.mark.slow("all tiny models")
 @given(
     packable=st.sampled_from(PACKABLE),
     source=st.lists(st.integers(3, tiny.VOCAB - 1), min_size=1, max_size=40),
