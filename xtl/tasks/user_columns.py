@@ -32,7 +32,8 @@ def pairs_from(
     """The pairs of a table whose columns have other names than xtl's, a row a pair, in its order.
 
     Args:
-        table: a DataFrame, the path of a CSV, JSONL or Parquet file, or rows as mappings (a `datasets.Dataset` gives such).
+        table: a DataFrame (of pandas or Polars), an Arrow table, the path of a CSV, JSONL or Parquet file, or rows as mappings (a
+            `datasets.Dataset` gives such).
         source, target: the columns that hold the prompts.
         source_lang, target_lang: the prompts' languages (codes), or the columns that hold them. Not needed where the table has
             a column of this name, or where the prompts' columns are called by the language ("en", "es").
@@ -41,7 +42,8 @@ def pairs_from(
             column that has xtl's name already need not be given. All others are kept in the pairs' `meta`.
 
     Raises:
-        InputError: a column that is not in the table (with the nearest), a language that can't be told, or a faulty row.
+        InputError: a column that is not in the table (with the nearest) or is in it twice, a language that can't be told, or a
+            faulty row. Answers and options that follow their prompt without a space, where words have one, are a warning.
 
     Example:
         >>> rows = [{"en": "2 + 2 is", "es": "2 + 2 son", "right": " cuatro", "wrong": " cinco", "level": 1}]
