@@ -259,6 +259,7 @@ def test_every_engine_says_how_sure_the_model_is(tiny_model, monkeypatch, backen
     model = tiny_model("llama", backend)
     monkeypatch.setattr(model, "xtl_info", ModelInfo("tiny", eos_token_ids=tuple(range(0, tiny.VOCAB, 7))))
     asked = {"source": SOURCE, "target": TARGET, "max_new_tokens": 6, "steps": steps, "source_layers": [0, 2]}
+    asked["target_layers"] = [0, 3]
     found = xtl.sweep(model, **asked, engine=engine, details="confidence", verify=0)
     loop = found if engine == "loop" else xtl.sweep(model, **asked, engine="loop", details="confidence")
     assert len(np.unique((found.tokens >= 0).sum("step"))) > 1

@@ -31,7 +31,8 @@ def logprob_by_hand(model, prompt_ids, option_ids, hooks=None):
 @pytest.mark.parametrize("backend", ["hooked", "bridge"])
 def test_scores_are_what_their_definition_says(tiny_model, backend):
     model = tiny_model("gemma3", backend)
-    result = xtl.sweep(model, source=SOURCE, target=TARGET, options=OPTIONS, gold=1, engine="loop")
+    layers = {"source_layers": [0, 2], "target_layers": [1, 3]}
+    result = xtl.sweep(model, source=SOURCE, target=TARGET, options=OPTIONS, gold=1, engine="loop", **layers)
     prompt = encode(model, TARGET)
     options = [encode(model, TARGET + option)[len(prompt) :] for option in OPTIONS]
     vanilla = np.array([logprob_by_hand(model, prompt, ids) for ids in options])
@@ -143,9 +144,10 @@ def test_the_model_is_as_before_after_a_sweep(tiny_model, backend):
     model = tiny_model("llama", backend)
     ids = encode(model, TARGET)
     before = forward(model, ids)
+    asked = {"source": SOURCE, "target": TARGET, "source_layers": [0, 3], "target_layers": [0, 3]}
     for engine in xtl.engine.ENGINES:
-        xtl.sweep(model, source=SOURCE, target=TARGET, options=OPTIONS, gold=0, engine=engine)
-        xtl.sweep(model, source=SOURCE, target=TARGET, max_new_tokens=2, engine=engine)
+        xtl.sweep(model, **asked, options=OPTIONS, gold=0, engine=engine)
+        xtl.sweep(model, **asked, max_new_tokens=2, engine=engine)
         assert torch.equal(forward(model, ids), before)
         assert "forward" not in vars(model.blocks[0].attn)
         assert "forward" not in vars(model.unembed)

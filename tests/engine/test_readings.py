@@ -75,8 +75,9 @@ def test_a_cell_that_writes_above_the_lens_is_vanilla_in_it(tiny_model, backend)
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_they_change_nothing_else(tiny_model, engine):
-    plain = xtl.sweep(tiny_model("llama"), PAIR, engine=engine)
-    found = xtl.sweep(tiny_model("llama"), PAIR, engine=engine, details=BOTH)
+    asked = {"engine": engine, "source_layers": [0, 3], "target_layers": [0, 2]}
+    plain = xtl.sweep(tiny_model("llama"), PAIR, **asked)
+    found = xtl.sweep(tiny_model("llama"), PAIR, **asked, details=BOTH)
     assert plain.identical(found[list(plain.data_vars)].drop_vars(["option", "component"], errors="ignore"))
     assert set(found.data_vars) - set(plain.data_vars) == {
         f"{own}{name}" for own in ("", "vanilla_") for name in ("lens_option_logprob", "final_state")
