@@ -20,8 +20,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from xtl.engine.readout import Readout
 
-NARROW_TILE = 1024
-"""Columns of the unembedding at a time, a multiple of `TILE` and `EVERY`; for some hundred rows they fit a core's own cache."""
+WIDE_TILE = 8192
+"""Columns of the unembedding at a time, a multiple of `TILE` and `EVERY`: on a busy machine threads wait for each other at each."""
 
 TILE = 512
 """Columns at a time in which the largest logit is looked for."""
@@ -133,8 +133,8 @@ class Screened:
 
     def _products(self, given: Float[Tensor, "row width"]) -> Iterator[Float[Tensor, "column row"]]:
         """Of all columns, tile by tile, in the same memory: a column's numbers stand side by side."""
-        memory = torch.empty(NARROW_TILE, len(given), dtype=torch.bfloat16)
-        for columns in self.low.split(NARROW_TILE):
+        memory = torch.empty(WIDE_TILE, len(given), dtype=torch.bfloat16)
+        for columns in self.low.split(WIDE_TILE):
             yield torch.mm(columns, given.T, out=memory[: len(columns)])
 
     def _differences(
@@ -146,8 +146,8 @@ class Screened:
     ) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
         """By what float32 differs from the sample in all, and the sum of the differences' squares."""
         off, squares = torch.zeros(2, len(normed))
-        for start in range(0, len(sample), NARROW_TILE):
-            low = sample[start : start + NARROW_TILE]
+        for start in range(0, len(sample), WIDE_TILE):
+            low = sample[start : start + WIDE_TILE]
             columns = slice(start * EVERY, (start + len(low)) * EVERY, EVERY)
             exact = (self.readout.logits(normed, columns) - level[:, None]).exp_()
             differences = exact.index_fill_(1, heavy[columns].nonzero()[:, 0], 0) - low.T
