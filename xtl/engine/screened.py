@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xtl.engine.readout import Readout
 
 WIDE_TILE = 8192
-"""Columns of the unembedding at a time, a multiple of `TILE` and `EVERY`: on a busy machine threads wait for each other at each."""
+"""Columns of the unembedding at a time, a multiple of `TILE` and `EVERY`; after each, threads of a busy machine wait long."""
 
 TILE = 512
 """Columns at a time in which the largest logit is looked for."""
