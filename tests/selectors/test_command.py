@@ -143,7 +143,11 @@ def test_a_request_opens_the_run_and_its_control(stored) -> None:  # type: ignor
 
 def test_figures_show_every_judged_selector_and_refuse_other_tables() -> None:
     table = selectors.evaluate(REAL, CONTROLS[:1], NAMES, n_splits=2)
-    shown = {trace.name for trace in cost_figure(table).data}
+    figure = cost_figure(table)
+    named, (low, high) = sorted(note.y for note in figure.layout.annotations), figure.layout.yaxis.range
+    assert len(named) == 4
+    assert min(np.diff(named)) > 11 * (high - low) / 360  # bounds' names stand apart, however near the bounds
+    shown = {trace.name for trace in figure.data}
     assert shown == {"vanilla", "source_answer", "fixed", "vanilla_contrast", *NAMES}
     assert [trace.name for trace in gain_figure(table).data] == list(NULLS.values())
     for function in (cost_figure, gain_figure, wide_table):

@@ -14,7 +14,8 @@ import plotly.graph_objects as go
 
 from xtl.errors import InputError, known_keywords
 from xtl.plots.forest import Estimate, forest
-from xtl.plots.style import COLOURS, MARKS, escape, lay_out
+from xtl.plots.labels import name_lines
+from xtl.plots.style import COLOURS, MARKS, escape, lay_out, with_room
 
 NULLS = {"gain": "real maps, real golds", "shuffled": "null: shuffled source", "permuted": "null: permuted golds"}
 
@@ -34,14 +35,21 @@ def cost_figure(table: pd.DataFrame) -> go.Figure:
     judged = table[table["accuracy"].notna() & (table["kind"] != "bound")]
     for place, (name, row) in enumerate(judged.iterrows()):
         figure.add_trace(_mark(str(name), row, place))
-    for name, row in table[table["kind"] == "bound"].iterrows():
-        figure.add_hline(
-            y=100 * row["accuracy"], line={"color": "#777777", "width": 1, "dash": "dot"},
-            annotation={"text": escape(name), "font": {"size": 11, "color": "#555555"}}, annotation_position="top left",
-        )  # fmt: skip
+    bounds = [
+        (escape(str(name)), "#555555", 100 * value)
+        for name, value in table["accuracy"][table["kind"] == "bound"].items()
+    ]
+    for *_, value in bounds:
+        figure.add_hline(y=value, line={"color": "#777777", "width": 1, "dash": "dot"})
+    ends = 100 * judged[["accuracy", "accuracy_low", "accuracy_high"]].to_numpy(dtype=float).ravel()
+    values = np.concatenate([ends, [value for *_, value in bounds]])
+    limits = with_room(float(np.nanmin(values)), float(np.nanmax(values)), least=1.0)
     figure.update_xaxes(title_text="forward passes a question")
-    figure.update_yaxes(title_text="right, %")
-    return lay_out(figure, f"What choosing costs, and gives: {_of(table)}", _subtitle(table), width=900, height=560)
+    figure.update_yaxes(title_text="right, %", range=list(limits))
+    lay_out(figure, f"What choosing costs, and gives: {_of(table)}", _subtitle(table), width=900, height=560)
+    figure.update_layout(margin_r=130)
+    name_lines(figure, bounds, "", limits, 360.0, 11.0)
+    return figure
 
 
 def _mark(name: str, row: pd.Series, place: int) -> go.Scatter:
