@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from importlib.metadata import version
 
 import pytest
@@ -125,7 +126,7 @@ def test_positions_that_change_within_the_checks_text_are_no_lost_cache(edge):
     """LongRoPE beyond `edge` tokens; the text that the contract is checked on has 32."""
     from transformers import AutoModelForCausalLM
 
-    config = tiny.ALL_CONFIGS["llama_longrope"]()
+    config = copy.deepcopy(tiny.ALL_CONFIGS["llama_longrope"]())  # its rope_parameters may be the table's own
     config.rope_parameters["original_max_position_embeddings"] = edge
     model = xtl.load_model(AutoModelForCausalLM.from_config(config), tokenizer=tiny.byte_tokenizer())
     assert why_no_cache(model) is None
