@@ -215,9 +215,8 @@ def in_words(data: xr.Dataset, label: str) -> list[str]:
         )
     if bool(place["transfer"].notnull().any()) and data.sizes["trained_in"] > 1:
         table = place["transfer"].values
-        own, other = (
-            np.nanmean(table[mask]) for same in (True, False) for mask in [np.eye(len(table), dtype=bool) == same]
-        )
+        same = np.eye(len(table), dtype=bool)
+        own, other = np.nanmean(table[same]), np.nanmean(table[~same])
         words.append(f"There, trained and tested in one language: {own:.0%}; tested in another one: {other:.0%}.")
     return words
 

@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 
 from xtl.errors import check_choice, check_flag, check_whole
 from xtl.plots.slots import is_layers, layer_ticks
-from xtl.plots.style import COLOURS, DASHES, MARKS, lay_out, readable, wrap
+from xtl.plots.style import COLOURS, DASHES, MARKS, lay_out, readable, with_room, wrap
 
 SHARED = {"all": "all", "rows": "rows", "none": False}
 """Which panels can have one y axis, and plotly's word for it."""
@@ -149,8 +149,7 @@ def _range(lines: Sequence[Line], zero: bool) -> tuple[tuple[float, float] | Non
     banded = banded[np.isfinite(banded)] if np.isfinite(banded).any() else finite
     bottom, top = max(min(low, float(banded.min())), low - room), min(max(high, float(banded.max())), high + room)
     cut = bool(banded.min() < bottom - 1e-9 or banded.max() > top + 1e-9)
-    pad = 0.04 * (top - bottom)
-    return (bottom - pad, top + pad), cut
+    return with_room(bottom, top, share=0.04), cut
 
 
 def _add_line(figure: go.Figure, line: Line, names: list[str], legend: bool, row: int, column: int) -> None:

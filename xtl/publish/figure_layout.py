@@ -74,11 +74,12 @@ def maps(
     ratio = max((_ratio(panel, place, rough, em) for panel, place in zip(panels, places, strict=True)), default=1.0)
     rows = math.ceil(len(panels) / columns)
     lines = _bar_lines(unit, rows * rough * ratio, em)
+    said = _mark_lines(marks, size)
     named = [wrap(panel.title, int(rough // (LETTER * em)) - 1, least=6) for panel in panels]
     more = LINE * (max(map(len, named), default=1) - 1)
     figure, layout = grid(
         ["<br>".join(map(plots.readable, name)) for name in named], columns, size, ratio, right=5.6 + 1.2 * len(lines),
-        above=1.8 + more, between=1.9 + more, below=0.3 + LINE * len(_mark_lines(marks, size)) if marks else 0.0,
+        above=1.8 + more, between=1.9 + more, below=0.3 + LINE * len(said) if marks else 0.0,
     )  # fmt: skip
     last = (len(panels) - 1) // columns
     for k, (panel, place) in enumerate(zip(panels, places, strict=True)):
@@ -86,7 +87,7 @@ def maps(
         _map(figure, panel, place, (row + 1, column + 1), shown=(row == last, column == 0), layout=layout, em=em)
     for panel, place, trace in zip(panels, places, list(figure.data), strict=True):
         add_marks(figure, panel, place, trace, layout["panel"] / len(place[1].labels))
-    _say_marks(figure, _mark_lines(marks, size), em)
+    _say_marks(figure, said, em)
     font = {"family": FONT, "size": em, "color": "#000"}
     scale = Scale.of([panel.values for panel in panels])
     length = min(layout["inner"], max(layout["panel"] * ratio, _long(max(lines, key=len), em)))
