@@ -42,8 +42,9 @@ def backend_name(model: Model) -> str:
 
 def check_hooks_exist(model: Model, module: Module) -> None:
     """Raise `InputError` when the architecture lacks a hook point of the module (a bridge would skip it silently)."""
+    known = model.hook_dict
     for name in (module.read_hook(0), module.write_hook(0)):
-        if name not in model.hook_dict:
+        if name not in known:
             raise InputError(
                 f"module {module.name!r} needs {name}, which this architecture does not have "
                 "(its attention and feed-forward run in parallel, or it has none)"

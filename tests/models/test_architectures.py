@@ -110,9 +110,8 @@ def test_logits_are_hugging_faces_and_the_contract_holds(tiny_model, hf_logits, 
 @pytest.mark.parametrize(("name", "backend"), BACKENDS)
 def test_the_map_of_the_fast_engine_is_the_loops(tiny_model, name, backend):
     model = tiny_model(name, backend)
-    modules = [
-        module for module in MODULES if module != "attn_released" or "blocks.0.hook_resid_mid" in model.hook_dict
-    ]
+    parallel = "blocks.0.hook_resid_mid" not in model.hook_dict
+    modules = [module for module in MODULES if not (parallel and module == "attn_released")]
     arguments = {
         "source": SOURCE,
         "target": TARGET,

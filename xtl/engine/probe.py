@@ -78,7 +78,8 @@ def _text(model: Model, length: int, seed: int = 0) -> list[int]:
 def _plan(model: Model, n_prefix: int, own: tuple[Module, ...] = ()) -> Plan:
     """A map of a few cells, patched at every step."""
     usual = (MODULES["attn"], MODULES["mlp"])
-    modules = own or tuple(module for module in usual if module.write_hook(0) in model.hook_dict)
+    known = model.hook_dict
+    modules = own or tuple(module for module in usual if module.write_hook(0) in known)
     # Two source layers, so that a bridge has two groups of cells; far into a text, where a pass is dear, one.
     first = {0} if is_bridge(model) and n_prefix <= SHORT else set()
     middle = model.cfg.n_layers // 2

@@ -39,7 +39,8 @@ def carried_estimates(
         raise InputError(f"method 'carried' is for attention's heads, attn_head, not for {module.name}; use 'gradient'")
     layers = run.plan.target_layers
     sites = [f"blocks.{layer}.hook_attn_out" for layer in layers]
-    if missing := [site for site in sites if site not in model.hook_dict]:
+    known = model.hook_dict
+    if missing := [site for site in sites if site not in known]:
         raise InputError(f"method 'carried' needs {missing[0]}, which this architecture does not have; use 'gradient'")
     _, own = run.read(sites)
     leaves = [Leaf(site, torch.tensor([0]), torch.zeros_like(own[site])[None]) for site in sites]

@@ -30,17 +30,18 @@ def relp_hooks(model: Model) -> Hooks:
     Raises:
         InputError: the architecture lacks a hook point that the rules need.
     """
-    names = [name for name in model.hook_dict if name.endswith(("hook_scale", "attn.hook_pattern"))]
+    known = model.hook_dict
+    names = [name for name in known if name.endswith(("hook_scale", "attn.hook_pattern"))]
     hooks: Hooks = [(name, _freeze) for name in names]
     for layer in range(model.cfg.n_layers):
         pre, linear, post = (f"blocks.{layer}.mlp.{name}" for name in ("hook_pre", "hook_pre_linear", "hook_post"))
-        if f"blocks.{layer}.attn.hook_pattern" not in names or not {pre, post} <= set(model.hook_dict):
+        if f"blocks.{layer}.attn.hook_pattern" not in names or not {pre, post} <= set(known):
             raise InputError(
                 f"method 'relp' needs the hook points attn.hook_pattern, mlp.hook_pre and mlp.hook_post in block {layer}, which "
                 "this architecture does not have; use 'gradient' or 'integrated'"
             )
         seen: dict[str, Tensor] = {}
-        hooks += [(site, _keep(seen, site)) for site in (pre, linear) if site in model.hook_dict]
+        hooks += [(site, _keep(seen, site)) for site in (pre, linear) if site in known]
         hooks.append((post, _halve(seen, pre, linear)))
     return hooks
 

@@ -103,6 +103,7 @@ def _pass(model: Model, tokens: list[int], write: bool) -> tuple[Float[Tensor, "
     store holds what was written, and for the residual stream both what was there and, under "... written", what was written.
     """
     store: dict[str, Tensor] = {}
+    known = model.hook_dict  # a bridge makes it anew each time that it is asked
 
     def at(name: str) -> Hooks:
         site = name.rsplit(".", 1)[-1]
@@ -116,7 +117,7 @@ def _pass(model: Model, tokens: list[int], write: bool) -> tuple[Float[Tensor, "
             store[f"{name} written" if site == SITES[-1] else name] = patched.detach().clone()
             return patched
 
-        return [(name, keep)] if name in model.hook_dict else []
+        return [(name, keep)] if name in known else []
 
     names = [f"blocks.{layer}.{site}" for layer in range(model.cfg.n_layers) for site in SITES]
     try:

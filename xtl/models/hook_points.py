@@ -44,9 +44,10 @@ def _misfit(model: Model, module: Module) -> str:
     ends = [(module.read, module.read_hook), (module.write, module.write_hook)]
     sites = {hook(layer): name for name, hook in ends for layer in range(model.cfg.n_layers)}
     units: dict[str, list[int]] = {}
+    known = model.hook_dict
     for length in (3, 5):
         try:
-            found = _capture_all(model, [0] * length, [site for site in sites if site in model.hook_dict])
+            found = _capture_all(model, [0] * length, [site for site in sites if site in known])
         except (RuntimeError, IndexError, TypeError) as error:
             return f"can't be read at {module.read!r} and {module.write!r} ({type(error).__name__})"
         for site, name in sites.items():
