@@ -1,5 +1,5 @@
 # make demo   the main job, on the embedded model: report in runs/demo/report.html
-# make quick  what to run while you work: lint, types, the laws, one model a backend; a minute and a half
+# make quick  what to run while you work: lint, types, the laws, gains by every engine, one model a backend; a minute and a quarter
 # make test   lint, types, all tests (the docs' examples and the README's code among them) but those apart
 # make test-apart  what needs more than Python's libraries: the notebooks, figures in Chromium, the docs site, SmolLM2
 # make test-newest  a core of the tests on the newest version of everything (in .venv-newest)
@@ -65,16 +65,18 @@ test-apart: setup
 	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m apart tests
 
 quick: lint types
-	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m "not slow" $(QUICK)
+	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m "not slow" $(foreach one,$(DETAILS),--ignore tests/engine/test_$(one).py) $(QUICK)
 
 QUICK := tests/test_laws.py tests/test_transplants.py tests/test_parity.py tests/test_layers.py tests/engine tests/scoring \
 	tests/stats tests/tasks/test_laws.py tests/models/test_contract.py tests/models/test_architectures.py tests/test_readme.py
+
+# What a map has beyond gains of the built-in modules: heads, blends, own modules, what it keeps beside the score, other precisions.
+DETAILS := axes details heads lengths own_modules positions precision readings
 
 # What a plain `pip install` gives today, torch alone held (TransformerLens 4, which has bridges alone; tests that need a
 # HookedTransformer are skipped), and the oldest of everything that pyproject.toml allows.
 CORE := .[demo,figures,test]
 HELD := $(shell grep '^torch==' constraints.txt)
-DETAILS := (test_axes or test_details or test_heads or test_lengths or test_own_modules or test_positions or test_precision or test_readings)
 ELSEWHERE := tests/test_readme.py tests/models/test_embedded.py tests/models/test_caching.py tests/engine tests/test_laws.py tests/test_transplants.py
 
 test-newest: setup
@@ -95,7 +97,7 @@ test-oldest: setup
 define elsewhere
 	OMP_NUM_THREADS=1 $(1)/bin/$(PYTEST) \
 		-k "not (packed_equals_loop and (several or common)) and not memory_is_flat and not whatever and not english_knowledge \
-		and not (slow and $(DETAILS))" $(ELSEWHERE)
+		and not (slow and ($(subst $() , or ,$(addprefix test_,$(DETAILS)))))" $(ELSEWHERE)
 	$(1)/bin/xtl demo --limit 1 --out $(1)/demo
 endef
 
