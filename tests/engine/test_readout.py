@@ -37,13 +37,13 @@ def test_a_look_in_bfloat16_first_does_not_change_the_likeliest_token(seed, d_vo
     normed = 5 * torch.randn(9, 24, generator=random)
     one = readout(weight, bias)
     tokens, best = one.screened.argmax(normed)
-    want, want_tokens = (normed.double() @ weight.double().T + (0 if bias is None else bias.double())).max(dim=1)
+    want = (normed.double() @ weight.double().T + (0 if bias is None else bias.double())).amax(dim=1)
     torch.testing.assert_close(best.double(), want, rtol=1e-5, atol=1e-5)
-    reached = (normed.double() * weight[tokens].double()).sum(dim=1) + (0 if bias is None else bias[tokens].double())
-    torch.testing.assert_close(reached, want, rtol=1e-6, atol=1e-5)
     plain_tokens, plain = one.argmax(normed)  # too few rows for a screening
     torch.testing.assert_close(best, plain, rtol=1e-6, atol=1e-5)
-    assert (plain_tokens == want_tokens).all() or spread < 1e-2
+    for found in (tokens, plain_tokens):  # another token only where float32 can't tell it from the likeliest
+        reached = (normed.double() * weight[found].double()).sum(dim=1) + (0 if bias is None else bias[found].double())
+        torch.testing.assert_close(reached, want, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("d_vocab", [100, 3 * VOCABULARY_TILE + 77])
