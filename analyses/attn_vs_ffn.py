@@ -170,7 +170,7 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
         data: result of `compute`.
     """
     _check(data)
-    panels = []
+    panels, roles = [], set()
     for group in data["group"].values:
         name = f"{group} (n = {int(data['n'].sel(group=group))})"
         for role in data["role"].values:
@@ -182,9 +182,9 @@ def layers_figure(data: xr.Dataset) -> go.Figure:
             lines.append(Line("attention minus FFN", part["layer"].values, part["layer_difference"].values, low, high))
             of = f"layer as {'source and target' if role == 'same' else role}".replace(" ", "\N{NO-BREAK SPACE}")
             panels.append((f"{name}: {of}", lines))
-    roles = len({panel.rpartition(": ")[2] for panel, _ in panels})
+            roles.add(str(role))
     return line_grid(
-        panels, columns=roles, y=f"mean gain ({_unit(data)})", zero=True, shared="rows",
+        panels, columns=len(roles), y=f"mean gain ({_unit(data)})", zero=True, shared="rows",
         title=f"Attention and FFN by layer: {model_name(data)}".removesuffix(": "),
         subtitle=f"against {data.attrs['against']}; {_intervals(data['layer_low'], data, 'band of the paired difference: ')}; "
         "each row has a scale of its own",

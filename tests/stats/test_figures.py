@@ -132,7 +132,7 @@ def test_a_mean_map_of_many_pairs_is_drawn_with_its_intervals() -> None:
     assert "20 instances are too few" in few.layout.title.subtitle.text
     assert np.isfinite(np.asarray(few.data[2].z, dtype=float)).all()  # a cell without an interval is no sure one
     assert not few.layout.shapes
-    assert few.data[0].text[0][0] == "no interval"
+    assert few.data[0].text[0][0] == "[no interval]"
     with pytest.raises(InputError, match="cell_intervals"):
         intervals.interval_map(stats.layer_intervals(real, n_resamples=300))
 

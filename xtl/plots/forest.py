@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from xtl.errors import InputError, check_flag, check_whole, known_keywords
 from xtl.plots.style import COLOURS, MARKS, lay_out, readable, with_room
+from xtl.stats.intervals import bracket
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,14 @@ def _points(own: list[Estimate], rows: list[str], series: list[str], legend: boo
         marker={"color": COLOURS[index % 8], "symbol": MARKS[index % 8], "size": 8},
         error_x={"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low,
                  "color": COLOURS[index % 8], "thickness": 1.5, "width": 3},
-        customdata=[_bracket(*ends, decimals) for ends in zip(low, high, strict=True)],
+        customdata=[_behind(*ends, decimals) for ends in zip(low, high, strict=True)],
         hovertemplate=f"%{{x{number}}}%{{customdata}}",
     )  # fmt: skip
 
 
-def _bracket(low: float, high: float, decimals: int) -> str:
+def _behind(low: float, high: float, decimals: int) -> str:
     """An interval after its estimate; nothing where there is none."""
-    return f" [{low:.{decimals}f}, {high:.{decimals}f}]" if np.isfinite([low, high]).all() else ""
+    return f" {bracket(low, high, f'.{decimals}f')}" if np.isfinite([low, high]).all() else ""
 
 
 def _range(panels: Sequence[tuple[str, Sequence[Estimate]]], differences: Sequence[bool]) -> list[float]:

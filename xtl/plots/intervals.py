@@ -22,6 +22,7 @@ from xtl.plots.heatmaps import Panel, heatmap_grid, mute
 from xtl.plots.lines import Line, line_grid
 from xtl.plots.style import readable, title_of
 from xtl.results import score_unit
+from xtl.stats.intervals import bracket
 
 
 @known_keywords()
@@ -49,7 +50,7 @@ def interval_map(found: xr.Dataset) -> go.Figure:
             )
             ends = part["low"].values, part["high"].values
             pale.append(unsure(*ends))
-            texts.append(np.vectorize(_bracket, otypes=[object])(*ends))
+            texts.append(np.vectorize(bracket, otypes=[object])(*ends, "+.3f"))
     figure = heatmap_grid(
         panels, columns=found.sizes["module"], unit=_unit(found), title=title_of("Gain maps with intervals", found),
         subtitle=f"mean difference to {found.attrs['against']}; pale: the {_level(found)} interval over instances holds 0, or "
@@ -93,10 +94,6 @@ def unsure(low: Float[np.ndarray, "*cells"], high: Float[np.ndarray, "*cells"]) 
     [False, True, True]
     """
     return ~((low > 0) | (high < 0))
-
-
-def _bracket(low: float, high: float) -> str:
-    return "no interval" if np.isnan(low) or np.isnan(high) else f"[{low:+.3f}, {high:+.3f}]"
 
 
 def _line(part: xr.Dataset) -> Line:
