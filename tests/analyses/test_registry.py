@@ -65,7 +65,7 @@ def test_an_analysis_of_runs_is_stored_drawn_and_said(run, folders, tmp_path, na
 )
 def test_an_analysis_of_a_model_runs_on_a_task(run, loaded, tmp_path, name, flags) -> None:
     rows = [
-        {"id": str(k), "source": f"{a} {k}", "target": f"{b} {k}", "source_lang": a, "target_lang": b, "gold": k % 2,
+        {"id": str(k), "source": f"{a} {k} (", "target": f"{b} {k} (", "source_lang": a, "target_lang": b, "gold": k % 2,
          "options": ["ab", "cd"] if b == "es" else ["xy", "zw"], "country": COUNTRIES[k]}
         for a, b in (("en", "es"), ("es", "en")) for k in range(12)
     ]  # fmt: skip

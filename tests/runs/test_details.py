@@ -34,7 +34,7 @@ def study(loaded) -> dict:
 def uneven(loaded, tmp_path) -> dict:
     """A study of two pairs, one with three options and one with two."""
     ends = {"source_lang": "en", "target_lang": "de", "gold": 0}
-    rows = [("Say", ["x", "yz", "w"]), ("Tell", ["x", "y"])]
+    rows = [("Say (", ["x", "yz", "w"]), ("Tell (", ["x", "y"])]
     lines = [json.dumps(ends | {"source": text, "target": text, "options": options}) for text, options in rows]
     (tmp_path / "own.jsonl").write_text("\n".join(lines))
     return SMALL | {

@@ -23,6 +23,14 @@ def jsonl(path, *rows):
     return path
 
 
+def test_options_that_run_into_their_prompt_are_a_warning(tmp_path):
+    together = CHOICE | {"id": "c", "options": ["cuatro", " cinco"]}
+    with pytest.warns(
+        UserWarning, match="mine.jsonl: 1 of 4 answers or options follow .* such as 'Dos y dos soncuatro'"
+    ):
+        get_task(str(jsonl(tmp_path / "mine.jsonl", CHOICE, together))).pairs("en", "es")
+
+
 def test_a_row_becomes_a_pair_and_other_columns_are_kept(tmp_path):
     choice, free = load_pairs(jsonl(tmp_path / "mine.jsonl", CHOICE, "", FREE))
     assert choice.options == (" cuatro", " cinco")

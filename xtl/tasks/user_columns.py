@@ -12,7 +12,7 @@ from xtl.errors import InputError, check_choice, did_you_mean, known_keywords, s
 from xtl.languages import code_of
 from xtl.pairs import ParallelPair
 from xtl.tasks.base import is_language
-from xtl.tasks.user_data import COLUMNS, pairs_of, warn_of_words_run_together
+from xtl.tasks.user_data import COLUMNS, pairs_of
 from xtl.tasks.user_files import rows_of_file
 
 PAGE = "docs/tasks.md, 'Your own data'"
@@ -81,9 +81,7 @@ def pairs_from(
             named["options"] = listed
         return {**kept, **named, **spoken}
 
-    pairs = pairs_of(((where, renamed(row)) for where, row in rows), "the table")
-    warn_of_words_run_together(pairs, "the table")
-    return pairs
+    return pairs_of(((where, renamed(row)) for where, row in rows), "the table")
 
 
 def _several(options: Any) -> list[Any]:

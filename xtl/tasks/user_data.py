@@ -131,7 +131,10 @@ def load_pairs(path: str | Path) -> list[ParallelPair]:
 
 
 def pairs_of(rows: Iterable[tuple[str, dict[str, Any]]], name: object) -> list[ParallelPair]:
-    """The pairs of rows, each with where it is; `name` is what holds them. Raises `InputError` at the first faulty row."""
+    """The pairs of rows, each with where it is; `name` is what holds them. Raises `InputError` at the first faulty row.
+
+    Answers and options that follow their prompt without a space, where words have one, are a warning.
+    """
     pairs: list[ParallelPair] = []
     seen: dict[str, str] = {}
     for where, row in rows:
@@ -146,10 +149,11 @@ def pairs_of(rows: Iterable[tuple[str, dict[str, Any]]], name: object) -> list[P
         pairs.append(pair)
     if not pairs:
         raise InputError(f"{name} has no rows")
+    _warn_of_words_run_together(pairs, name)
     return pairs
 
 
-def warn_of_words_run_together(pairs: list[ParallelPair], name: object) -> None:
+def _warn_of_words_run_together(pairs: list[ParallelPair], name: object) -> None:
     """Warn once of answers and options that follow the prompt without the space that words have between them."""
     ends = [(pair.target, text) for pair in pairs for text in (pair.options or (pair.answer,)) if text]
     found = [(str(prompt)[-16:], text) for prompt, text in ends if _run_together(prompt, text)]
@@ -158,7 +162,7 @@ def warn_of_words_run_together(pairs: list[ParallelPair], name: object) -> None:
         warnings.warn(
             f"{name}: {len(found)} of {len(ends)} answers or options follow their prompt without a space, such as "
             f"{shown(prompt + text[:30])}; where words have a space between them, begin with it: {shown(' ' + text[:30])}",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
