@@ -29,7 +29,10 @@ def main() -> None:
     }
     rows = [
         {"product": name, "sizes": " x ".join(map(str, size))}
-        | {f"{str(dtype)[6:]}, GFLOP/s": rate(size, dtype, arguments.repeats) for dtype in (torch.float32, torch.bfloat16)}
+        | {
+            f"{str(dtype)[6:]}, GFLOP/s": rate(size, dtype, arguments.repeats)
+            for dtype in (torch.float32, torch.bfloat16)
+        }
         for name, size in sizes.items()
     ]
     report(rows, arguments.json)
