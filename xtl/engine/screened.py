@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from xtl.engine.readout import Readout
+from xtl.engine.unembedding import Unembedding
 
 WIDE_TILE = 8192
 """Columns of the unembedding at a time, a multiple of `TILE` and `EVERY`; after each, threads of a busy machine wait long."""
@@ -49,23 +48,23 @@ LIMIT = 3e-6
 
 
 class Screened:
-    """A readout's weights in bfloat16, and what they are looked at for.
+    """An unembedding in bfloat16, and what it is looked at for.
 
     Args:
-        readout: of a float32 model on a CPU, without a cap of logits (see `Readout.screening`).
+        unembedding: of a float32 model on a CPU, without a cap of logits (see `xtl.engine.readout.Readout.screening`).
     """
 
-    def __init__(self, readout: Readout) -> None:
-        self.readout = readout
-        weight, bias = readout.weight, readout.bias
+    def __init__(self, unembedding: Unembedding) -> None:
+        self.unembedding = unembedding
+        weight, bias = unembedding.weight, unembedding.bias
         # Four columns more, for numbers that are added to all of a row's logits or to all of a column's (see `_given`).
-        self.low: Float[Tensor, "d_vocab d_model+4"] = _memory(readout.model, len(weight), weight.shape[1] + 4)
+        self.low: Float[Tensor, "d_vocab d_model+4"] = _memory(unembedding.model, len(weight), weight.shape[1] + 4)
         self.low[:, :-4], self.low[:, -4:-2], self.low[:, -2:] = weight, torch.cat(_halves(bias), dim=1), 1
 
     @cached_property
     def norms(self) -> Float[Tensor, " tile"]:
         """The longest column's length, of each tile."""
-        lengths = self.readout.weight.norm(dim=1)
+        lengths = self.unembedding.weight.norm(dim=1)
         return F.pad(lengths, (0, -len(lengths) % TILE)).unflatten(0, (-1, TILE)).amax(dim=1)
 
     def argmax(self, normed: Float[Tensor, "row d_model"]) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
@@ -74,20 +73,20 @@ class Screened:
         A product of vectors x and w, rounded to bfloat16, is off by at most `ROUNDING` |x| |w|, and by 2^-7 of itself once the
         result is rounded too. A tile whose largest logit is below the largest one of all by more than that can't hold it.
         """
-        readout = self.readout
-        given = readout.scaled(normed)
+        unembedding = self.unembedding
+        given = unembedding.scaled(normed)
         ones = torch.ones(len(normed), 2, dtype=torch.bfloat16)
         low = torch.cat([given.bfloat16(), ones, torch.zeros_like(ones)], dim=1)
         tops = [tile.amax(dim=0) for values in self._products(low) for tile in values.split(TILE)]
         top: Float[Tensor, "row tile"] = torch.stack(tops, dim=1).float()
-        off = ROUNDING * given.norm(dim=1)[:, None] * self.norms + 2**-7 * (top.abs() + readout.bias.abs().max())
+        off = ROUNDING * given.norm(dim=1)[:, None] * self.norms + 2**-7 * (top.abs() + unembedding.bias.abs().max())
         possible = ~(top + off < (top - off).amax(dim=1, keepdim=True))  # NaN is possible everywhere
         best = torch.full((normed.shape[0],), -torch.inf)
         tokens = torch.zeros(normed.shape[0], dtype=torch.long)
         for tile in possible.any(dim=0).nonzero()[:, 0].tolist():
             rows = possible[:, tile].nonzero()[:, 0]
             first = tile * TILE
-            exact, columns_ = readout.logits(normed[rows], slice(first, first + TILE)).max(dim=-1)
+            exact, columns_ = unembedding.logits(normed[rows], slice(first, first + TILE)).max(dim=-1)
             better = (exact > best[rows]) | exact.isnan()
             best[rows] = torch.where(better, exact, best[rows])
             tokens[rows] = torch.where(better, columns_ + first, tokens[rows])
@@ -114,7 +113,7 @@ class Screened:
         given, level = self._given(normed)
         heavy, light, sample = self._light(given)
         off, squares = self._differences(normed, level, heavy, sample)
-        total = self.readout.summed(normed, heavy.nonzero()[:, 0])
+        total = self.unembedding.summed(normed, heavy.nonzero()[:, 0])
         total = torch.logaddexp(total, (light + EVERY * off).clamp_min(0).log() + level)
         return total, (EVERY * (EVERY - 1) * squares).sqrt() * (level - total).exp()
 
@@ -149,7 +148,7 @@ class Screened:
         for start in range(0, len(sample), WIDE_TILE):
             low = sample[start : start + WIDE_TILE]
             columns = slice(start * EVERY, (start + len(low)) * EVERY, EVERY)
-            exact = (self.readout.logits(normed, columns) - level[:, None]).exp_()
+            exact = (self.unembedding.logits(normed, columns) - level[:, None]).exp_()
             differences = exact.index_fill_(1, heavy[columns].nonzero()[:, 0], 0) - low.T
             off += differences.sum(dim=1)
             squares += differences.square().sum(dim=1)
@@ -162,13 +161,14 @@ class Screened:
 
         The sum is at least that over the columns which a few of the rows find likeliest.
         """
-        readout = self.readout
-        scaled, after = readout.scaled(normed) * readout.scale.after, torch.full((len(normed), 1), readout.scale.after)
+        unembedding = self.unembedding
+        scale = unembedding.scale.after
+        scaled, after = unembedding.scaled(normed) * scale, torch.full((len(normed), 1), scale)
         given = torch.cat([scaled.bfloat16(), after.bfloat16(), after.bfloat16()], dim=1)
         some = torch.randperm(len(normed), generator=torch.Generator().manual_seed(0))[:16]
         found = given[some] @ self.low[:, :-2].T
         likely = (found - found.amax(dim=1, keepdim=True)).amax(dim=0).topk(min(2048, len(self.low))).indices
-        level = readout.summed(normed, likely) + math.log(LIGHT)
+        level = unembedding.summed(normed, likely) + math.log(LIGHT)
         high, rest = _halves(-level)
         return torch.cat([given, high, rest], dim=1), -(high.float() + rest.float())[:, 0]
 
