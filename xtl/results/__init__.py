@@ -11,6 +11,7 @@ from xtl.results.axes import (
     score_unit,
     with_directions,
 )
+from xtl.results.calibration import calibrated
 from xtl.results.concat import Maps, as_parts, as_results, concat_maps, real_and_control, with_control
 from xtl.results.details import DETAILS, gold_option
 from xtl.results.means import ROLES, best_cells, check_mean_maps, mean_maps
@@ -24,6 +25,7 @@ __all__ = [
     "as_parts",
     "as_results",
     "best_cells",
+    "calibrated",
     "check_computed",
     "check_mean_maps",
     "concat_maps",
