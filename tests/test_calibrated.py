@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,6 +14,9 @@ from xtl.results import calibrated, gold_option
 from xtl.selectors import simulate
 
 REAL, (CONTROL, _) = simulate(n_questions=30, planted={("attn", 1, 2): 2.0}, seed=3)
+
+
+DOC = Path(__file__).parent.parent / "docs/scoring.md"
 
 
 def shifted(results: xr.Dataset, by: np.ndarray, name: str = "option_logprob") -> xr.Dataset:
@@ -80,3 +86,11 @@ def test_a_pair_with_fewer_options_has_none_in_the_last_place() -> None:
 def test_what_can_not_be_calibrated_is_told(results, message, untyped) -> None:
     with pytest.raises(xtl.InputError, match=message):
         calibrated(results)
+
+
+def test_the_code_in_the_docs_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    code = next(one for one in re.findall(r"```python\n(.*?)```", DOC.read_text(), re.DOTALL) if "calibrated(" in one)
+    exec(compile(code, str(DOC), "exec"), {})
+    vanilla, p = map(float, capsys.readouterr().out.split())
+    assert 0 < vanilla < 1
+    assert p < 0.05

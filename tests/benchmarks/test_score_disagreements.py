@@ -66,7 +66,7 @@ def test_the_table_of_golden_outputs_in_the_docs_is_what_the_command_prints(shar
 
 
 def test_the_code_in_the_docs_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", DOC.read_text(encoding="utf-8"), flags=re.DOTALL)
+    *_, code = re.findall(r"```python\n(.*?)```", DOC.read_text(encoding="utf-8"), flags=re.DOTALL)
     exec(compile(code, str(DOC), "exec"), {})
     assert [line.split()[-3:] for line in capsys.readouterr().out.splitlines()] == [
         ["1.0", "1.0", "1"],

@@ -136,7 +136,7 @@ def test_a_study_tells_of_mixed_options_once_with_a_count(loaded, tmp_path, monk
         return real(model, prompt, ids, text)._replace(alone="Ans" in prompt and text == "wer")
 
     monkeypatch.setattr(likelihood, "continue_prompt", melt)
-    rows = [("Ans", ["x", "wer"]), ("Ans", ["wer", "y"]), ("Say", ["x", "wer"])]
+    rows = [("Ans (", ["x", "wer"]), ("Ans (", ["wer", "y"]), ("Say (", ["x", "wer"])]
     ends = {"source_lang": "en", "target_lang": "de", "gold": 0}
     lines = [json.dumps(ends | {"source": text, "target": text, "options": options}) for text, options in rows]
     (tmp_path / "own.jsonl").write_text("\n".join(lines))
