@@ -35,7 +35,7 @@ def relp_hooks(model: Model) -> Hooks:
     hooks: Hooks = [(name, _freeze) for name in names]
     for layer in range(model.cfg.n_layers):
         pre, linear, post = (f"blocks.{layer}.mlp.{name}" for name in ("hook_pre", "hook_pre_linear", "hook_post"))
-        if f"blocks.{layer}.attn.hook_pattern" not in names or not {pre, post} <= set(known):
+        if f"blocks.{layer}.attn.hook_pattern" not in names or not {pre, post} <= known.keys():
             raise InputError(
                 f"method 'relp' needs the hook points attn.hook_pattern, mlp.hook_pre and mlp.hook_post in block {layer}, which "
                 "this architecture does not have; use 'gradient' or 'integrated'"

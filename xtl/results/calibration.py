@@ -42,18 +42,17 @@ def calibrated(results: Maps) -> xr.Dataset:
     True
     """
     data = labelled(results)
-    _check(data)
-    groups = xr.DataArray(
-        [f"{task} {way}" for task, way in zip(data["task"].values, data["direction"].values, strict=True)],
-        dims="example", name="group",
-    )  # fmt: skip
-    gold = gold_option(data)
+    ways = [f"{task} {way}" for task, way in zip(data["task"].values, data["direction"].values, strict=True)]
+    _check(data, ways)
+    groups, gold = xr.DataArray(ways, dims="example", name="group"), gold_option(data)
     made: dict[str, xr.DataArray] = {}
     for end in ENDS:
         if f"{end}option_logprob" in data:
-            values = _among(_less_habit(data[f"{end}option_logprob"], groups))
-            made |= {f"{end}option_logprob": values, f"{end}score": values.isel({OPTION: gold}).drop_vars(OPTION)}
-            made[f"{end}correct"] = _is_gold(values, gold)
+            less = data[f"{end}option_logprob"].groupby(groups).map(lambda part: part - part.mean("example"))
+            values = _among(less)
+            score = values.isel({OPTION: gold}).drop_vars(OPTION)
+            others = values.where(values[OPTION] != gold).max(OPTION)
+            made |= {f"{end}option_logprob": values, f"{end}score": score, f"{end}correct": score > others + NOISE}
     made["gain"] = made["score"] - made["vanilla_score"]
     for name, values in made.items():
         made[name] = values.transpose(*data[name].dims).astype(data[name].dtype).assign_attrs(data[name].attrs)
@@ -61,25 +60,16 @@ def calibrated(results: Maps) -> xr.Dataset:
     return kept.assign_attrs(data.attrs | {"score": f"calibrated {data.attrs.get('score', 'score')}"})
 
 
-def _check(data: xr.Dataset) -> None:
+def _check(data: xr.Dataset, ways: list[str]) -> None:
     if "option_logprob" not in data:
         raise InputError("results hold no option_logprob to calibrate: compute the maps with details=options")
     if str(data.attrs.get("score", "")).startswith("calibrated"):
         raise InputError("results are calibrated already")
-    ways = Counter(zip(data["task"].values.tolist(), data["direction"].values.tolist(), strict=True))
-    (task, way), fewest = min(ways.items(), key=lambda one: one[1])
+    way, fewest = min(Counter(ways).items(), key=lambda one: one[1])
     if fewest < MIN_EXAMPLES:
         raise InputError(
-            f"results hold {fewest} examples of {task} {way}: the mean that calibration takes off needs at least {MIN_EXAMPLES}"
+            f"results hold {fewest} examples of {way}: the mean that calibration takes off needs at least {MIN_EXAMPLES}"
         )
-
-
-def _less_habit(values: xr.DataArray, groups: xr.DataArray) -> xr.DataArray:
-    """Less the mean of each group, place by place; examples without an option in a place don't count there."""
-    parts = [values.isel(example=groups.values == one) for one in dict.fromkeys(groups.values)]
-    places = [np.flatnonzero(groups.values == one) for one in dict.fromkeys(groups.values)]
-    less = xr.concat([part - part.mean("example") for part in parts], "example")
-    return less.isel(example=np.argsort(np.concatenate(places)))
 
 
 def _among(values: xr.DataArray) -> xr.DataArray:
@@ -87,9 +77,3 @@ def _among(values: xr.DataArray) -> xr.DataArray:
     less: xr.DataArray = values - values.max(OPTION)
     total: xr.DataArray = xr.apply_ufunc(np.exp, less).sum(OPTION)
     return less - xr.apply_ufunc(np.log, total)
-
-
-def _is_gold(values: xr.DataArray, gold: xr.DataArray) -> xr.DataArray:
-    """Whether the gold option is likelier than every other; a tie is not right."""
-    others = values.where(values[OPTION] != gold)
-    return values.isel({OPTION: gold}).drop_vars(OPTION) > others.max(OPTION) + NOISE
