@@ -198,7 +198,7 @@ def test_what_can_score_no_text_is_said():
     with pytest.raises(InputError, match="got a Half without rate"):
         check_text_score(Half())
     Half.rate = 3
-    with pytest.raises(InputError, match="rate must be a function"):
+    with pytest.raises(InputError, match=r"rate must be a function of \(output, pair\), got 3"):
         check_text_score(Half())
     Half.rate = staticmethod(lambda text, pair: 1.0)
     check_text_score(Half())

@@ -10,6 +10,7 @@ import torch
 
 import xtl
 from tests.conftest import SOURCE, TARGET
+from xtl.hooks import transplant_at
 from xtl.models.chat import check_chat
 from xtl.pairs import check_prompt
 from xtl.stats.seeds import check_seeds, generator
@@ -146,6 +147,7 @@ def test_numpys_numbers_are_numbers(model):
         ({"chunk_size": np.float64(2)}, "chunk_size must be 'auto' or a whole number"),
         ({"chunk_size": True}, "chunk_size must be 'auto' or a whole number"),
         ({"chunk_size": "two"}, "chunk_size must be 'auto' or a whole number"),
+        ({"chunk_size": np.array([1, 2])}, r"chunk_size must be 'auto' or a whole number .* got array\(\[1, 2\]\)"),
         ({"modules": 3}, "modules must be a list of names, got 3"),
         ({"modules": [["attn"]]}, "unknown module"),
     ],
@@ -154,6 +156,84 @@ def test_numpys_numbers_are_numbers(model):
 def test_what_is_no_number(model, untyped, change, message):
     with pytest.raises(xtl.InputError, match=message):
         xtl.sweep(model, **(MAP | change))
+
+
+GIVEN = MAP | {"source_layers": [0], "target_layers": [1]}
+
+
+@pytest.mark.parametrize("engine", ["packed", "batched", "loop"])
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (torch.tensor(1.0), r"one of shape \[\]"),
+        (torch.ones(1), r"one of shape \[1\]"),
+        (torch.ones(1, 32), r"one of shape \[1, 32\]"),
+        (torch.ones(33), r"one of shape \[33\]"),
+        (np.ones(32), "array"),
+        (1.0, "1.0"),
+        (None, "None"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_not_written(model, untyped, engine, value, got):
+    """PyTorch wrote one number over the whole module."""
+    with pytest.raises(xtl.InputError, match=rf"activations\['attn', 0\] must be a tensor of shape \[32\], got {got}"):
+        xtl.sweep(model, **GIVEN, engine=engine, activations={("attn", 0): value})
+
+
+def test_one_heads_values_are_not_written_over_all(model, untyped):
+    given = GIVEN | {"modules": [xtl.Module("values", read="attn.hook_v", write="attn.hook_v")]}
+    d_head = model.cfg.d_head
+    with pytest.raises(
+        xtl.InputError, match=rf"must be a tensor of shape \[\d, {d_head}\], got one of shape \[{d_head}\]"
+    ):
+        xtl.sweep(model, **given, activations={("values", 0): torch.ones(d_head)})
+
+
+def test_a_hook_function_writes_no_other_shape(model):
+    activation = torch.zeros(1, 3, 4, 8)
+    for source in (torch.tensor(1.0), torch.ones(1), torch.ones(8), torch.ones(4, 1), torch.ones(8, 4)):
+        with pytest.raises(xtl.InputError, match=r"source has the shape .*, and what it is written over \[4, 8\]"):
+            transplant_at(source)(activation, hook=None)
+    assert transplant_at(torch.ones(4, 8))(activation, hook=None).sum() == 32
+    assert transplant_at(torch.ones(8), head=2)(activation, hook=None).sum() == 8
+
+
+def test_what_fits_is_written_of_any_precision(model):
+    value = torch.linspace(-1, 1, 32)
+    maps = [
+        xtl.sweep(model, **GIVEN, activations={("attn", 0): value.to(kind)}) for kind in (torch.float32, torch.float64)
+    ]
+    assert maps[0].gain.values == maps[1].gain.values
+
+
+@pytest.mark.parametrize("written", [None, 3, "attn"])
+def test_a_function_that_gives_nothing_does_not_leave_the_real_source(model, untyped, written):
+    """Without a `return`, a control's maps were those of the real transplant."""
+    pair = xtl.ParallelPair(SOURCE, TARGET, options=("a", "b"), gold=0, id="one")
+    cells = {"modules": ["attn"], "source_layers": [0], "target_layers": [1]}
+    with pytest.raises(xtl.InputError, match=f"activations of the pair one must be tensors by .* got {written!r}"):
+        next(xtl.sweep_many(model, [pair], **cells, activations=lambda pair: written))
+    with pytest.raises(xtl.InputError, match=r"what a control gives must be a function of \(pair\), got "):
+        xtl.controls.run(model, [pair, pair], lambda sources: written, **cells)
+
+
+def test_functions_are_tried_for_what_they_take_before_any_work(model, untyped, tmp_path):
+    pair = xtl.ParallelPair(SOURCE, TARGET, options=("a", "b"), gold=0)
+    wrong = {
+        "progress": (lambda done: None, r"progress must be a function of \(done, n_cells\), got one of \(done\)"),
+        "activations": (lambda: {}, r"activations must be a function of \(pair\), got one of \(\)"),
+        "keep": (5, "keep must be an xtl.KeptMaps, got 5"),
+    }
+    for name, (value, message) in wrong.items():
+        with pytest.raises(xtl.InputError, match=message):
+            xtl.sweep_many(model, [pair], **{name: value})
+    with pytest.raises(xtl.InputError, match=wrong["progress"][1]):
+        xtl.sweep(model, pair=pair, progress=wrong["progress"][0])
+    with pytest.raises(xtl.InputError, match=r"activations must be a function of a pair, got what is written for one"):
+        xtl.sweep_many(model, [pair], activations={("attn", 0): torch.ones(32)})
+    with pytest.raises(xtl.InputError, match=r"control must be a function of \(sources\), got one of \(\)"):
+        xtl.controls.run(model, [pair, pair], lambda: None)
 
 
 @pytest.mark.parametrize("word", ["no", "yes", "False", "", 0, 1, None, np.bool_(False)])

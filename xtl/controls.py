@@ -28,7 +28,7 @@ from xtl.backend import Model
 from xtl.engine.driver import Keep, Progress
 from xtl.engine.many import Writes, sweep_many
 from xtl.engine.prepare import Settings, check_cells
-from xtl.errors import InputError, check_choice, check_whole, known_keywords
+from xtl.errors import InputError, check_choice, check_function, check_whole, known_keywords
 from xtl.hooks import get_modules
 from xtl.models.state import check_model
 from xtl.pairs import ParallelPair, Prompt, check_pairs
@@ -298,7 +298,10 @@ def make(
     Args and errors as for `run`.
     """
     seed = check_whole("seed", seed, 0)
-    function = control if callable(control) else CONTROLS[check_choice("control", control, CONTROLS)]
+    if callable(control):
+        function = check_function("control", control, "sources")
+    else:
+        function = CONTROLS[check_choice("control", control, CONTROLS)]
     pairs = list(check_pairs(pairs))
     others = None if others is None else list(check_pairs(others, "others"))
     check_model(model)
@@ -306,4 +309,5 @@ def make(
         raise InputError("control 'other_language' needs others: the same instances with a third source language")
     if not pairs:
         raise InputError("pairs is empty: give at least one ParallelPair")
-    return function(Sources(model, pairs, {instance(pair): pair for pair in others or ()}, settings, seed))
+    written = function(Sources(model, pairs, {instance(pair): pair for pair in others or ()}, settings, seed))
+    return check_function("what a control gives", written, "pair")

@@ -13,7 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, ParamSpec, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex, TypeVar
 
 from xtl.kinds import misfit
 
@@ -227,6 +227,19 @@ def check_flag(argument: str, value: object) -> bool:
     return value
 
 
+def check_chunk_size(value: object) -> None:
+    """Raise an `InputError` unless a value is a number of cells at a time, or "auto".
+
+    >>> check_chunk_size(0)
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: chunk_size must be 'auto' or a whole number of at least 1, got 0
+    """
+    size = as_whole(value)
+    if not (isinstance(value, str) and value == "auto") and (size is None or size < 1):
+        raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {shown(value)}")
+
+
 def check_layer(argument: str, value: object, n_layers: int) -> int:
     """Return a 0-based layer; a negative one counts from the end. Raise `InputError` when out of range.
 
@@ -271,6 +284,28 @@ def check_text(argument: str, value: object) -> str:
     """
     if not isinstance(value, str):
         raise InputError(f"{argument} must be a text, got {shown(value)}")
+    return value
+
+
+def check_function(argument: str, value: object, *takes: str) -> Callable[..., Any]:
+    """Return `value` if it can be called with the arguments that `takes` names, else raise an `InputError` that says so.
+
+    >>> check_function("progress", lambda done: None, "done", "number")
+    Traceback (most recent call last):
+    ...
+    xtl.errors.InputError: progress must be a function of (done, number), got one of (done)
+    """
+    if not callable(value):
+        raise InputError(f"{argument} must be a function of ({', '.join(takes)}), got {shown(value)}")
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # of some built-in ones Python doesn't know it
+        return value
+    try:
+        signature.bind(*takes)
+    except TypeError as error:
+        own = ", ".join(map(str, signature.parameters))
+        raise InputError(f"{argument} must be a function of ({', '.join(takes)}), got one of ({own})") from error
     return value
 
 

@@ -184,6 +184,8 @@ def transplant_at(
         alpha: how much of it: own + alpha (source - own). 1 writes the source itself, 0 changes nothing.
         head: which head is written, where the activation has a head axis (`[batch, pos, head, d_head]`, or the same flattened);
             None writes all of it.
+
+    The hook function raises `InputError` where `source` is of another shape than what it is written over.
     """
     positions: slice | list[int]
     if isinstance(position, int):
@@ -196,6 +198,8 @@ def transplant_at(
             return activation
         patched = activation.clone()
         units = patched if head is None else by_head(patched, source.shape[-1])[:, :, head]
+        if (fits := units.shape[2:]) != source.shape[max(source.ndim - len(fits), 0) :]:
+            raise InputError(f"source has the shape {list(source.shape)}, and what it is written over {list(fits)}")
         units[:, positions] = blend(units[:, positions], source.to(activation), alpha)
         return patched
 

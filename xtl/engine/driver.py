@@ -23,6 +23,7 @@ from xtl.engine.prepare import Sweep, SweepSettings, prepare
 from xtl.engine.readings import n_readings
 from xtl.engine.source_run import run_source
 from xtl.engine.verify import verify_answers, verify_scores
+from xtl.engine.written import check_activations
 from xtl.errors import ModelError
 from xtl.pairs import ParallelPair
 
@@ -68,6 +69,7 @@ class Driver:
 
     def kept(self, sweep: Sweep, keep: Keep | None) -> xr.Dataset | None:
         """The map that was kept of this very sweep; None where there is none."""
+        check_activations(self.model, sweep.plan)
         engine = engine_for(self.model, sweep.plan, self.engine)
         outputs = None if keep is None else keep.get(self.model, sweep, engine)
         return None if outputs is None else label(self.model, sweep, outputs, engine)
@@ -76,8 +78,10 @@ class Driver:
         """The map of a prepared sweep, some of its cells checked; `keep` is given what the engine gave.
 
         Raises:
+            InputError: activations are given whose shape is not what stands where they are written.
             ModelError: NaN or infinite logits, or the check fails.
         """
+        check_activations(self.model, sweep.plan)
         engine = engine_for(self.model, sweep.plan, self.engine)
         outputs = compute(self.model, sweep, engine, progress)
         if keep is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import xarray as xr
 from typing_extensions import Unpack
@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 from xtl.backend import Model
 from xtl.engine.driver import Driver, Keep, Progress
 from xtl.engine.prepare import Activations, Settings, Sweep, SweepSettings
-from xtl.errors import InputError, check_flag, known_keywords
+from xtl.errors import InputError, check_flag, check_function, known_keywords, shown
 from xtl.pairs import ParallelPair, check_pairs
 from xtl.progress import SweepProgress
 from xtl.scoring.likelihood import MixedOptions
@@ -57,16 +57,21 @@ def sweep_many(
         >>> pairs = xtl.get_task("capitals").pairs("en", "es", limit=5)
         >>> xtl.concat_maps(xtl.sweep_many(xtl.load_model(), pairs))  # doctest: +SKIP
     """
-    if isinstance(keep, (str, os.PathLike)):
-        raise InputError(f"keep must be an xtl.KeptMaps, got {keep!r}; write keep=xtl.KeptMaps({str(keep)!r})")
-    if not callable(progress):
+    if not isinstance(keep, Keep | None):
+        wanted = f"; write keep=xtl.KeptMaps({str(keep)!r})" if isinstance(keep, str | os.PathLike) else ""
+        raise InputError(f"keep must be an xtl.KeptMaps, got {shown(keep)}{wanted}")
+    if callable(progress):
+        check_function("progress", progress, "done", "n_cells")
+    else:
         check_flag("progress", progress)
     driver = Driver(model, SweepSettings(**settings))  # what is wrong is told now, not when the first map is asked for
     pairs = check_pairs(pairs)
-    if activations is not None and not callable(activations):
+    if isinstance(activations, Mapping):
         raise InputError(
-            f"activations must be a function of a pair, got {type(activations).__name__}; xtl.controls.make gives one"
+            "activations must be a function of a pair, got what is written for one; xtl.controls.make gives one"
         )
+    if activations is not None:
+        check_function("activations", activations, "pair")
     if not isinstance(pairs, Sequence):
         return _run_each(driver, map(driver.prepare, pairs), None, activations, keep, progress)
     if not pairs:
@@ -106,7 +111,13 @@ def _run_each(
             _check_alike([first, pair])
             mixed.add(sweep.question.mixed if sweep.question else None)
             if activations is not None:
-                sweep = sweep.writing(activations(pair))
+                written = activations(pair)
+                if not isinstance(written, Mapping):
+                    raise InputError(
+                        f"activations of the pair {pair.id or index} must be tensors by module name and source layer, "
+                        f"got {shown(written)}"
+                    )
+                sweep = sweep.writing(written)
             result = driver.kept(sweep, keep)
             if result is not None:
                 bar.was_done(n)

@@ -12,7 +12,7 @@ from xtl.engine.driver import Driver, Progress
 from xtl.engine.places import labelled_places, placed
 from xtl.engine.prepare import Activations, SweepSettings
 from xtl.engine.sources import Sources, check_sources, labelled_sources, reading
-from xtl.errors import InputError, Whole, known_keywords
+from xtl.errors import InputError, Whole, check_function, known_keywords
 from xtl.hooks import Module
 from xtl.layers import Layers
 from xtl.pairs import ParallelPair, Prompt, check_question
@@ -140,6 +140,8 @@ def sweep(
         pair, source = _with_a_source(sources, pair, source, target)
     elif combine is not None:
         raise InputError("combine is for several sources: give sources too")
+    if progress is not None:
+        check_function("progress", progress, "done", "n_cells")
     pair = _as_pair(pair, source, target, options, gold, answer)
     settings = SweepSettings(
         modules,

@@ -19,7 +19,7 @@ from xtl.engine.heads import head_axes
 from xtl.engine.plan import Plan
 from xtl.engine.readings import READINGS
 from xtl.engine.source_run import SourceRun, prepare_source_run
-from xtl.errors import InputError, Whole, as_whole, check_choice, check_number, check_whole
+from xtl.errors import InputError, Whole, as_whole, check_choice, check_chunk_size, check_number, check_whole
 from xtl.hooks import Module, get_modules
 from xtl.layers import Layers, check_layers
 from xtl.models.hook_points import check_module
@@ -92,9 +92,7 @@ class SweepSettings:
         check_choice("steps", self.steps, STEPS)
         check_choice("normalise", self.normalise, NORMALISATIONS)
         object.__setattr__(self, "details", check_details(self.details, self.max_new_tokens is not None))
-        size = as_whole(self.chunk_size)
-        if self.chunk_size != "auto" and (size is None or size < 1):
-            raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {self.chunk_size!r}")
+        check_chunk_size(self.chunk_size)
         if self.max_new_tokens is not None:
             object.__setattr__(self, "max_new_tokens", check_whole("max_new_tokens", self.max_new_tokens, 1))
             if self.normalise != "none":

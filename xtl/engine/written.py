@@ -17,7 +17,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xtl.engine.plan import Cell
+from xtl.backend import Model
+from xtl.engine.plan import Cell, Plan
+from xtl.errors import InputError, shown
+from xtl.models.hook_points import unit_shape
+
+
+def check_activations(model: Model, plan: Plan) -> None:
+    """Raise `InputError` where what the user gives to be written is not of the shape that stands there.
+
+    PyTorch would write one number, or one head's values, over all of them.
+    """
+    for module in plan.modules if plan.activations is not None else ():
+        several = [len(plan.target_positions)] if len(plan.target_positions) > 1 else []
+        wanted = [*several, *unit_shape(model, module)]
+        for layer in plan.source_layers:
+            value = (plan.activations or {})[module.name, layer]
+            if not isinstance(value, Tensor) or list(value.shape) != wanted:
+                got = f"one of shape {list(value.shape)}" if isinstance(value, Tensor) else shown(value)
+                raise InputError(f"activations[{module.name!r}, {layer}] must be a tensor of shape {wanted}, got {got}")
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,15 @@ def check_module(model: Model, module: Module) -> None:
 
 def count_heads(model: Model, module: Module) -> int:
     """Heads of a module by head: query heads at `attn.hook_z`, key-value heads at `attn.hook_v`."""
-    known = remembered(model, "xtl_heads", dict)
+    return unit_shape(model, module)[0]
+
+
+def unit_shape(model: Model, module: Module) -> tuple[int, ...]:
+    """Shape of what a module gives at one position: `[d_model]`, by head `[head, d_head]`."""
+    known = remembered(model, "xtl_units", dict)
     if module.read not in known:
         site = module.read_hook(0)
-        known[module.read] = int(_capture_all(model, [0] * 3, [site])[site].shape[2])
+        known[module.read] = tuple(_capture_all(model, [0] * 3, [site])[site].shape[2:])
     return known[module.read]
 
 

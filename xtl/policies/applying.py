@@ -25,7 +25,7 @@ from torch import Tensor
 from xtl.backend import Model, forward_without_logits
 from xtl.errors import InputError, check_choice, check_layer, shown
 from xtl.hooks import HookFunction, Hooks, Module, by_head, capture, transplant_at
-from xtl.models.hook_points import check_module
+from xtl.models.hook_points import check_module, unit_shape
 from xtl.models.identity import identity_changes, model_identity
 from xtl.models.info import model_info
 from xtl.models.positions import remembered
@@ -116,7 +116,7 @@ def check_policy(policy: Fields, model: Model) -> None:
         raise InputError(f"heads is missing: module {policy.module.name!r} goes by head, such as heads=[3]")
     if not policy.heads and policy.vector is None:
         return
-    unit = _unit(model, policy)
+    unit = unit_shape(model, policy.module)
     wanted = list(unit)
     if policy.heads:
         n_heads, d_head = model.cfg.n_heads, model.cfg.d_head
@@ -271,16 +271,6 @@ def _read(policy: Fields, model: Model, source: Prompt) -> Float[Tensor, "*unit"
         return store["read"][0]
     heads = by_head(store["read"][:, None], model.cfg.d_head)[0, 0]
     return heads[[head for head, _ in policy.heads]]
-
-
-def _unit(model: Model, policy: Fields) -> tuple[int, ...]:
-    """Shape of the module's activation at one position."""
-    assert isinstance(policy.module, Module)
-    store: dict[str, Tensor] = {}
-    forward_without_logits(
-        model, [0, 0], hooks=[(policy.module.write_hook(policy.target_layer), capture(store, "own"))]
-    )
-    return tuple(store["own"].shape[1:])
 
 
 def _check_same_model(known: ModelRecord, model: Model) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError, field_validator
 
-from xtl.errors import InputError, XtlError, check_choice
+from xtl.errors import InputError, XtlError, check_choice, check_chunk_size
 from xtl.layers import parse_layers
 from xtl.models.chat import CHAT
 from xtl.models.load import BACKENDS, DTYPES, QUANTIZATIONS
@@ -158,8 +158,7 @@ class Study(Strict):
         get_whole_modules(self.modules)
         if self.chat not in CHAT:
             raise InputError(f"unknown chat {self.chat!r}; valid: false, true, auto")
-        if self.chunk_size != "auto" and (isinstance(self.chunk_size, str) or self.chunk_size < 1):
-            raise InputError(f"chunk_size must be 'auto' or a whole number of at least 1, got {self.chunk_size!r}")
+        check_chunk_size(self.chunk_size)
         for model in self.models:
             check_choice("backend", model.backend, BACKENDS)
             check_choice("dtype", model.dtype, DTYPES)

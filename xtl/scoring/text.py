@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from xtl.errors import InputError
+from xtl.errors import InputError, check_function
 from xtl.pairs import ParallelPair
 
 
@@ -50,5 +50,4 @@ def check_text_score(value: object) -> None:
         raise InputError(
             f"text_score must be an xtl.scoring.text.TextScore, got a {type(value).__name__} without {', '.join(missing)}"
         )
-    if not callable(value.rate):  # type: ignore[attr-defined]
-        raise InputError("text_score's rate must be a function (output, pair) -> 0 to 1")
+    check_function("text_score's rate", value.rate, "output", "pair")  # type: ignore[attr-defined]
