@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.special import log_softmax
 
 from xtl import selectors, stats
 from xtl.errors import InputError
 from xtl.selectors.aligned import AlignedLayers, aligned_layers
-from xtl.selectors.base import VANILLA, log_softmax, margin, passes
+from xtl.selectors.base import VANILLA, margin, passes
 from xtl.selectors.confidence import Calibrated, Confidence
 from xtl.selectors.contrast import Contrast, ContrastPool, VanillaContrast
 from xtl.selectors.fixed import Fixed, SourceAnswer, Vanilla
@@ -54,7 +55,7 @@ def test_confidence_takes_the_surest_cell() -> None:
 def test_calibration_takes_off_what_a_place_has_everywhere() -> None:
     tilt = np.array([5.0, 0.0, 0.0, 0.0], "float32")
     plain = fitted(Calibrated(), WORLD).choose(WORLD.maps).options
-    tilted = log_softmax(WORLD.maps.logprob + tilt)
+    tilted = log_softmax(WORLD.maps.logprob + tilt, axis=-1)
     world = replace(WORLD, maps=replace(WORLD.maps, logprob=tilted))
     again = fitted(Calibrated(), world).choose(world.maps).options
     assert (plain == again).mean() > 0.8
@@ -96,7 +97,9 @@ def test_a_tilt_that_real_and_control_share_is_seen_through_by_contrasts() -> No
     """Cells that like the first option whatever is asked: their contrast doesn't."""
     tilt = np.array([9.0, 0, 0, 0], "float32")
     maps = replace(
-        WORLD.maps, logprob=log_softmax(WORLD.maps.logprob + tilt), controls=log_softmax(WORLD.maps.controls + tilt)
+        WORLD.maps,
+        logprob=log_softmax(WORLD.maps.logprob + tilt, axis=-1),
+        controls=log_softmax(WORLD.maps.controls + tilt, axis=-1),
     )
     world = replace(WORLD, maps=maps)
     assert (maps.logprob.argmax(-1) == 0).mean() > 0.95
@@ -210,7 +213,7 @@ def with_inside(world: Development, lens: np.ndarray, states: np.ndarray) -> Dev
 def test_the_lens_decides_which_cell_is_sure_and_the_cell_says_the_answer() -> None:
     sure = np.arange(N) % WORLD.maps.n_cells
     lens = np.full(WORLD.maps.logprob.shape, -np.log(4.0), "float32")
-    lens[np.arange(N), sure] = log_softmax(np.array([[0.0, 3.0, 0.0, 0.0]], "float32"))[0]
+    lens[np.arange(N), sure] = log_softmax(np.array([[0.0, 3.0, 0.0, 0.0]], "float32"), axis=-1)[0]
     world = with_inside(WORLD, lens, np.zeros((N, WORLD.maps.n_cells, 2), "float32"))
     assert (LensConfidence().choose(world.maps).cells == sure).all()
     assert "--details lens" in LensConfidence().lacks(WORLD.maps)

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import xarray as xr
+from scipy.special import log_softmax
 
 from xtl.errors import InputError
 from xtl.results.axes import NOISE, labelled
@@ -74,6 +75,8 @@ def _check(data: xr.Dataset, ways: list[str]) -> None:
 
 def _among(values: xr.DataArray) -> xr.DataArray:
     """Log-probabilities among the options that there are."""
-    less: xr.DataArray = values - values.max(OPTION)
-    total: xr.DataArray = xr.apply_ufunc(np.exp, less).sum(OPTION)
-    return less - xr.apply_ufunc(np.log, total)
+    there = values.fillna(-np.inf)
+    among: xr.DataArray = xr.apply_ufunc(
+        log_softmax, there, input_core_dims=[[OPTION]], output_core_dims=[[OPTION]], kwargs={"axis": -1}
+    )
+    return among.where(values.notnull())

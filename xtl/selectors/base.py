@@ -115,16 +115,6 @@ class Selector:
         return ", ".join(value.settings() if isinstance(value, Selector) else f"{key}={value}" for key, value in shown)
 
 
-def log_softmax(scores: Float[np.ndarray, "*batch options"]) -> Float[np.ndarray, "*batch options"]:
-    """Scores as log-probabilities among the options.
-
-    >>> log_softmax(np.zeros((1, 2))).round(2).tolist()
-    [[-0.69, -0.69]]
-    """
-    top = scores - scores.max(-1, keepdims=True)
-    return top - np.log(np.exp(top).sum(-1, keepdims=True))
-
-
 def margin(logprob: Float[np.ndarray, "*batch options"]) -> Float[np.ndarray, "*batch"]:
     """By how many nats the first option leads the second.
 

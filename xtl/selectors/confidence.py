@@ -12,9 +12,10 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import log_softmax
 
 from xtl.errors import check_choice
-from xtl.selectors.base import Choice, Selector, entropy, log_softmax, margin
+from xtl.selectors.base import Choice, Selector, entropy, margin
 from xtl.selectors.maps import FLOOR, Development, MapView
 
 MEASURES = {
@@ -59,7 +60,7 @@ class Calibrated(Confidence):
     def choose(self, maps: MapView) -> Choice:
         """The calibrated answer of the surest cell."""
         shifted = np.where(maps.valid[:, None], maps.logprob - self.habit, FLOOR)
-        calibrated = log_softmax(shifted)
+        calibrated = log_softmax(shifted, axis=-1)
         cell = self._sure(calibrated).argmax(1)
         return Choice.of_scores(calibrated[np.arange(maps.n), cell], maps, cells=maps.n_cells)
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
+from scipy.special import log_softmax
 
 from xtl.errors import InputError, check_number, check_whole, known_keywords
 from xtl.results import GAIN_DIMS
-from xtl.selectors.base import log_softmax
 from xtl.stats.seeds import generator
 
 Planted = Mapping[tuple[str, int, int], float]
@@ -85,8 +85,8 @@ def _dataset(
     scores: np.ndarray, vanilla: np.ndarray, source: np.ndarray, gold: np.ndarray, languages: Sequence[str], n_layers: int
 ) -> xr.Dataset:  # fmt: skip
     n, n_options = vanilla.shape
-    cells = log_softmax(scores).reshape(n, 1, n_layers, n_layers, n_options).astype("float32")
-    alone, lent = (log_softmax(one).astype("float32") for one in (vanilla, source))
+    cells = log_softmax(scores, axis=-1).reshape(n, 1, n_layers, n_layers, n_options).astype("float32")
+    alone, lent = (log_softmax(one, axis=-1).astype("float32") for one in (vanilla, source))
     rows, dims = np.arange(n), ("example", *GAIN_DIMS)
     score, before = cells[rows, ..., gold], alone[rows, gold]
     texts = json.dumps([{"text": f" option {k}"} for k in range(n_options)])
