@@ -1,5 +1,5 @@
 # make demo   the main job, on the embedded model: report in runs/demo/report.html
-# make quick  what to run while you work: lint, types, the laws, gains by every engine, one model a backend; a minute and a quarter
+# make quick  what to run while you work: lint, types, the laws, gains by every engine, one model a backend; a minute or so
 # make test   lint, types, all tests (the docs' examples and the README's code among them) but those apart
 # make test-apart  what needs more than Python's libraries: the notebooks, figures in Chromium, the docs site, SmolLM2
 # make test-newest  a core of the tests on the newest version of everything (in .venv-newest)
