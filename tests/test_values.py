@@ -13,6 +13,7 @@ from tests.conftest import SOURCE, TARGET
 from xtl.hooks import transplant_at
 from xtl.models.chat import check_chat
 from xtl.pairs import check_prompt
+from xtl.scoring.text import TextScore
 from xtl.stats.seeds import check_seeds, generator
 from xtl.tokens import encode, encode_continuation
 
@@ -158,7 +159,8 @@ def test_what_is_no_number(model, untyped, change, message):
         xtl.sweep(model, **(MAP | change))
 
 
-GIVEN = MAP | {"source_layers": [0], "target_layers": [1]}
+ONE_CELL = {"modules": ["attn"], "source_layers": [0], "target_layers": [1], "verify": 0}
+GIVEN = MAP | ONE_CELL
 
 
 @pytest.mark.parametrize("engine", ["packed", "batched", "loop"])
@@ -234,6 +236,35 @@ def test_functions_are_tried_for_what_they_take_before_any_work(model, untyped, 
         xtl.sweep_many(model, [pair], activations={("attn", 0): torch.ones(32)})
     with pytest.raises(xtl.InputError, match=r"control must be a function of \(sources\), got one of \(\)"):
         xtl.controls.run(model, [pair, pair], lambda: None)
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), 2, -0.5, "1", [1.0], np.ones(2)], ids=str)
+@pytest.mark.parametrize("binary", [True, False])
+def test_what_is_no_rating_is_told_before_any_work(model, untyped, value, binary):
+    """A percentage went through as a score, and so did NaN."""
+    score = TextScore("mine", "of my own", lambda output, pair: value, binary)
+    with pytest.raises(xtl.InputError, match=r"text_score 'mine' rates '' as .* its rate must be "):
+        xtl.sweep_many(model, [xtl.ParallelPair(SOURCE, TARGET)], max_new_tokens=2, text_score=score)
+    later = TextScore("mine", "of my own", lambda output, pair: value if output else 0.0, binary)
+    with pytest.raises(xtl.InputError, match=r"text_score 'mine' rates '.+' as .* its rate must be "):
+        xtl.sweep(model, source=SOURCE, target=TARGET, max_new_tokens=2, text_score=later, modules=["attn"], verify=0)
+
+
+@pytest.mark.parametrize("right", [True, np.bool_(True), 1, np.float32(1), torch.tensor(1.0)], ids=repr)
+def test_yes_and_no_are_ratings(model, right):
+    score = TextScore("mine", "of my own", lambda output, pair: right)
+    made = xtl.sweep(model, source=SOURCE, target=TARGET, max_new_tokens=2, text_score=score, **ONE_CELL)
+    assert float(made.score.squeeze()) == float(made.vanilla_score) == 1
+    assert bool(made.correct.squeeze())
+    assert not made.gain.any()
+
+
+def test_half_right_is_no_binary_rating(model):
+    cells = {"source": SOURCE, "target": TARGET, "max_new_tokens": 2} | ONE_CELL
+    half = TextScore("mine", "of my own", lambda output, pair: 0.5, binary=False)
+    assert float(xtl.sweep(model, **cells, text_score=half).score.squeeze()) == 0.5
+    with pytest.raises(xtl.InputError, match=r"must be 0 or 1 \(or binary=False\)"):
+        xtl.sweep(model, **cells, text_score=TextScore("mine", "of my own", half.rate))
 
 
 @pytest.mark.parametrize("word", ["no", "yes", "False", "", 0, 1, None, np.bool_(False)])

@@ -17,6 +17,7 @@ from xtl.results.details import ALONG, OPTION, attrs_of
 from xtl.results.units import NORMALISATIONS
 from xtl.scoring.likelihood import Question
 from xtl.scoring.read_as import read_as
+from xtl.scoring.text import rated
 from xtl.tokens import decode
 
 
@@ -110,7 +111,7 @@ def _texts_agree(model: Model, sweep: Sweep, outputs: Outputs, result: xr.Datase
     data = _agreement(sweep, chosen, numbers.get(read_as(text, own), 0), 0)
     data |= {"source_text": text, "source_tokens": (("step",), tokens)}
     if sweep.text_score is not None:
-        score = sweep.text_score.rate(text, own)
+        score = rated(sweep.text_score, text, own)
         data["source_score"] = ((), np.float32(score), attrs_of("score", result.attrs["score_unit"]))
         data |= {"source_correct": score > 0.5} if sweep.text_score.binary else {}
     return data

@@ -20,6 +20,7 @@ from xtl.packages import versions
 from xtl.pairs import ParallelPair, check_prompt
 from xtl.results.units import NORMALISATIONS, UNITS
 from xtl.scoring.distribution import similarity
+from xtl.scoring.text import rated
 from xtl.tokens import decode
 from xtl.transplants import STEPS
 
@@ -66,8 +67,8 @@ def label_answers(model: Model, sweep: Sweep, answers: Sequence[Generated], engi
     }
     attrs = {"max_new_tokens": n_new, "score": "none: answers were generated, not scored"}
     if sweep.text_score is not None:
-        rated: dict[str, float] = {text: sweep.text_score.rate(text, sweep.pair) for text in set(texts)}
-        scores = np.array([rated[text] for text in texts])
+        found = {text: rated(sweep.text_score, text, sweep.pair) for text in set(texts)}
+        scores = np.array([found[text] for text in texts])
         data |= _score_variables(sweep, scores, "fraction right")
         if sweep.text_score.binary:
             data |= _correct_variables(sweep, scores > 0.5)

@@ -27,7 +27,7 @@ from xtl.pairs import ParallelPair
 from xtl.results.details import check_details
 from xtl.results.units import NORMALISATIONS
 from xtl.scoring.likelihood import Question, prepare_question
-from xtl.scoring.text import TextScore, check_text_score
+from xtl.scoring.text import TextScore, check_text_score, rated
 from xtl.tokens import check_fits, encode
 from xtl.transplants import STEPS
 
@@ -160,13 +160,15 @@ def prepare(model: Model, pair: ParallelPair, settings: SweepSettings, cells: Ce
     """Check and tokenise everything that a sweep of these cells needs.
 
     Raises:
-        InputError: prompts or options that don't suit the model (see `xtl.sweep`).
+        InputError: prompts or options that don't suit the model (see `xtl.sweep`), or a pair that the score can't rate.
     """
     n_new = as_whole(settings.max_new_tokens)
     source_ids, target_ids = encode(model, pair.source, "source"), encode(model, pair.target, "target")
     check_fits(model, "source", len(source_ids))
     check_fits(model, "target", len(target_ids), n_new or 0)
     question = None
+    if settings.text_score is not None:
+        rated(settings.text_score, "", pair)  # what can't be rated is told before any work
     if n_new is None:
         options = None if pair.options is None else tuple(pair.options)
         question = prepare_question(model, pair.target, target_ids, options, pair.gold, pair.answer, settings.normalise)

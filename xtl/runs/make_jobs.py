@@ -11,6 +11,7 @@ from xtl.pairs import ParallelPair
 from xtl.runs.jobs import Group, Job, Jobs, Shard
 from xtl.runs.study import Study
 from xtl.scoring.names import get_text_score
+from xtl.scoring.text import rated
 from xtl.tasks import Task, get_task, normalise_language
 
 PAIRS_A_SHARD = 64
@@ -60,7 +61,7 @@ def _read_group(study: Study, task: str, direction: str, options: dict[str, Any]
     source, target = direction.split("->")
     pairs = found.pairs(source, target, limit=study.limit, seed=study.seed, **options)
     if pairs and study.score not in ("likelihood", "none"):
-        get_text_score(study.score, found.name).rate("", pairs[0])  # what can't be rated is told before any work
+        rated(get_text_score(study.score, found.name), "", pairs[0])  # what can't be rated is told before any work
     others: list[ParallelPair] = []
     if study.control is not None and pairs:
         others = _read_others(study, found, pairs, options)
