@@ -61,12 +61,30 @@ class Given(Selector):
         (lambda n: Choice(np.ones(n)), "it gave neither"),
         (lambda n: Choice(np.ones(n), cells=np.full(n, 4)), "must give 24 from -1 to 3"),
         (lambda n: Choice(np.ones(n), options=np.full(n, -1)), "from 0 to 3"),
+        (lambda n: Choice(np.ones(n), cells=np.zeros(n, int), options=np.zeros(n, int)), "it gave both"),
+        (lambda n: Choice(np.ones(n), cells=np.zeros(n)), "cells as float64; it must give whole numbers"),
+        (lambda n: Choice(np.ones(n), options=np.ones(n, bool)), "options as bool; it must give whole numbers"),
+        (lambda n: Choice(np.full(n, np.nan), cells=np.zeros(n, int)), "passes that is NaN"),
+        (lambda n: np.zeros(n, int), r"must give an xtl\.selectors\.Choice, got array"),
+        (lambda n: None, "got None"),
         (lambda n: Choice(np.ones(n - 1), options=np.zeros(n - 1, int)), r"shape \(23,\); it must give 24"),
     ],
 )  # fmt: skip
-def test_a_selector_that_chooses_what_is_not_there(choice: object, line: str) -> None:
+def test_a_selector_that_chooses_what_is_not_there(untyped: None, choice: object, line: str) -> None:
     with pytest.raises(InputError, match=line):
         selectors.evaluate(REAL, [], [Given(choice)], n_splits=2)
+
+
+def test_scores_that_are_nan_choose_no_option() -> None:
+    @dataclass
+    class Unsure(Selector):
+        name = "unsure"
+
+        def choose(self, maps: MapView) -> Choice:
+            return Choice.of_scores(np.full((maps.n, 4), np.nan), maps, cells=1)
+
+    with pytest.raises(InputError, match="scores of options hold NaN"):
+        selectors.evaluate(REAL, [], [Unsure()], n_splits=2)
 
 
 def test_a_selector_that_looks_for_the_answer_finds_none() -> None:

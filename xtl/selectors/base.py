@@ -32,6 +32,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
+from xtl.errors import InputError
 from xtl.selectors.maps import Development, MapView
 
 VANILLA = -1
@@ -63,7 +64,9 @@ class Choice:
     def of_scores(
         cls, scores: Float[np.ndarray, "examples options"], maps: MapView, *, cells: int, controls: int = 0
     ) -> Choice:
-        """The option with the largest score, of those that a question has."""
+        """The option with the largest score, of those that a question has. Raises `InputError` where a score is NaN."""
+        if np.isnan(np.where(maps.valid, scores, 0.0)).any():
+            raise InputError("scores of options hold NaN: none of them would be the largest")
         options = np.where(maps.valid, scores, -np.inf).argmax(-1)
         return cls(np.full(len(options), passes(cells, controls)), options=options)
 

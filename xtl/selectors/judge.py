@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from xtl.errors import InputError
+from xtl.errors import InputError, shown
 from xtl.selectors.base import VANILLA, Choice, Selector
 from xtl.selectors.maps import Development
 from xtl.stats.seeds import generator
@@ -108,14 +108,20 @@ def rate(choice: Choice, truth: Development) -> tuple[np.ndarray, np.ndarray]:
     """Right answers, and gains in nats, of a choice.
 
     Raises:
-        InputError: a choice of neither cells nor options, or of some that are not there.
+        InputError: no `Choice`; one of neither cells nor options, or of both, or of some that are not there.
     """
+    if not isinstance(choice, Choice):
+        raise InputError(f"choose must give an xtl.selectors.Choice, got {shown(choice)}")
+    if (choice.cells is None) == (choice.options is None):
+        gave = "neither" if choice.cells is None else "both"
+        raise InputError(f"choose must give cells or options for every example; it gave {gave}")
+    if not np.isfinite(choice.passes).all():
+        raise InputError("choose gave a number of passes that is NaN or infinite")
     rows, nothing = np.arange(truth.maps.n), np.full(truth.maps.n, np.nan)
     if choice.options is not None:
         _check("options", choice.options, truth.maps.n, 0, truth.maps.logprob.shape[-1])
         return (choice.options == truth.gold).astype(float), nothing
-    if choice.cells is None:
-        raise InputError("choose must give cells or options for every example; it gave neither")
+    assert choice.cells is not None
     _check("cells", choice.cells, truth.maps.n, VANILLA, truth.maps.n_cells)
     alone = choice.cells == VANILLA
     right = np.where(alone, truth.vanilla_correct, truth.labels[rows, choice.cells])
@@ -126,6 +132,8 @@ def _check(name: str, values: np.ndarray, n: int, low: int, end: int) -> None:
     values = np.asarray(values)
     if values.shape != (n,) or values.min() < low or values.max() >= end:
         raise InputError(f"choose gave {name} of the shape {values.shape}; it must give {n} from {low} to {end - 1}")
+    if values.dtype.kind not in "iu":
+        raise InputError(f"choose gave {name} as {values.dtype}; it must give whole numbers")
 
 
 def permuted_gold(development: Development, seed: int) -> Int[np.ndarray, " examples"]:
