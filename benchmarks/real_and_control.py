@@ -4,7 +4,8 @@
         --chat --layers 0,4,8,12,16,20,24,27 --limit 50 --out runs/xcopa
 
 `xtl run`, and then `xtl run --control shuffled_source`, do the same work one after the other. Here an instance of each language
-is computed with its own source and with that of another instance, then the next one; each source prompt is run once for both.
+is computed with its own source and with that of another instance, then the next one; each source prompt is run once, and each
+target prompt once for both.
 The same command goes on where it was stopped (SIGTERM or Ctrl-C). Written to --out: `real/` and `control/`, for `xtl summary`,
 and `maps/`, the maps so far.
 """
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from common import parser
 
 import xtl
 from xtl.controls import Sources, shuffled_source
+from xtl.engine.driver import Driver
+from xtl.engine.prepare import SweepSettings
 from xtl.pairs import parse_direction
 from xtl.runs import save_results
 
@@ -70,13 +74,24 @@ def rounds(
 ) -> Iterator[dict[str, list[xr.Dataset]]]:
     """For one instance after the other: its maps in all languages, `real` and `control`."""
     sources = Sources(model, [pair for pairs in by_language for pair in pairs], {}, settings, seed=0)
-    own, others = (lambda pair: sources.read(pair.source)), shuffled_source(sources)
+    others, driver = shuffled_source(sources), Driver(model, SweepSettings(**settings))
     for pairs in zip(*by_language, strict=True):
-        real, control = (
-            list(xtl.sweep_many(model, list(pairs), activations=written, keep=keep, **settings))
-            for written in (own, others)
-        )
-        yield {"real": real, "control": [one.assign_attrs(control="shuffled_source", seed=0) for one in control]}
+        maps: dict[str, list[xr.Dataset]] = {"real": [], "control": []}
+        for pair in pairs:
+            both = of_both(driver, pair, {"real": sources.read(pair.source), "control": others(pair)}, keep)
+            for name, found in maps.items():
+                found.append(both.sel(source_lang=name, drop=True).assign_coords(source_lang=pair.source_lang))
+        yield maps | {"control": [one.assign_attrs(control="shuffled_source", seed=0) for one in maps["control"]]}
+
+
+def of_both(driver: Driver, pair: xtl.ParallelPair, written: dict[str, Any], keep: Any) -> xr.Dataset:
+    """One map along an axis `source_lang`, in place of two: the target prompt is read once for both."""
+    sweep = driver.prepare(pair)
+    activations = {(*site, name): values for name, found in written.items() for site, values in found.items()}
+    axes = (*sweep.plan.axes, ("source_lang", tuple(written)))
+    sweep = replace(sweep, plan=replace(sweep.plan, activations=activations, axes=axes))
+    found = driver.kept(sweep, keep)
+    return found if found is not None else driver.map(sweep, keep=keep)
 
 
 @contextmanager

@@ -28,14 +28,13 @@ def check_activations(model: Model, plan: Plan) -> None:
 
     PyTorch would write one number, or one head's values, over all of them.
     """
-    for module in plan.modules if plan.activations is not None else ():
-        several = [len(plan.target_positions)] if len(plan.target_positions) > 1 else []
-        wanted = [*several, *unit_shape(model, module)]
-        for layer in plan.source_layers:
-            value = (plan.activations or {})[module.name, layer]
-            if not isinstance(value, Tensor) or list(value.shape) != wanted:
-                got = f"one of shape {list(value.shape)}" if isinstance(value, Tensor) else shown(value)
-                raise InputError(f"activations[{module.name!r}, {layer}] must be a tensor of shape {wanted}, got {got}")
+    several = [len(plan.target_positions)] if len(plan.target_positions) > 1 else []
+    wanted = {module.name: [*several, *unit_shape(model, module)] for module in plan.modules if plan.activations}
+    for site, value in (plan.activations or {}).items():
+        shape = wanted.get(site[0]) if isinstance(site, tuple) else None
+        if shape and not (isinstance(value, Tensor) and list(value.shape) == shape):
+            got = f"one of shape {list(value.shape)}" if isinstance(value, Tensor) else shown(value)
+            raise InputError(f"activations[{', '.join(map(repr, site))}] must be a tensor of shape {shape}, got {got}")
 
 
 @dataclass(frozen=True)
