@@ -5,9 +5,8 @@
 
 `xtl run`, and then `xtl run --control shuffled_source`, do the same work one after the other. Here an instance of each language
 is computed with its own source and with that of another instance, then the next one; each source prompt is run once, and each
-target prompt once for both.
-The same command goes on where it was stopped (SIGTERM or Ctrl-C). Written to --out: `real/` and `control/`, for `xtl summary`,
-and `maps/`, the maps so far.
+target prompt once for both. The same command goes on where it was stopped (SIGTERM or Ctrl-C). Written to --out: `real/` and
+`control/`, for `xtl summary`, and `maps/`, the maps so far.
 """
 
 from __future__ import annotations
