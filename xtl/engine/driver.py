@@ -69,9 +69,11 @@ class Driver:
 
     def kept(self, sweep: Sweep, keep: Keep | None) -> xr.Dataset | None:
         """The map that was kept of this very sweep; None where there is none."""
+        if keep is None:
+            return None
         check_activations(self.model, sweep.plan)
         engine = engine_for(self.model, sweep.plan, self.engine)
-        outputs = None if keep is None else keep.get(self.model, sweep, engine)
+        outputs = keep.get(self.model, sweep, engine)
         return None if outputs is None else label(self.model, sweep, outputs, engine)
 
     def map(self, sweep: Sweep, progress: Progress | None = None, keep: Keep | None = None) -> xr.Dataset:

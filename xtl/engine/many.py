@@ -66,10 +66,9 @@ def sweep_many(
         check_flag("progress", progress)
     driver = Driver(model, SweepSettings(**settings))  # what is wrong is told now, not when the first map is asked for
     pairs = check_pairs(pairs)
-    if isinstance(activations, Mapping):
-        raise InputError(
-            "activations must be a function of a pair, got what is written for one; xtl.controls.make gives one"
-        )
+    if activations is not None and not callable(activations):
+        got = "what is written for one" if isinstance(activations, Mapping) else type(activations).__name__
+        raise InputError(f"activations must be a function of a pair, got {got}; xtl.controls.make gives one")
     if activations is not None:
         check_function("activations", activations, "pair")
     if not isinstance(pairs, Sequence):

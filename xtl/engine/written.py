@@ -28,9 +28,11 @@ def check_activations(model: Model, plan: Plan) -> None:
 
     PyTorch would write one number, or one head's values, over all of them.
     """
+    if plan.activations is None:
+        return
     several = [len(plan.target_positions)] if len(plan.target_positions) > 1 else []
-    wanted = {module.name: [*several, *unit_shape(model, module)] for module in plan.modules if plan.activations}
-    for site, value in (plan.activations or {}).items():
+    wanted = {module.name: [*several, *unit_shape(model, module)] for module in plan.modules}
+    for site, value in plan.activations.items():
         shape = wanted.get(site[0]) if isinstance(site, tuple) else None
         if shape and not (isinstance(value, Tensor) and list(value.shape) == shape):
             got = f"one of shape {list(value.shape)}" if isinstance(value, Tensor) else shown(value)
